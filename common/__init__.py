@@ -1,0 +1,1 @@
+"""Everything but HTTP: settings, models, images, batching. Knows no flask."""

@@ -1,0 +1,238 @@
+"""One compute thread behind a queue that joins the items of concurrent callers into batches. Knows no model."""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.errors import EncodingError, Overloaded
+
+Item = TypeVar("Item")
+Vector = NDArray[np.float32]  # (dimensions,)
+Result = Vector | Exception | None  # None: not there yet
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class BatchLimits:
+    """Bounds of a queue and of the batches taken from it.
+
+    A batch has at most `max_batch_size` items, and is cut where items × longest item would pass `max_batch_cost`.
+    """
+
+    max_batch_size: int
+    max_queue_items: int
+    max_batch_wait_s: float = 0.0
+    max_batch_cost: int | None = None
+
+
+class Job(Generic[Item]):
+    """The items of one caller: places reserved in the queue, filled in any order and from any thread."""
+
+    def __init__(self, batcher: "MicroBatcher[Item]", size: int) -> None:
+        self.waiting: deque[tuple[int, Item]] = deque()
+        self.results: list[Result] = [None] * size
+        self.abandoned = False
+        self.queued_s = 0.0  # the longest time that an item waited for its batch
+        self.encode_s = 0.0  # the time of all batches that held an item of this job
+        self.batch_sizes: list[int] = []
+        self._batcher = batcher
+        self._put_at: float | None = None
+        self._missing = size
+        self._complete = threading.Event()
+        if not size:
+            self._complete.set()
+
+    def put(self, index: int, item: Item) -> None:
+        """Hand over the item of place `index`."""
+        self._batcher.enqueue(self, index, item)
+
+    def settle(self, index: int, result: Vector | Exception) -> None:
+        """Fill place `index` with its vector, or with what went wrong."""
+        self._batcher.settle(self, index, result)
+
+    def wait(self, deadline: float) -> list[Result]:
+        """Results in order of the places, None for those that did not come by `deadline` (a monotonic instant)."""
+        self._complete.wait(max(0.0, deadline - time.monotonic()))
+        self.abandon()
+        return self.results
+
+    def abandon(self) -> None:
+        """The caller has left: what still waits is dropped. Harmless on a job that is complete."""
+        self._batcher.release(self)
+
+    def mark_started(self, now: float, batch_size: int) -> None:
+        """A batch with items of this job is about to run."""
+        self.queued_s = max(self.queued_s, now - (self._put_at or now))
+        self.batch_sizes.append(batch_size)
+
+    def mark_put(self, now: float) -> None:
+        """The first item has come."""
+        self._put_at = self._put_at or now
+
+    def mark_settled(self) -> None:
+        """One place more is filled."""
+        self._missing -= 1
+        if self._missing == 0:
+            self._complete.set()
+
+
+Entry = tuple[Job[Item], int, Item]  # whose, which place, what
+
+
+class MicroBatcher(Generic[Item]):
+    """Runs `encode` over batches in one thread of its own, which starts with the first job.
+
+    An idle engine takes what is there at once. While a batch runs, items gather, and the next batch takes them, a fair
+    share from each job, so that a caller with one text does not wait behind a caller with thousands.
+
+    The thread outlives every batch: if `encode` raises, or answers with rows that are too few or not finite, the items
+    are tried one by one, and only those that fail again get the error.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        encode: Callable[[Sequence[Item]], NDArray[np.float32]],
+        limits: BatchLimits,
+        length_of: Callable[[Item], int] = lambda _: 1,
+    ) -> None:
+        self._name, self._encode_batch, self._limits, self._length_of = name, encode, limits, length_of
+        self._changed = threading.Condition()
+        self._jobs: deque[Job[Item]] = deque()  # those with waiting items
+        self._admitted: dict[Job[Item], int] = {}  # places that are reserved and not settled
+        self._thread: threading.Thread | None = None
+
+    @property
+    def queue_items(self) -> int:
+        """Places that are reserved and not settled."""
+        with self._changed:
+            return sum(self._admitted.values())
+
+    def open(self, size: int) -> Job[Item]:
+        """Reserve `size` places. Raises Overloaded when they do not fit beside those reserved already.
+
+        An empty queue takes a job of any size, so that the largest request the API admits can always be served.
+        """
+        job: Job[Item] = Job(self, size)
+        with self._changed:
+            taken = sum(self._admitted.values())
+            if taken and taken + size > self._limits.max_queue_items:
+                raise Overloaded(
+                    f"the queue is full: {taken:,} items wait, the limit is {self._limits.max_queue_items:,}",
+                    retry_after_s=1,
+                )
+            self._admitted[job] = size
+            if self._thread is None:  # not in __init__: the server forks after import, and threads do not survive that
+                self._thread = threading.Thread(target=self._work, name=f"{self._name}-encode", daemon=True)
+                self._thread.start()
+        return job
+
+    def enqueue(self, job: Job[Item], index: int, item: Item) -> None:
+        """Called by Job.put."""
+        with self._changed:
+            if job.abandoned:
+                return
+            job.mark_put(time.monotonic())
+            if not job.waiting:
+                self._jobs.append(job)
+            job.waiting.append((index, item))
+            self._changed.notify_all()
+
+    def settle(self, job: Job[Item], index: int, result: Vector | Exception) -> None:
+        """Called by Job.settle and by the compute thread."""
+        with self._changed:
+            if job.abandoned or job.results[index] is not None:
+                return
+            job.results[index] = result
+            self._admitted[job] -= 1
+            job.mark_settled()
+
+    def release(self, job: Job[Item]) -> None:
+        """Called by Job.abandon: drop what waits and give the places back."""
+        with self._changed:
+            job.abandoned = True
+            if job.waiting:
+                job.waiting.clear()
+                self._jobs.remove(job)
+            self._admitted.pop(job, None)
+
+    def _work(self) -> None:
+        busy = False
+        while True:
+            with self._changed:
+                if not self._jobs:
+                    busy = False
+                    self._changed.wait_for(lambda: self._jobs)
+                if busy and self._limits.max_batch_wait_s:
+                    self._changed.wait_for(self._batch_is_full, self._limits.max_batch_wait_s)
+                batch = self._take()
+            busy = True
+            if batch:
+                self._run(batch)
+
+    def _batch_is_full(self) -> bool:
+        return sum(len(job.waiting) for job in self._jobs) >= self._limits.max_batch_size
+
+    def _take(self) -> list[Entry[Item]]:
+        """The next batch: a fair share from each job in turn, shortest items first, within size and cost."""
+        batch: list[Entry[Item]] = []
+        while self._jobs and len(batch) < self._limits.max_batch_size:
+            share = max(1, (self._limits.max_batch_size - len(batch)) // len(self._jobs))
+            for _ in range(len(self._jobs)):
+                job = self._jobs.popleft()
+                for _ in range(min(share, len(job.waiting), self._limits.max_batch_size - len(batch))):
+                    batch.append((job, *job.waiting.popleft()))
+                if job.waiting:
+                    self._jobs.append(job)
+        batch.sort(key=lambda entry: self._length_of(entry[2]))
+        fits = self._fitting(batch)
+        for job, index, item in reversed(batch[fits:]):  # what is too long for this batch leads the next
+            if not job.waiting:
+                self._jobs.appendleft(job)
+            job.waiting.appendleft((index, item))
+        return batch[:fits]
+
+    def _fitting(self, batch: Sequence[Entry[Item]]) -> int:
+        """How many of the batch's items, sorted by length, stay within the cost; at least one."""
+        fits, cost = len(batch), self._limits.max_batch_cost
+        while cost and fits > 1 and fits * self._length_of(batch[fits - 1][2]) > cost:
+            fits -= 1
+        return fits
+
+    def _run(self, batch: list[Entry[Item]]) -> None:
+        started = time.monotonic()
+        jobs = {id(job): job for job, _, _ in batch}.values()
+        for job in jobs:
+            job.mark_started(started, len(batch))
+        results = self._encode(batch)
+        seconds = time.monotonic() - started
+        for job in jobs:
+            job.encode_s += seconds
+        for (job, index, _), result in zip(batch, results, strict=True):
+            self.settle(job, index, result)
+
+    def _encode(self, batch: list[Entry[Item]]) -> list[Vector | Exception]:
+        try:
+            vectors = self._encode_batch([item for _, _, item in batch])
+            if len(vectors) != len(batch):
+                raise EncodingError(f"the {self._name} encoder gave {len(vectors)} vectors for {len(batch)} items")
+            if not np.isfinite(vectors).all():
+                raise EncodingError(f"the {self._name} encoder gave a vector that is not finite")
+        except Exception as error:
+            if len(batch) == 1:
+                log.exception("an item could not be encoded")
+                return [error]
+            log.warning(
+                "a batch could not be encoded, its items are tried one by one",
+                extra={"batch_size": len(batch), "cause": type(error).__name__},
+            )
+            return [result for entry in batch for result in self._encode([entry])]
+        return list(vectors)

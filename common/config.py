@@ -1,0 +1,144 @@
+"""Settings: the only reader of the environment. A name we do not know, or a bad value, is an error that names it."""
+
+import difflib
+import os
+import tempfile
+from collections.abc import Mapping
+from functools import cache
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, ValidationError
+
+PREFIX = "CLIP_"
+SERVICE = "clip-embedding-function"
+VERSION = "0.1.0"
+
+
+class SettingsError(Exception):
+    """The environment holds a CLIP_* name that is not a setting, or a value that cannot be used."""
+
+
+def _split(value: object) -> object:
+    """`a, b` → ("a", "b")."""
+    if isinstance(value, str):
+        return tuple(part for part in (part.strip() for part in value.split(",")) if part)
+    return value
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+Strings = Annotated[tuple[str, ...], BeforeValidator(_split)]
+Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_split)]
+Towers = Annotated[tuple[Literal["text", "image"], ...], BeforeValidator(_split)]
+Seconds = Annotated[float, Field(gt=0, le=3600)]
+
+
+class Settings(BaseModel):
+    """Each field is the environment variable CLIP_<FIELD>, but for the platform's own names, which have an alias."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    model: str = Field(
+        "clip",
+        min_length=1,
+        description="the model to serve: clip, mclip, demo, demo-mclip or NAME/PRETRAINED of open_clip",
+    )
+    engine: Literal["auto", "torch"] = Field("auto", description="what runs the towers")
+    weights_dir: Path = Field(
+        Path("weights"), description="where checkpoints are looked for first: <dir>/<model>/<tower>/"
+    )
+    allow_download: bool = Field(True, description="may weights be fetched from the model hub")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes cuda where there is one")
+    precision: Literal["auto", "fp32", "fp16", "bf16"] = Field(
+        "auto", description="of the torch engine on cuda; auto is fp16 there, and fp32 on a cpu"
+    )
+    num_threads: int = Field(
+        default_factory=usable_cores, ge=1, le=256, description="compute threads; default: the cores"
+    )
+    preload: Towers = Field(
+        (), description="text, image or text,image: load in the worker at its start, not on first use"
+    )
+    preprocess: Literal["corrected", "reference"] = Field(
+        "corrected", description="reference: open_clip's own behaviour to the bit"
+    )
+
+    max_batch_size: int = Field(32, ge=1, le=2048, description="items in one forward pass")
+    max_batch_wait_ms: float = Field(0, ge=0, le=1000, description="how long a busy engine waits for a fuller batch")
+    max_queue_items: int = Field(
+        2048, ge=1, le=1_000_000, description="items a tower's queue admits before it answers 429"
+    )
+
+    load_timeout_s: Seconds = Field(60, description="how long a request waits for a tower that is being loaded")
+    health_wait_s: float = Field(
+        2, ge=0, le=60, description="how long GET /health waits for towers that are being loaded"
+    )
+    request_timeout_s: Seconds = Field(60, description="a request ends within this time")
+
+    fetch_timeout_s: Seconds = Field(10, description="one image's download, redirects and retries included")
+    fetch_retries: int = Field(2, ge=0, le=10, description="further tries after a failure that may pass")
+    fetch_concurrency: int = Field(16, ge=1, le=256, description="downloads of one request at a time")
+    fetch_max_bytes: ByteSize = Field(
+        ByteSize(20 * 2**20), gt=0, description="of one image; takes 20MiB or a number of bytes"
+    )
+    max_image_pixels: int = Field(64_000_000, ge=1, description="of one image that is not a JPEG")
+    fetch_user_agent: str = Field(
+        f"{SERVICE}/{VERSION}", min_length=1, description="add a contact: some hosts refuse bots without one"
+    )
+    fetch_allow_hosts: Strings = Field((), description="host patterns (*.example.com) to restrict downloads to")
+    fetch_allow_networks: Networks = Field(
+        (), description="networks (CIDR) to permit although they are private, on any port"
+    )
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", alias="LOG_LEVEL", description="what is logged"
+    )
+    project: str = Field(
+        "", alias="GOOGLE_CLOUD_PROJECT", description="the project id that log records name their trace with"
+    )
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> "Settings":
+        """Read all settings from `environ`; an empty value is an unset one. Raises SettingsError."""
+        names = {field.alias or PREFIX + name.upper(): name for name, field in cls.model_fields.items()}
+        values: dict[str, Any] = {}
+        for variable, value in environ.items():
+            if variable in names:
+                if value.strip():
+                    values[names[variable]] = value.strip()
+            elif variable.startswith(PREFIX):
+                close = difflib.get_close_matches(variable, names, n=1)
+                raise SettingsError(f"{variable} is not a setting" + (f"; did you mean {close[0]}?" if close else ""))
+        values["log_level"] = str(values.get("log_level", "INFO")).upper()
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            variable = {field: variable for variable, field in names.items()}.get(
+                str(first["loc"][0]), str(first["loc"][0])
+            )
+            raise SettingsError(f"{variable}={environ.get(variable)!r} cannot be used: {first['msg']}") from error
+
+
+def hub_cache(environ: Mapping[str, str]) -> Path | None:
+    """Where the model hub's cache goes; None: its own choice, which needs a home that can be written to."""
+    if "HF_HOME" in environ or "HF_HUB_CACHE" in environ:
+        return None
+    home = environ.get("HOME", "")
+    return None if home and os.access(home, os.W_OK) else Path(tempfile.gettempdir(), "huggingface")
+
+
+@cache
+def get_hub_cache() -> Path | None:
+    """`hub_cache` of this process."""
+    return hub_cache(os.environ)
+
+
+@cache
+def get_settings() -> Settings:
+    """The settings of this process, read once."""
+    return Settings.from_env(os.environ)

@@ -1,0 +1,194 @@
+"""The one door: texts and image URLs in, L2-normalised vectors out.
+
+Equal items of a request are fetched and encoded once. A bad image costs an ItemError, never its neighbours.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from common.batcher import Job, Result, Vector
+from common.config import get_settings
+from common.context import get_request_context
+from common.encoding import Rows, encode, spread
+from common.errors import (
+    CorruptImage,
+    DeadlineExceeded,
+    ImageError,
+    ImagesFailed,
+    ImageTimeout,
+    ItemError,
+    ServiceError,
+)
+from common.images.decode import DecodeLimits
+from common.images.fetcher import Fetcher
+from common.images.pipeline import ImagePipeline, Sink
+from common.images.sources import ImageLoader
+from common.images.url_policy import UrlPolicy, host_of, redact
+from common.models.registry import Model, get_model
+from common.models.spec import Pixels, TokenIds, Vectors
+from common.schemas import ImageRequest, MixedRequest
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TextEmbeddings:
+    """`vectors` (texts, dimensions) in order; `truncated` holds indices; `tokens` counts what was read of all texts."""
+
+    vectors: Vectors
+    truncated: list[int]
+    tokens: int
+
+
+@dataclass(frozen=True)
+class ImageEmbeddings:
+    """`vectors` (images that worked, dimensions); `indices` says which input each row belongs to."""
+
+    vectors: Vectors
+    indices: list[int]
+    errors: list[ItemError]
+
+    def rows(self, body: ImageRequest | MixedRequest) -> tuple[Rows, list[int]]:
+        """Rows as `body` asks for them, and the input each belongs to: under `null` a None keeps a failed one's place.
+
+        Raises ImagesFailed under `fail` if any image failed.
+        """
+        count = len(self.indices) + len(self.errors)
+        if body.on_error == "fail" and self.errors:
+            raise ImagesFailed(f"{len(self.errors)} of {count} images could not be embedded", self.errors)
+        rows = encode(self.vectors, body.encoding_format, body.output_dtype)
+        if body.on_error == "null" and self.errors:
+            return spread(rows, self.indices, count), list(range(count))
+        return rows, self.indices
+
+
+class Embedder:
+    """Embeds with one model. `load_timeout_s` bounds how long a request waits for a tower that is being loaded."""
+
+    def __init__(self, model: Model, images: ImagePipeline, load_timeout_s: float) -> None:
+        self.model, self._images, self._load_timeout_s = model, images, load_timeout_s
+
+    def embed_texts(self, texts: Sequence[str]) -> TextEmbeddings:
+        """Raises ServiceError when the tower is not there, the queue is full, or the time is over."""
+        get_request_context().facts["texts"] = len(texts)
+        unique = list(dict.fromkeys(texts))
+        encoder = self.model.text.wait(self._load_wait_s())
+        tokens = encoder.tokenize(unique)
+        job: Job[TokenIds] = self.model.text.batcher.open(len(unique))
+        for index in sorted(range(len(unique)), key=lambda index: len(tokens[index].ids)):  # batches of like length
+            job.put(index, tokens[index].ids)
+        rows = job.wait(get_request_context().deadline)
+        _record_stages(job)
+        vectors = [_text_vector(row) for row in rows]
+        place = {text: index for index, text in enumerate(unique)}
+        places = [place[text] for text in texts]
+        return TextEmbeddings(
+            vectors=np.stack(vectors)[places],
+            truncated=[index for index, unique_index in enumerate(places) if tokens[unique_index].truncated],
+            tokens=sum(len(tokens[unique_index].ids) for unique_index in places),
+        )
+
+    def embed_images(self, urls: Sequence[str]) -> ImageEmbeddings:
+        """Raises ServiceError when the tower is not there or the queue is full; late images get `timeout`."""
+        return self._collect_images(urls, self._start_images(urls))
+
+    def embed_mixed(self, texts: Sequence[str], urls: Sequence[str]) -> tuple[TextEmbeddings, ImageEmbeddings]:
+        """Both at once: the images are fetched while the texts are encoded. Either may be empty."""
+        job = self._start_images(urls) if urls else None
+        try:
+            text = self.embed_texts(texts) if texts else TextEmbeddings(np.empty((0, 0), np.float32), [], 0)
+            images = self._collect_images(urls, job) if job else ImageEmbeddings(np.empty((0, 0), np.float32), [], [])
+        except Exception:
+            if job:
+                job.abandon()
+            raise
+        return text, images
+
+    def _load_wait_s(self) -> float:
+        return min(self._load_timeout_s, get_request_context().remaining_s())
+
+    def _start_images(self, urls: Sequence[str]) -> Job[Pixels]:
+        get_request_context().facts["images"] = len(urls)
+        tower = self.model.image
+        tower.start_loading()  # beside the downloads
+        unique = list(dict.fromkeys(urls))
+        job = tower.batcher.open(len(unique))
+        wait_s = self._load_wait_s()
+        sink = Sink(lambda: tower.wait(wait_s).preprocessing, job.put, job.settle)
+        self._images.run(unique, sink, get_request_context().deadline)
+        return job
+
+    def _collect_images(self, urls: Sequence[str], job: Job[Pixels]) -> ImageEmbeddings:
+        try:
+            dimensions = self.model.image.wait(self._load_wait_s()).info.dimensions
+            results = dict(zip(dict.fromkeys(urls), job.wait(get_request_context().deadline), strict=True))
+        finally:
+            job.abandon()
+        _record_stages(job)
+        errors = _image_errors(results)
+        for url, error in errors.items():
+            extra = {"code": error.code, "host": host_of(url), "reason": error.reason, "retryable": error.retryable}
+            log.warning("image not embedded", extra=extra)
+        vectors = {url: result for url, result in results.items() if isinstance(result, np.ndarray)}
+        indices = [index for index, url in enumerate(urls) if url in vectors]
+        rows = np.array([vectors[urls[index]] for index in indices], np.float32).reshape(len(indices), dimensions)
+        failed = [_item_error(index, url, errors[url]) for index, url in enumerate(urls) if url in errors]
+        get_request_context().facts["images_failed"] = len(failed)
+        return ImageEmbeddings(rows, indices, failed)
+
+
+def _text_vector(result: Result) -> Vector:
+    if result is None:
+        raise DeadlineExceeded("the texts could not be encoded in time; send fewer at once")
+    if isinstance(result, Exception):
+        raise result
+    return result
+
+
+def _record_stages(job: Job[TokenIds] | Job[Pixels]) -> None:
+    context = get_request_context()
+    context.record("queue", job.queued_s)
+    context.record("encode", job.encode_s)
+    context.batch_sizes += job.batch_sizes
+
+
+def _image_errors(results: dict[str, Result]) -> dict[str, ImageError]:
+    """What went wrong by URL. Raises what is no single image's fault: a tower that is not there, a broken engine."""
+    errors: dict[str, ImageError] = {}
+    for url, result in results.items():
+        if isinstance(result, ServiceError):
+            raise result
+        if isinstance(result, ImageError):
+            errors[url] = result
+        elif result is None:
+            errors[url] = ImageTimeout("the request's time ran out before this image was embedded")
+        elif isinstance(result, Exception):
+            if not any(isinstance(other, np.ndarray) for other in results.values()):
+                raise result
+            errors[url] = CorruptImage("this image could not be encoded", reason=type(result).__name__)
+    return errors
+
+
+def _item_error(index: int, url: str, error: ImageError) -> ItemError:
+    return ItemError(index, redact(url), error.code, str(error), error.retryable)
+
+
+@cache
+def get_embedder() -> Embedder:
+    """The embedder of this process, from the settings. Loads nothing and starts no thread."""
+    settings = get_settings()
+    policy = UrlPolicy(settings.fetch_allow_hosts, settings.fetch_allow_networks)
+    fetcher = Fetcher(
+        timeout_s=settings.fetch_timeout_s,
+        retries=settings.fetch_retries,
+        max_bytes=settings.fetch_max_bytes,
+        user_agent=settings.fetch_user_agent,
+        policy=policy,
+    )
+    loader = ImageLoader(fetcher, max_bytes=settings.fetch_max_bytes)
+    pipeline = ImagePipeline(loader, DecodeLimits(max_pixels=settings.max_image_pixels), settings.fetch_concurrency)
+    return Embedder(get_model(), pipeline, settings.load_timeout_s)

@@ -1,0 +1,49 @@
+"""Vectors as the caller asked for them: floats, or base64 of a compact type, row by row, little-endian."""
+
+import base64
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.models.spec import Vectors
+
+EncodingFormat = Literal["float", "base64"]
+OutputDtype = Literal["float", "float16", "int8", "uint8", "binary", "ubinary"]
+Array = NDArray[np.float32] | NDArray[np.float16] | NDArray[np.int8] | NDArray[np.uint8]
+Rows = Array | Sequence[Array | str | None]  # one row a vector
+
+
+def quantize(vectors: Vectors, dtype: OutputDtype) -> Array:
+    """`vectors`, (n, d), as (n, d) of `dtype`, or as (n, ceil(d / 8)) for the binary ones.
+
+    int8 scales each vector by its own largest absolute value, so cosines are kept up to rounding; uint8 is int8 + 128;
+    ubinary packs the signs, the first component in the highest bit; binary is ubinary - 128.
+    """
+    if dtype == "float":
+        return vectors
+    if dtype == "float16":
+        return vectors.astype("<f2")
+    if dtype in ("int8", "uint8"):
+        largest = np.abs(vectors).max(axis=1, keepdims=True, initial=np.finfo(np.float32).tiny)
+        scaled: NDArray[np.int16] = np.rint(vectors * (127 / largest)).astype(np.int16)
+        return scaled.astype(np.int8) if dtype == "int8" else (scaled + 128).astype(np.uint8)
+    packed = np.packbits(vectors > 0, axis=1)
+    return packed if dtype == "ubinary" else (packed.astype(np.int16) - 128).astype(np.int8)
+
+
+def encode(vectors: Vectors, encoding_format: EncodingFormat, dtype: OutputDtype) -> Rows:
+    """Rows for the response: an array that is written as lists of numbers, or base64 strings."""
+    rows = quantize(vectors, dtype)
+    if encoding_format == "float":
+        return rows
+    return [base64.b64encode(row.tobytes()).decode("ascii") for row in rows]
+
+
+def spread(rows: Rows, indices: Sequence[int], count: int) -> Rows:
+    """`rows` at their `indices` among `count` places, None elsewhere."""
+    places: list[Array | str | None] = [None] * count
+    for row, index in zip(rows, indices, strict=True):
+        places[index] = row
+    return places

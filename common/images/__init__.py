@@ -1,0 +1,1 @@
+"""Fetching and decoding images that strangers chose."""

@@ -1,0 +1,148 @@
+"""Decode bytes that strangers made, within bounds of time, pixels and memory.
+
+The formats are on an allow-list and chosen by the first bytes; Pillow is told that one format, so no other decoder ever
+sees the file, and none starts a program. Animations give their first frame.
+"""
+
+import io
+import threading
+import time
+import warnings
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from PIL import Image, ImageFile, PngImagePlugin
+
+from common.errors import CorruptImage, DecodeError, NotAnImage, TooComplex, TooManyPixels
+from common.models.preprocess import Picture, preprocess
+from common.models.spec import Pixels, Preprocessing
+
+MAX_JPEG_PIXELS = 100_000_000  # cheap: a big one is decoded at a fraction of its size
+MAX_SIDE = 30_000
+MAX_SCANS = 64  # of a progressive JPEG; 162 KB of scans cost 19 s, and Pillow has no limit
+MAX_SCAN_PIXELS = 1_500_000_000  # scans × pixels
+MAX_PNG_TEXT_BYTES = 4 * 2**20
+DRAFT_OVERSAMPLING = 2  # a JPEG is shrunk to no less than this times the target: at most 2 of 255 levels off
+HEAVY_PIXELS = 8_000_000  # decodes from here on take turns, since WebP needs 14 bytes a pixel at its peak
+EXIF_ORIENTATION = 0x0112
+FORMATS = "JPEG, PNG, WebP, GIF, BMP, AVIF"
+
+_heavy_turn = threading.BoundedSemaphore(2)
+
+
+@dataclass(frozen=True)
+class DecodeLimits:
+    """`max_pixels` is for formats other than JPEG; `seconds` bounds what is read of the file bit by bit."""
+
+    max_pixels: int = 64_000_000
+    seconds: float = 5.0
+
+
+class _DeadlineReader(io.BytesIO):
+    """Pillow reads JPEG, PNG, GIF and BMP through `read`: a file of a million empty chunks ends here."""
+
+    def __init__(self, data: bytes, deadline: float) -> None:
+        super().__init__(data)
+        self._deadline = deadline
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if time.monotonic() > self._deadline:
+            raise TooComplex("the image took too long to decode")
+        return super().read(size)
+
+
+def sniff(data: bytes) -> str | None:
+    """Pillow's name of the format that the first bytes show, None for any that we do not read."""
+    if data[:3] == b"\xff\xd8\xff":
+        return "JPEG"
+    if data[:8] == b"\x89PNG\r\n\x1a\n":
+        return "PNG"
+    if data[:6] in (b"GIF87a", b"GIF89a"):
+        return "GIF"
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WEBP"
+    if data[4:8] == b"ftyp" and (data[8:12] in (b"avif", b"avis") or b"avif" in data[16:64]):
+        return "AVIF"
+    if data[:2] == b"BM" and data[6:10] == bytes(4):
+        return "BMP"
+    return None
+
+
+def prepare(data: bytes, preprocessing: Preprocessing, limits: DecodeLimits, deadline: float) -> Pixels:
+    """The image tower's pixels, (size, size, 3) uint8. `deadline` is a monotonic instant. Raises DecodeError."""
+    image_format = sniff(data)
+    if image_format is None:
+        raise NotAnImage(f"these {len(data):,} bytes are no image that is read; {FORMATS} are")
+    _bound_pillow()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns of what is checked here, and of harmless metadata
+            reader = _DeadlineReader(data, min(deadline, time.monotonic() + limits.seconds))
+            with Image.open(reader, formats=[image_format]) as image:
+                _check_size(image, limits)
+                return _decode(image, data, preprocessing)
+    except DecodeError:
+        raise
+    except (Image.DecompressionBombError, MemoryError) as error:
+        raise TooManyPixels("the image needs too much memory", reason=type(error).__name__) from error
+    except Exception as error:  # Pillow's texts hold heap addresses: they stay out
+        raise CorruptImage(f"the {image_format} file is truncated or broken", reason=type(error).__name__) from error
+
+
+def _decode(image: Image.Image, data: bytes, preprocessing: Preprocessing) -> Pixels:
+    size = image.size
+    shrunk_by = 1
+    if image.format in ("JPEG", "MPO"):
+        _check_scans(data, size)
+        if not preprocessing.reference:
+            shrunk_by = _draft(image, preprocessing.size)
+    if size[0] * size[1] >= HEAVY_PIXELS and shrunk_by == 1:
+        with _heavy_turn:
+            image.load()
+            return preprocess(Picture(image, size, shrunk_by, _orientation(image)), preprocessing)
+    image.load()
+    return preprocess(Picture(image, size, shrunk_by, _orientation(image)), preprocessing)
+
+
+def _draft(image: Image.Image, target: int) -> int:
+    """Ask for a fraction of the size that libjpeg gives for almost nothing; returns the divisor."""
+    width, height = image.size
+    scale = DRAFT_OVERSAMPLING * target / min(width, height)
+    if scale < 1:
+        image.draft(None, (int(width * scale) + 1, int(height * scale) + 1))
+    return next((n for n in (1, 2, 4, 8) if image.size == (-(-width // n), -(-height // n))), 1)
+
+
+def _check_size(image: Image.Image, limits: DecodeLimits) -> None:
+    width, height = image.size
+    limit = MAX_JPEG_PIXELS if image.format in ("JPEG", "MPO") else limits.max_pixels
+    if width < 1 or height < 1:
+        raise CorruptImage("the image has no pixels")
+    if max(width, height) > MAX_SIDE:
+        raise TooManyPixels(f"the image is {width:,} × {height:,}, the limit for a side is {MAX_SIDE:,}")
+    if width * height > limit:
+        raise TooManyPixels(f"the image has {width * height:,} pixels, the limit is {limit:,}")
+
+
+def _check_scans(data: bytes, size: tuple[int, int]) -> None:
+    scans = data.count(b"\xff\xda")
+    if scans > MAX_SCANS or scans * size[0] * size[1] > MAX_SCAN_PIXELS:
+        raise TooComplex(f"the JPEG has {scans:,} scans of {size[0] * size[1]:,} pixels, more than is decoded")
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF's, 1 where there is none; broken EXIF must not lose the picture."""
+    try:
+        value: Any = image.getexif().get(EXIF_ORIENTATION, 1)
+    except Exception:  # noqa: BLE001 - Pillow raises all kinds on hostile metadata
+        return 1
+    return value if isinstance(value, int) else 1
+
+
+@cache
+def _bound_pillow() -> None:
+    """Pillow's own bounds, process-wide; ours are checked first, with better words."""
+    Image.MAX_IMAGE_PIXELS = MAX_JPEG_PIXELS
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
+    PngImagePlugin.MAX_TEXT_MEMORY = MAX_PNG_TEXT_BYTES

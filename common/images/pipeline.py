@@ -1,0 +1,82 @@
+"""Fetch, decode and preprocess the images of a request side by side, in a pool apart from the compute threads."""
+
+import contextvars
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from common.context import RequestContext, get_request_context
+from common.errors import ImageError, ImageTimeout, ServiceError
+from common.images.decode import DecodeLimits, prepare
+from common.images.sources import ImageLoader
+from common.models.spec import Pixels, Preprocessing
+
+POOL_REQUESTS = 4  # the pool serves this many requests at their full concurrency; further ones share it
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Sink:
+    """Where a request's images go: the encoder's preprocessing once it is known, then each result as it comes."""
+
+    preprocessing: Callable[[], Preprocessing]  # may wait for the encoder; raises ServiceError
+    put: Callable[[int, Pixels], None]
+    fail: Callable[[int, Exception], None]
+
+
+class ImagePipeline:
+    """URL → pixels. `concurrency` bounds what one request does at a time, so that no request takes the whole pool."""
+
+    def __init__(self, loader: ImageLoader, limits: DecodeLimits, concurrency: int) -> None:
+        self._loader, self._limits, self._concurrency = loader, limits, concurrency
+        self._pool: ThreadPoolExecutor | None = None
+        self._lock = threading.Lock()
+
+    def run(self, urls: Sequence[str], sink: Sink, deadline: float) -> None:
+        """Start on `urls`; results arrive at `sink` from the pool's threads. Returns at once."""
+        context = get_request_context()
+        waiting: queue.SimpleQueue[tuple[int, str]] = queue.SimpleQueue()
+        for entry in enumerate(urls):
+            waiting.put(entry)
+        for _ in range(min(self._concurrency, len(urls))):
+            self._executor().submit(contextvars.copy_context().run, self._drain, waiting, sink, deadline, context)
+
+    def _executor(self) -> ThreadPoolExecutor:
+        with self._lock:  # made on first use: threads do not survive the server's fork
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self._concurrency * POOL_REQUESTS, thread_name_prefix="image")
+            return self._pool
+
+    def _drain(
+        self, waiting: "queue.SimpleQueue[tuple[int, str]]", sink: Sink, deadline: float, context: RequestContext
+    ) -> None:
+        while True:
+            try:
+                index, url = waiting.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                sink.put(index, self._prepare(url, sink, deadline, context))
+            except (ImageError, ServiceError) as error:
+                sink.fail(index, error)
+            except Exception as error:  # whatever one image does, the others go on
+                log.exception("an image raised what no image should")
+                sink.fail(index, error)
+
+    def _prepare(self, url: str, sink: Sink, deadline: float, context: RequestContext) -> Pixels:
+        started = time.monotonic()
+        if started >= deadline:
+            raise ImageTimeout("the request's time ran out before this image was fetched")
+        data = self._loader.load(url, deadline)
+        fetched = time.monotonic()
+        context.record("fetch", fetched - started)
+        preprocessing = sink.preprocessing()
+        decoding = time.monotonic()
+        pixels = prepare(data, preprocessing, self._limits, deadline)
+        context.record("decode", time.monotonic() - decoding)
+        return pixels

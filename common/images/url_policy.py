@@ -1,0 +1,155 @@
+"""Which URLs and addresses may be fetched: pure rules, no sockets. The sockets obey in transport.py."""
+
+import fnmatch
+import ipaddress
+import re
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from urllib.parse import urlsplit
+
+from urllib3.exceptions import LocationParseError
+from urllib3.util import Url, parse_url
+
+from common.errors import BlockedUrl, InvalidUrl
+
+PORTS = {"http": 80, "https": 443}
+MAX_URL_CHARS = 2048
+MAX_SHOWN_CHARS = 200
+MAX_SHOWN_DATA_CHARS = 40
+
+# IANA's special-purpose registries and the clouds' own metadata addresses. Python's is_private and is_global are not
+# used: they change between patch releases, and call NAT64 and 6to4 addresses global.
+_BLOCKED_IPV4 = """
+    0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 168.63.129.16/32 169.254.0.0/16 172.16.0.0/12 192.0.0.0/24
+    192.0.2.0/24 192.31.196.0/24 192.52.193.0/24 192.88.99.0/24 192.168.0.0/16 192.175.48.0/24 198.18.0.0/15
+    198.51.100.0/24 199.36.153.0/24 203.0.113.0/24 224.0.0.0/3
+"""
+# Global unicast less its special blocks: one rule that refuses mapped, NAT64, Teredo, unique-local and link-local ones.
+_ALLOWED_IPV6 = "2000::/3"
+_BLOCKED_IPV6 = "2001::/23 2001:db8::/32 2002::/16 2620:4f:8000::/48 3fff::/20"
+_BLOCKED_SUFFIXES = (
+    ".internal",
+    ".local",
+    ".localhost",
+    ".localdomain",
+    ".lan",
+    ".home.arpa",
+    ".onion",
+    ".svc",
+    ".cluster.local",
+)
+_FORBIDDEN = re.compile(r"[\x00-\x20\x7f\\]|[^\S ]")  # whitespace, control characters, backslash
+_NUMERIC_LABEL = re.compile(r"0x[0-9a-f]*|\d+", re.IGNORECASE)
+
+BLOCKED_IPV4 = tuple(IPv4Network(network) for network in _BLOCKED_IPV4.split())
+BLOCKED_IPV6 = tuple(IPv6Network(network) for network in _BLOCKED_IPV6.split())
+ALLOWED_IPV6 = IPv6Network(_ALLOWED_IPV6)
+
+Address = IPv4Address | IPv6Address
+
+
+@dataclass(frozen=True)
+class UrlPolicy:
+    """What the operator restricts and permits.
+
+    `allow_hosts`: patterns such as *.example.com; where there are any, every other host is blocked.
+    `allow_networks`: networks that are permitted although private, on any port.
+    """
+
+    allow_hosts: tuple[str, ...] = ()
+    allow_networks: tuple[IPv4Network | IPv6Network, ...] = ()
+
+
+def check_url(url: str, policy: UrlPolicy) -> Url:
+    """`url`, parsed, if it may be asked for. Raises InvalidUrl for none that we read, BlockedUrl for a forbidden one.
+
+    What its host's name resolves to is checked later, by `check_address`.
+    """
+    if len(url) > MAX_URL_CHARS:
+        raise InvalidUrl(f"the URL has {len(url):,} characters, the limit is {MAX_URL_CHARS:,}")
+    if _FORBIDDEN.search(url):
+        raise InvalidUrl("the URL holds white space, a control character or a backslash")
+    try:
+        parsed = parse_url(url)
+        port = parsed.port  # urllib3 checks its range
+    except LocationParseError as error:
+        raise InvalidUrl("this is not a URL") from error
+    if parsed.scheme not in PORTS:
+        raise InvalidUrl(f"the scheme is not one of {', '.join(PORTS)}, data, gs")
+    if not parsed.host:
+        raise InvalidUrl("the URL has no host")
+    if parsed.auth is not None:
+        raise BlockedUrl("user information")
+    _check_host(parsed.host.strip("[]").lower(), policy)
+    if port not in (None, PORTS[parsed.scheme]) and not policy.allow_networks:
+        raise BlockedUrl("port")
+    return parsed
+
+
+def _check_host(host: str, policy: UrlPolicy) -> None:
+    if policy.allow_hosts and not any(fnmatch.fnmatchcase(host, pattern.lower()) for pattern in policy.allow_hosts):
+        raise BlockedUrl("host is not on the allow-list")
+    address = _literal(host)
+    if address is not None:
+        if not _permitted(address, policy) and not is_public(address):
+            raise BlockedUrl("address")
+        return
+    name = host.rstrip(".")
+    if _NUMERIC_LABEL.fullmatch(name.rpartition(".")[2]):  # 127.1, 0x7f.1, 2130706433: resolvers read them as addresses
+        raise BlockedUrl("number for a name")
+    if policy.allow_networks:
+        return  # an operator who permits private networks may use their names; the address is checked all the same
+    if "." not in name or name.endswith(_BLOCKED_SUFFIXES):
+        raise BlockedUrl("internal name")
+
+
+def _literal(host: str) -> Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
+
+
+def is_public(address: Address) -> bool:
+    """Whether anyone on the internet could own this address."""
+    if isinstance(address, IPv4Address):
+        return not any(address in network for network in BLOCKED_IPV4)
+    if address.scope_id is not None or address not in ALLOWED_IPV6:
+        return False
+    return not any(address in network for network in BLOCKED_IPV6)
+
+
+def _permitted(address: Address, policy: UrlPolicy) -> bool:
+    return any(address.version == network.version and address in network for network in policy.allow_networks)
+
+
+def check_address(text: str, scheme_port: int, port: int, policy: UrlPolicy) -> None:
+    """Raises BlockedUrl unless a socket may connect to address `text` on `port`."""
+    address = _literal(text)
+    if address is None:
+        raise BlockedUrl("not an address")
+    if _permitted(address, policy):
+        return
+    if port != scheme_port:
+        raise BlockedUrl("port")
+    if not is_public(address):
+        raise BlockedUrl("address")
+
+
+def redact(url: str) -> str:
+    """`url` as it may be shown: no query string, fragment or user information, not too long, and `data:` cut."""
+    if url[:5].lower() == "data:":
+        return url if len(url) <= MAX_SHOWN_DATA_CHARS else url[:MAX_SHOWN_DATA_CHARS] + "…"
+    bare = re.split(r"[?#]", url[: 2 * MAX_URL_CHARS], maxsplit=1)[0]
+    bare = re.sub(r"//[^/]*@", "//", bare)
+    return bare if len(bare) <= MAX_SHOWN_CHARS else bare[:MAX_SHOWN_CHARS] + "…"
+
+
+def host_of(url: str) -> str:
+    """The host for the log; empty where there is none."""
+    if url[:5].lower() == "data:":
+        return ""
+    try:
+        return (urlsplit(url[:MAX_URL_CHARS]).hostname or "")[:MAX_SHOWN_CHARS]
+    except ValueError:
+        return ""

@@ -1,0 +1,1 @@
+"""Models, their towers, and the engines that run them."""

@@ -1,0 +1,206 @@
+"""The towers of the served model: each loaded once, on first use, by a thread of its own, and run by one thread.
+
+A load that fails is not for ever: the first request after a pause tries again.
+"""
+
+import hashlib
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cache
+from typing import Any, Generic, Literal, TypeVar
+
+from common.batcher import BatchLimits, MicroBatcher
+from common.config import Settings, get_hub_cache, get_settings
+from common.errors import ModelLoading, ModelUnavailable
+from common.memory import resident_bytes
+from common.models.catalog import resolve
+from common.models.spec import (
+    Encoder,
+    EngineOptions,
+    ImageEncoder,
+    ModelSpec,
+    Pixels,
+    TextEncoder,
+    TokenIds,
+    TowerName,
+    Vectors,
+)
+
+EncoderT = TypeVar("EncoderT", bound=Encoder[Any])
+ItemT = TypeVar("ItemT")
+State = Literal["absent", "loading", "ready", "failed"]
+
+RETRY_PAUSE_S = 5.0  # between two tries to load a tower: a request storm must not become a download storm
+TYPICAL_TOKENS = (
+    32  # a text batch is cut where its padded tokens pass max_batch_size × this, so that none runs for long
+)
+
+log = logging.getLogger(__name__)
+
+
+class Tower(Generic[EncoderT, ItemT]):
+    """One lazily loaded encoder and the queue in front of it. Threads start with the first use, never before."""
+
+    def __init__(
+        self,
+        name: TowerName,
+        load: Callable[[], EncoderT],
+        limits: BatchLimits,
+        length_of: Callable[[ItemT], int] = lambda _: 1,
+        retry_pause_s: float = RETRY_PAUSE_S,
+    ) -> None:
+        self.name: TowerName = name
+        self._load, self._retry_pause_s = load, retry_pause_s
+        self._changed = threading.Condition()
+        self._state: State = "absent"
+        self._encoder: EncoderT | None = None
+        self._failure = ""
+        self._failed_at = 0.0
+        self.batcher: MicroBatcher[ItemT] = MicroBatcher(name, self._encode, limits, length_of)
+
+    @property
+    def encoder(self) -> EncoderT | None:
+        """The encoder if it is loaded."""
+        return self._encoder
+
+    @property
+    def failure(self) -> str:
+        """Why the last load failed; empty while none has."""
+        return self._failure if self._state == "failed" else ""
+
+    def start_loading(self) -> None:
+        """Start the load unless it runs, is done, or failed a moment ago."""
+        with self._changed:
+            paused = self._state == "failed" and time.monotonic() - self._failed_at < self._retry_pause_s
+            if paused or self._state in ("loading", "ready"):
+                return
+            self._state = "loading"
+        threading.Thread(target=self._run_load, name=f"load-{self.name}", daemon=True).start()
+
+    def wait(self, timeout_s: float) -> EncoderT:
+        """The encoder, loading it if need be. Raises ModelLoading after `timeout_s`, ModelUnavailable if it failed."""
+        if encoder := self._encoder:  # the warm path takes no lock
+            return encoder
+        self.start_loading()
+        with self._changed:
+            self._changed.wait_for(lambda: self._state != "loading", timeout_s)
+            if encoder := self.encoder:
+                return encoder
+            if self._state == "loading":
+                raise ModelLoading(f"the {self.name} tower is still being loaded", retry_after_s=2)
+            raise ModelUnavailable(self._failure, retry_after_s=self._retry_pause_s)
+
+    def _encode(self, items: Sequence[ItemT]) -> Vectors:
+        return self.wait(0).encode(items)  # items come from callers that have waited for the encoder
+
+    def _run_load(self) -> None:
+        started, before = time.monotonic(), resident_bytes()
+        try:
+            encoder = self._load()
+        except Exception as error:
+            known = isinstance(error, ModelUnavailable)  # a foreign error's text may hold a path
+            failure = str(error) if known else f"the {self.name} tower could not be loaded: {type(error).__name__}"
+            log.exception("tower not loaded", extra={"tower": self.name})
+            with self._changed:
+                self._state, self._failure, self._failed_at = "failed", failure, time.monotonic()
+                self._changed.notify_all()
+            return
+        with self._changed:
+            self._state, self._encoder = "ready", encoder
+            self._changed.notify_all()
+        resident = resident_bytes()
+        extra: dict[str, object] = {
+            "tower": self.name,
+            "engine": encoder.info.engine,
+            "device": encoder.info.device,
+            "seconds": round(time.monotonic() - started, 3),
+            "memory_mb": resident >> 20,
+            "grown_mb": (resident - before) >> 20,
+        }
+        log.info("tower loaded", extra=extra)
+
+
+class Model:
+    """The served model: its spec and its two towers."""
+
+    def __init__(self, spec: ModelSpec, text: Tower[TextEncoder, TokenIds], image: Tower[ImageEncoder, Pixels]) -> None:
+        self.spec, self.text, self.image = spec, text, image
+
+    @property
+    def towers(self) -> tuple[Tower[TextEncoder, TokenIds], Tower[ImageEncoder, Pixels]]:
+        """Both towers."""
+        return self.text, self.image
+
+    @property
+    def dimensions(self) -> int | None:
+        """Length of the vectors; None while only open_clip knows it."""
+        for tower in self.towers:
+            if tower.encoder is not None:
+                return tower.encoder.info.dimensions
+        return self.spec.dimensions
+
+    @property
+    def fingerprint(self) -> str | None:
+        """16 hex digits over the weights of both towers and the preprocessing; None until both are loaded."""
+        text, image = self.text.encoder, self.image.encoder
+        if text is None or image is None:
+            return None
+        parts = [text.info.weights_sha256, image.info.weights_sha256, image.preprocessing.as_dict()]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def logit_scale(self) -> float:
+        """What a cosine is multiplied with before the softmax; CLIP's upper bound 100 where the weights hold none."""
+        for tower in self.towers:
+            if tower.encoder is not None and tower.encoder.info.logit_scale is not None:
+                return tower.encoder.info.logit_scale
+        return 100.0
+
+
+def build_model(spec: ModelSpec, options: EngineOptions, settings: Settings) -> Model:
+    """A model whose towers are loaded by the torch engine when first used."""
+
+    def load_text() -> TextEncoder:
+        from common.models.torch_engine import load_text_encoder
+
+        return load_text_encoder(spec, options)
+
+    def load_image() -> ImageEncoder:
+        from common.models.torch_engine import load_image_encoder
+
+        return load_image_encoder(spec, options)
+
+    limits = BatchLimits(
+        max_batch_size=settings.max_batch_size,
+        max_queue_items=settings.max_queue_items,
+        max_batch_wait_s=settings.max_batch_wait_ms / 1000,
+    )
+    text_limits = replace(limits, max_batch_cost=settings.max_batch_size * TYPICAL_TOKENS)
+    return Model(spec, Tower("text", load_text, text_limits, length_of=len), Tower("image", load_image, limits))
+
+
+@cache
+def get_model() -> Model:
+    """The model of this process, from the settings. Loads nothing."""
+    settings = get_settings()
+    options = EngineOptions(
+        weights_dir=settings.weights_dir,
+        allow_download=settings.allow_download,
+        device=settings.device,
+        precision=settings.precision,
+        num_threads=settings.num_threads,
+        reference_preprocessing=settings.preprocess == "reference",
+        hub_cache=get_hub_cache(),
+    )
+    return build_model(resolve(settings.model), options, settings)
+
+
+def preload(towers: tuple[TowerName, ...]) -> None:
+    """Start loading these towers, without waiting."""
+    for tower in get_model().towers:
+        if tower.name in towers:
+            tower.start_loading()

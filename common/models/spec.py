@@ -1,0 +1,140 @@
+"""What a model is, and what an engine must give. Imports nothing heavy: everyone may depend on it."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+TowerName = Literal["text", "image"]
+Vectors = NDArray[np.float32]  # (count, dimensions), each row of L2 norm 1
+TokenIds = NDArray[np.int64]  # (length,), start and end tokens included, no padding
+Pixels = NDArray[np.uint8]  # (size, size, 3), RGB
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a picture becomes the image tower's input.
+
+    `reference` asks for open_clip's own behaviour to the bit; otherwise EXIF orientation is honoured, alpha is
+    composited on white, 16-bit samples are scaled and palettes are expanded before resizing.
+    """
+
+    size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
+    resize_mode: Literal["shortest", "squash", "longest"] = "shortest"
+    fill_color: int = 0  # of the border that resize_mode "longest" adds
+    reference: bool = False
+
+    def as_dict(self) -> dict[str, object]:
+        """As plain values, for fingerprints and the banner."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class OpenClipTower:
+    """A tower of an open_clip model.
+
+    Its weights are in `folder`, one of ours, beside an `open_clip_config.json`; else in `hub_repo`, for the named
+    `architecture`; else they are what open_clip's own table has as `pretrained` for that `architecture`.
+    """
+
+    architecture: str = ""
+    pretrained: str = ""
+    hub_repo: str = ""
+    folder: Path | None = None
+
+
+@dataclass(frozen=True)
+class MultilingualTower:
+    """A text tower in M-CLIP's format: an XLM-RoBERTa, the masked mean over all tokens, and a linear map.
+
+    Weights and `tokenizer.json` are in `folder`, one of ours, else in `hub_repo`, where the weights must have
+    `weights_sha256`.
+    """
+
+    hub_repo: str = ""
+    weights_sha256: str = ""
+    folder: Path | None = None
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What a caller gets vectors from. `dimensions` is None while it is known to open_clip alone."""
+
+    id: str
+    full_name: str
+    description: str
+    text: OpenClipTower | MultilingualTower
+    image: OpenClipTower
+    dimensions: int | None = None
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """What an engine needs of the settings."""
+
+    weights_dir: Path
+    allow_download: bool = True
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["auto", "int8", "fp32", "fp16", "bf16"] = "auto"
+    num_threads: int = 1
+    reference_preprocessing: bool = False
+    hub_cache: Path | None = None  # None: the hub library's own choice
+
+
+@dataclass(frozen=True)
+class EncoderInfo:
+    """What is known of a tower once it is loaded.
+
+    `weights_sha256` is that of the file the weights were read from; `logit_scale` (already exponentiated) belongs to
+    the pair of towers and is None where the file does not hold it.
+    """
+
+    dimensions: int
+    weights_sha256: str
+    engine: str
+    device: str
+    precision: str
+    logit_scale: float | None = None
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """One tokenized text. `truncated` tells that the text was longer than the model's context."""
+
+    ids: TokenIds
+    truncated: bool
+
+
+Item = TypeVar("Item", contravariant=True)
+
+
+class Encoder(Protocol[Item]):
+    """A loaded tower. `encode` is called from one thread at a time."""
+
+    info: EncoderInfo
+
+    def encode(self, items: Sequence[Item]) -> Vectors:
+        """Vectors of one batch of at least one item, in order."""
+        ...
+
+
+class TextEncoder(Encoder[TokenIds], Protocol):
+    """A loaded text tower; the texts of a batch may differ in length. `tokenize` may be called from any thread."""
+
+    context_length: int
+
+    def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
+        """Token ids of each text, cut at `context_length`."""
+        ...
+
+
+class ImageEncoder(Encoder[Pixels], Protocol):
+    """A loaded image tower: its items are preprocessed pictures."""
+
+    preprocessing: Preprocessing

@@ -1,0 +1,99 @@
+"""Tokenizers in Rust: CLIP's byte-pair encoding and XLM-RoBERTa's unigram model, of bounded cost.
+
+Ids are the reference's (open_clip's SimpleTokenizer, transformers' XLMRobertaTokenizerFast) with one difference on
+purpose: a special token spelled out in a text, such as `<end_of_text>` or `</s>`, is text and does not cut the meaning.
+"""
+
+import gzip
+import html
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import regex
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+from common.models.spec import Tokens
+
+CLIP_CONTEXT_LENGTH = 77
+XLMR_CONTEXT_LENGTH = 512  # 514 positions less the two that the padding index takes
+CHARS_PER_TOKEN = 64  # context length × this is read of a text: far beyond what fills the context
+
+_MERGES = Path(__file__).with_name("clip_bpe_merges.txt.gz")  # OpenAI CLIP's bpe_simple_vocab_16e6, those it uses
+_CLIP_WORD = regex.compile(r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+", regex.IGNORECASE)
+
+
+def clean(text: str) -> str:
+    """CLIP's text cleaning: mend mojibake (ftfy), undo HTML entities twice, lower-case, collapse white space."""
+    if not (text.isascii() and text.isprintable()) or "&" in text:  # the rest holds nothing to mend
+        import ftfy
+
+        text = html.unescape(html.unescape(ftfy.fix_text(text))).strip()
+    return " ".join(text.split()).lower()
+
+
+class ClipTokenizer:
+    """`[49406] … [49407]`; a text over the context length keeps its first ids, and the end token comes last."""
+
+    def __init__(self, context_length: int = CLIP_CONTEXT_LENGTH) -> None:
+        self.context_length = context_length
+        self._bpe = _clip_bpe()
+        self._start, self._end = 49406, 49407
+
+    def __call__(self, texts: Sequence[str]) -> list[Tokens]:
+        """Token ids of each text, unpadded."""
+        limit = self.context_length * CHARS_PER_TOKEN
+        words = [_CLIP_WORD.findall(clean(text[:limit])) for text in texts]
+        # A word is a token at least: what comes after the context's length in words is cut in any case.
+        encoded = self._bpe.encode_batch([found[: self.context_length] for found in words], is_pretokenized=True)
+        return [
+            self._frame(encoding.ids, len(found) > self.context_length or len(text) > limit)
+            for encoding, found, text in zip(encoded, words, texts, strict=True)
+        ]
+
+    def _frame(self, ids: list[int], cut: bool) -> Tokens:
+        room = self.context_length - 2
+        return Tokens(np.array([self._start, *ids[:room], self._end], np.int64), cut or len(ids) > room)
+
+
+@cache
+def _clip_bpe() -> Tokenizer:
+    """CLIP's vocabulary: 256 bytes, 256 bytes that end a word, then a token a merge."""
+    merges = [tuple(line.split()) for line in gzip.decompress(_MERGES.read_bytes()).decode("utf-8").splitlines()]
+    letters = _byte_letters()
+    tokens = [*letters, *(letter + "</w>" for letter in letters), *("".join(merge) for merge in merges)]
+    vocabulary = {token: index for index, token in enumerate(tokens)}
+    tokenizer = Tokenizer(models.BPE(vocabulary, merges, end_of_word_suffix="</w>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    return tokenizer
+
+
+def _byte_letters() -> list[str]:
+    """GPT-2's printable stand-ins for the 256 bytes, in the order of CLIP's vocabulary."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return [chr(byte) for byte in printable] + [chr(256 + index) for index in range(len(others))]
+
+
+class XlmrTokenizer:
+    """`<s> … </s>` by a `tokenizer.json`; a text over the context length is cut before `</s>`."""
+
+    context_length = XLMR_CONTEXT_LENGTH
+
+    def __init__(self, file: Path) -> None:
+        self._tokenizer = Tokenizer.from_file(str(file))
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
+        self._tokenizer.encode_special_tokens = True  # `</s>` in a text is text
+
+    def __call__(self, texts: Sequence[str]) -> list[Tokens]:
+        """Token ids of each text, unpadded."""
+        limit = self.context_length * CHARS_PER_TOKEN
+        encoded = self._tokenizer.encode_batch([text[:limit] for text in texts])
+        return [self._cut(encoding.ids, len(text) > limit) for encoding, text in zip(encoded, texts, strict=True)]
+
+    def _cut(self, ids: list[int], cut: bool) -> Tokens:
+        fits = len(ids) <= self.context_length
+        kept = ids if fits else [*ids[: self.context_length - 1], ids[-1]]
+        return Tokens(np.array(kept, np.int64), cut or not fits)

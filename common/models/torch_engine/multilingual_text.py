@@ -1,0 +1,97 @@
+"""M-CLIP's text tower: `multilingual_clip`'s own module around an XLM-RoBERTa built from the checkpoint's shapes.
+
+The package itself would first download and read the base model's 2.24 GB, whose every weight the checkpoint replaces.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from multilingual_clip.pt_multilingual_clip import MultilingualCLIP
+from torch import Tensor, nn
+from transformers import XLMRobertaConfig, XLMRobertaModel
+
+from common.models import weights
+from common.models.spec import EncoderInfo, EngineOptions, ModelSpec, MultilingualTower, TokenIds, Tokens, Vectors
+from common.models.tokenizer import XlmrTokenizer
+from common.models.torch_engine.runtime import Runtime, check_warm_up, read_tensors, ready
+
+PAD_ID = 1
+HEAD_WIDTH = 64  # of all XLM-RoBERTas; the tensors' shapes tell everything else
+_EMBEDDINGS = "transformer.embeddings."
+
+
+def load_multilingual_text(spec: ModelSpec, tower: MultilingualTower, options: EngineOptions) -> "MultilingualText":
+    """Build on meta, assign the mapped tensors, run once. Raises ModelUnavailable."""
+    runtime = Runtime.choose(options)
+    folder = weights.local_folder(spec, "text", options)
+    if folder:
+        file = weights.verify(weights.find_file(folder, weights.MCLIP_FILES, spec), spec)
+        vocabulary = weights.find_file(folder, [weights.MCLIP_TOKENIZER], spec)
+    else:
+        path = weights.fetch_file(tower.hub_repo, weights.MCLIP_FILES[::-1], spec, options)  # .bin is the pinned one
+        file = weights.verify(path, spec, tower.weights_sha256)
+        vocabulary = weights.fetch_file(tower.hub_repo, [weights.MCLIP_TOKENIZER], spec, options)
+    tensors = read_tensors(file.path, lambda name: not name.endswith("position_ids") and ".pooler." not in name)
+    module = _build(tensors)
+    dimensions = tensors["LinearTransformation.weight"].shape[0]
+    info = EncoderInfo(dimensions, file.sha256, "torch", runtime.device.type, runtime.precision)
+    encoder = MultilingualText(module, XlmrTokenizer(vocabulary), runtime, info)
+    check_warm_up(encoder.encode([tokens.ids for tokens in encoder.tokenize(["warm up"])]), dimensions, spec)
+    return encoder
+
+
+def _config(tensors: dict[str, Tensor]) -> XLMRobertaConfig:
+    words = tensors[f"{_EMBEDDINGS}word_embeddings.weight"]
+    layers = {name.split(".")[3] for name in tensors if name.startswith("transformer.encoder.layer.")}
+    return XLMRobertaConfig(  # type: ignore[no-untyped-call]
+        vocab_size=words.shape[0],
+        hidden_size=words.shape[1],
+        num_hidden_layers=len(layers),
+        num_attention_heads=words.shape[1] // HEAD_WIDTH,
+        intermediate_size=tensors["transformer.encoder.layer.0.intermediate.dense.weight"].shape[0],
+        max_position_embeddings=tensors[f"{_EMBEDDINGS}position_embeddings.weight"].shape[0],
+        type_vocab_size=1,
+        layer_norm_eps=1e-5,
+        bos_token_id=0,
+        pad_token_id=PAD_ID,
+        eos_token_id=2,
+    )
+
+
+def _build(tensors: dict[str, Tensor]) -> nn.Module:
+    config = _config(tensors)
+    with torch.device("meta"):
+        module: nn.Module = MultilingualCLIP.__new__(MultilingualCLIP)
+        nn.Module.__init__(module)  # its own would fetch the base model
+        module.transformer = XLMRobertaModel(config, add_pooling_layer=False)  # type: ignore[no-untyped-call]
+        module.LinearTransformation = nn.Linear(config.hidden_size, tensors["LinearTransformation.weight"].shape[0])
+    module.load_state_dict(tensors, strict=True, assign=True)
+    embeddings = module.transformer.embeddings
+    positions = torch.arange(config.max_position_embeddings).unsqueeze(0)
+    embeddings.register_buffer("position_ids", positions, persistent=False)
+    embeddings.register_buffer("token_type_ids", torch.zeros_like(positions), persistent=False)
+    return module
+
+
+class MultilingualText:
+    """XLM-RoBERTa, masked mean, linear map, normalised."""
+
+    def __init__(self, module: nn.Module, tokenizer: XlmrTokenizer, runtime: Runtime, info: EncoderInfo) -> None:
+        self.info, self.context_length = info, tokenizer.context_length
+        self._module, self._tokenizer, self._runtime = ready(module, runtime), tokenizer, runtime
+
+    def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
+        """Token ids of each text, cut at 512."""
+        return self._tokenizer(texts)
+
+    def encode(self, items: Sequence[TokenIds]) -> Vectors:
+        """(n, dimensions) float32 of unit norm; padded to the batch's longest, which the attention mask makes exact."""
+        rows = [torch.from_numpy(ids) for ids in items]
+        return self._runtime.run(self._forward, nn.utils.rnn.pad_sequence(rows, True, PAD_ID))
+
+    def _forward(self, ids: Tensor) -> Tensor:
+        mask = (ids != PAD_ID).long()
+        tokens = self._module.transformer(input_ids=ids, attention_mask=mask)[0]  # type: ignore[operator]
+        mean = (tokens * mask.unsqueeze(2)).sum(1) / mask.sum(1, keepdim=True)
+        vectors: Tensor = self._module.LinearTransformation(mean)  # type: ignore[operator]
+        return vectors

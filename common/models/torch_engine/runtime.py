@@ -1,0 +1,112 @@
+"""Device, precision, threads and weights: what both kinds of towers share."""
+
+import ctypes
+import importlib.util
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from common.errors import ModelUnavailable
+from common.models.spec import EngineOptions, ModelSpec, TowerName, Vectors
+
+_HALF = {"fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+@contextmanager
+def loading(spec: ModelSpec, tower: TowerName) -> Iterator[None]:
+    """Foreign errors of a load become ModelUnavailable; their texts, which may hold paths, stay in the log."""
+    try:
+        yield
+    except ModelUnavailable:
+        raise
+    except MemoryError as error:
+        raise ModelUnavailable(f"model {spec.id}: not enough memory for the {tower} tower") from error
+    except Exception as error:
+        message = f"model {spec.id}: the {tower} tower could not be loaded ({type(error).__name__})"
+        raise ModelUnavailable(message) from error
+
+
+def declare_torchvision_operators() -> None:
+    """Let torchvision be imported where its compiled operators do not fit this torch.
+
+    Its default wheel is built against the CUDA torch. Beside a CPU torch its import dies for the schemas of two operators
+    that nothing here calls: declared, it works. open_clip and transformers import it; this module comes before them.
+    """
+    package = importlib.util.find_spec("torchvision")
+    if package is None or package.origin is None:
+        return
+    try:
+        for library in Path(package.origin).parent.glob("_C*.so"):
+            ctypes.CDLL(str(library))
+    except OSError:
+        for name in ("nms", "qnms"):
+            torch.library.define(f"torchvision::{name}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+
+
+declare_torchvision_operators()
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Where a tower runs and in which precision."""
+
+    device: torch.device
+    precision: str
+
+    @classmethod
+    def choose(cls, options: EngineOptions) -> "Runtime":
+        """By the options. Raises ModelUnavailable for a device or precision that is not to be had."""
+        torch.set_num_threads(options.num_threads)
+        has_cuda = torch.cuda.is_available()
+        device = ("cuda" if has_cuda else "cpu") if options.device == "auto" else options.device
+        if device == "cuda" and not has_cuda:
+            raise ModelUnavailable("CLIP_DEVICE is cuda, but torch finds no GPU")
+        if options.precision == "int8":
+            raise ModelUnavailable("int8 is not to be had from the torch engine")
+        if device == "cpu":
+            if options.precision in _HALF:
+                raise ModelUnavailable(f"CLIP_PRECISION is {options.precision}, which needs a GPU; on a cpu it is fp32")
+            return cls(torch.device("cpu"), "fp32")
+        return cls(torch.device("cuda"), "fp16" if options.precision == "auto" else options.precision)
+
+    def run(self, forward: Callable[[Tensor], Tensor], batch: Tensor) -> Vectors:
+        """L2-normalised rows, float32. `batch` is on the CPU."""
+        half = _HALF.get(self.precision)
+        with torch.inference_mode(), torch.autocast(self.device.type, half, enabled=half is not None):
+            if self.device.type == "cuda":
+                batch = batch.pin_memory().to(self.device, non_blocking=True)
+            rows = nn.functional.normalize(forward(batch).float(), dim=-1)
+        vectors: Vectors = rows.cpu().numpy()
+        return vectors
+
+
+def read_tensors(path: Path, wanted: Callable[[str], bool]) -> dict[str, Tensor]:
+    """Tensors of a checkpoint, mapped rather than read; half precision is widened to float32."""
+    if path.suffix == ".safetensors":
+        from safetensors import safe_open
+
+        with safe_open(path, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys() if wanted(name)}  # noqa: SIM118 - no mapping
+    else:
+        loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        loaded = loaded.get("state_dict", loaded)
+        tensors = {name.removeprefix("module."): tensor for name, tensor in loaded.items()}
+        tensors = {name: tensor for name, tensor in tensors.items() if wanted(name)}
+    return {name: tensor.float() if tensor.dtype in _HALF.values() else tensor for name, tensor in tensors.items()}
+
+
+def ready(module: nn.Module, runtime: Runtime) -> nn.Module:
+    """Frozen, in evaluation mode, on its device."""
+    return module.eval().requires_grad_(False).to(runtime.device)
+
+
+def check_warm_up(vectors: Vectors, dimensions: int, spec: ModelSpec) -> None:
+    """A tower is loaded when a forward pass has worked. Raises ModelUnavailable."""
+    norms = np.linalg.norm(vectors, axis=1)
+    if vectors.shape[1] != dimensions or not np.allclose(norms, 1, atol=1e-3):
+        raise ModelUnavailable(f"model {spec.id}: its weights give no unit vectors of {dimensions} dimensions")

@@ -1,0 +1,126 @@
+"""Where a tower's weights lie: a local folder, one that ships with the function, or the model hub's cache.
+
+Every file that is read is known by its sha256, which goes into the model's fingerprint, and is checked where a sum is
+pinned: in the catalog, or in a `SHA256SUMS` file (as `sha256sum` writes it) beside the weights.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from common.errors import ModelUnavailable
+from common.models.spec import EngineOptions, ModelSpec, MultilingualTower, OpenClipTower, TowerName
+
+OPEN_CLIP_CONFIG = "open_clip_config.json"
+OPEN_CLIP_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+MCLIP_FILES = ("model.safetensors", "pytorch_model.bin")
+MCLIP_TOKENIZER = "tokenizer.json"
+SUMS = "SHA256SUMS"
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """One file of weights, verified."""
+
+    path: Path
+    sha256: str
+
+
+def local_folder(spec: ModelSpec, tower: TowerName, options: EngineOptions) -> Path | None:
+    """The operator's folder for this tower, else the one that ships with the function; None: neither is there.
+
+    The operator's is `<weights_dir>/<model>/<tower>/`, or `<weights_dir>/<model>/` for both towers. Slashes in a
+    model's name become hyphens.
+    """
+    own = options.weights_dir / spec.id.replace("/", "-")
+    shipped = (spec.text if tower == "text" else spec.image).folder
+    names = MCLIP_FILES if tower == "text" and isinstance(spec.text, MultilingualTower) else OPEN_CLIP_FILES
+    for folder in (own / tower, own):
+        if any((folder / name).is_file() for name in names):
+            return folder
+    return shipped
+
+
+def find_file(folder: Path, names: Sequence[str], spec: ModelSpec) -> Path:
+    """The first of `names` in `folder`. Raises ModelUnavailable naming all of them."""
+    for name in names:
+        if (folder / name).is_file():
+            return folder / name
+    raise ModelUnavailable(f"model {spec.id}: no {' or '.join(names)} in its folder {folder.name}/")
+
+
+def fetch_file(repo: str, names: Sequence[str], spec: ModelSpec, options: EngineOptions) -> Path:
+    """The first of `names` in a hub repository, from the cache if it is there. Raises ModelUnavailable."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    failure: Exception | None = None
+    for offline in (True, False):  # the cache first: asking the hub costs a request at each start
+        for name in names:
+            if not offline and not options.allow_download:
+                continue
+            try:
+                return Path(hf_hub_download(repo, name, cache_dir=options.hub_cache, local_files_only=offline))
+            except LocalEntryNotFoundError as error:
+                failure = error
+            except EntryNotFoundError as error:
+                failure = error
+            except Exception as error:  # noqa: BLE001 - whatever the network does, the message is the same
+                failure = error
+                break
+    tried = f"{' or '.join(names)} of the hub repository {repo}"
+    how = "not in the cache and could not be downloaded" if options.allow_download else "not in the cache"
+    raise ModelUnavailable(f"model {spec.id}: {tried}: {how}") from failure
+
+
+def verify(path: Path, spec: ModelSpec, pinned: str = "") -> WeightsFile:
+    """The file with its sha256. Raises ModelUnavailable if it is not the pinned one."""
+    sha256 = _sha256(path)
+    expected = pinned or _sums(path.parent).get(path.name, sha256)
+    if sha256 != expected:
+        message = f"model {spec.id}: {path.name} has sha256 {sha256[:16]}…, expected {expected[:16]}…"
+        raise ModelUnavailable(message)
+    return WeightsFile(path, sha256)
+
+
+def read_json(path: Path, spec: ModelSpec) -> dict[str, Any]:
+    """A config file. Raises ModelUnavailable."""
+    try:
+        config = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelUnavailable(f"model {spec.id}: {path.name} is missing or no JSON") from error
+    if not isinstance(config, dict):
+        raise ModelUnavailable(f"model {spec.id}: {path.name} holds no object")
+    return config
+
+
+def _sha256(path: Path) -> str:
+    target = path.resolve()
+    if target.parent.name == "blobs" and _SHA256.fullmatch(target.name):
+        return target.name  # the hub's cache names large files by their sum: no need to read 2 GB
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sums(folder: Path) -> dict[str, str]:
+    sums = folder / SUMS
+    if not sums.is_file():
+        return {}
+    return {
+        name.lstrip("*"): sha256 for sha256, name in (line.split() for line in sums.read_text().splitlines() if line)
+    }
+
+
+def open_clip_file(spec: ModelSpec, tower: OpenClipTower, folder: Path | None, options: EngineOptions) -> WeightsFile:
+    """The weights of a tower that a folder or a hub repository holds."""
+    path = (
+        find_file(folder, OPEN_CLIP_FILES, spec)
+        if folder
+        else fetch_file(tower.hub_repo, OPEN_CLIP_FILES, spec, options)
+    )
+    return verify(path, spec)

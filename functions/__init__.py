@@ -1,0 +1,1 @@
+"""HTTP: routes, handlers, envelopes. Knows no tensor."""

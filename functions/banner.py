@@ -1,0 +1,31 @@
+"""GET /"""
+
+from typing import Any
+
+from common.config import SERVICE, VERSION
+from common.models.registry import Tower, get_model
+from common.schemas import BannerResponse, TowerStatus
+
+
+def banner(routes: list[str]) -> BannerResponse:
+    """What this function is and which model it serves. Loads nothing."""
+    model = get_model()
+    return BannerResponse(
+        service=SERVICE,
+        version=VERSION,
+        model=model.spec.id,
+        full_name=model.spec.full_name,
+        description=model.spec.description,
+        dimensions=model.dimensions,
+        fingerprint=model.fingerprint,
+        text=_status(model.text),
+        image=_status(model.image),
+        routes=routes,
+    )
+
+
+def _status(tower: Tower[Any, Any]) -> TowerStatus:
+    if tower.encoder is None:
+        return TowerStatus(loaded=False)
+    info = tower.encoder.info
+    return TowerStatus(True, info.engine, info.device, info.precision)

@@ -1,0 +1,126 @@
+"""From HTTP to values: read a request's body within bounds and check it against its model.
+
+Flask's own readers are not used: under functions-framework their 413 and 415 become HTML or a 500, and they accept
+duplicate keys.
+"""
+
+import json
+from typing import Any, TypeVar
+
+import orjson
+from flask import Request
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+from werkzeug.wsgi import get_input_stream
+
+from common.errors import FieldError, InvalidRequest, TooLarge, UnsupportedMediaType
+from common.schemas import MAX_BODY_BYTES
+
+Body = TypeVar("Body", bound=BaseModel)
+
+MAX_REPORTED = 20  # field errors in one answer
+_KINDS = {
+    "str": "a string",
+    "int": "a number",
+    "float": "a number",
+    "bool": "a boolean",
+    "list": "a list",
+    "dict": "an object",
+    "NoneType": "null",
+}
+_EXPECTED = {
+    "string_type": "a string",
+    "list_type": "a list",
+    "model_type": "an object",
+    "model_attributes_type": "an object",
+}
+
+
+def read_body(request: Request) -> bytes:
+    """The body, at most MAX_BODY_BYTES. Raises TooLarge, UnsupportedMediaType for a Content-Encoding."""
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise UnsupportedMediaType("a compressed request body is not read; send it without Content-Encoding")
+    if (request.content_length or 0) > MAX_BODY_BYTES:
+        raise _too_large(f"{request.content_length:,} bytes")
+    body = get_input_stream(request.environ).read(MAX_BODY_BYTES + 1)  # a chunked body has no length to trust
+    if len(body) > MAX_BODY_BYTES:
+        raise _too_large(f"more than {MAX_BODY_BYTES:,} bytes")
+    return body
+
+
+def _too_large(size: str) -> TooLarge:
+    return TooLarge(f"the request body has {size}, the limit is {MAX_BODY_BYTES:,}")
+
+
+def parse_json(request: Request, model: type[Body]) -> Body:
+    """The body as `model`. Raises InvalidRequest naming each bad field, TooLarge, UnsupportedMediaType."""
+    if request.mimetype not in ("", "application/json") and not request.mimetype.endswith("+json"):
+        raise UnsupportedMediaType(f"the content type {request.mimetype[:100]!r} is not read; send application/json")
+    value = _loads(read_body(request))
+    if not isinstance(value, dict):
+        raise InvalidRequest(f"the body is {_kind(value)}, expected a JSON object")
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        errors = [_field_error(details, model) for details in error.errors(include_url=False)[:MAX_REPORTED]]
+        raise InvalidRequest("; ".join(_sentence(field) for field in errors[:3]), errors) from error
+
+
+def _loads(body: bytes) -> Any:
+    """Strict JSON: orjson refuses bad UTF-8, lone surrogates, NaN and deep nesting; duplicate keys are refused here."""
+    if not body.strip():
+        raise InvalidRequest("the body is empty, expected a JSON object")
+    try:
+        value = orjson.loads(body)
+        json.loads(body, object_pairs_hook=_unique_keys)
+    except (ValueError, RecursionError) as error:
+        where = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
+        raise InvalidRequest(f"the body is not valid JSON{where}") from error
+    return value
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> None:
+    seen: set[str] = set()
+    for key, _ in pairs:
+        if key in seen:
+            raise InvalidRequest(f"the key {_shown(key)} stands twice in one object")
+        seen.add(key)
+
+
+def _field_error(details: ErrorDetails, model: type[BaseModel]) -> FieldError:
+    """One of pydantic's errors in words that name the value's kind and the limit."""
+    loc, kind, context, value = details["loc"], details["type"], details.get("ctx", {}), details["input"]
+    if kind == "missing":
+        message = "is required"
+    elif kind == "extra_forbidden":
+        message = f"is not a field of this request, which has {', '.join(model.model_fields)}"
+    elif kind == "too_long":
+        message = f"has {context['actual_length']:,} items, the limit is {context['max_length']:,}"
+    elif kind in ("too_short", "string_too_short"):
+        message = "is empty, at least one is needed" if kind == "too_short" else "is an empty string"
+    elif kind == "string_too_long":
+        message = f"has {len(value):,} characters, the limit is {context['max_length']:,}"
+    elif kind == "literal_error":
+        message = f"is {_shown(value) if isinstance(value, str) else _kind(value)}, expected {context['expected']}"
+    elif kind == "value_error":
+        message = str(context["error"])
+    else:
+        message = f"is {_kind(value)}, expected {_EXPECTED.get(kind, kind)}"
+    return FieldError(tuple(_shown_part(part) for part in loc), message)
+
+
+def _sentence(field: FieldError) -> str:
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in field.loc).removeprefix(".")
+    return f"{path} {field.message}".strip()
+
+
+def _kind(value: object) -> str:
+    return _KINDS.get(type(value).__name__, type(value).__name__)
+
+
+def _shown_part(part: str | int) -> str | int:
+    return part if isinstance(part, int) else part[:100]
+
+
+def _shown(value: str) -> str:
+    return json.dumps(value[:100], ensure_ascii=False)

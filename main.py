@@ -1,0 +1,28 @@
+"""The Cloud Function's entry point: `embed` receives every path and method."""
+
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # a site-packages `common` or `functions` must not shadow ours
+
+from flask import Request, Response
+
+from common.config import SettingsError, get_settings
+from common.logging import configure
+from common.models.registry import preload
+from functions.router import dispatch
+
+try:
+    settings = get_settings()
+except SettingsError as error:
+    sys.exit(f"cannot start: {error}")
+
+configure(settings.log_level, settings.project)
+if settings.preload:  # in the worker: the server forks after this import, and threads do not survive a fork
+    os.register_at_fork(after_in_child=lambda: preload(settings.preload))
+
+
+def embed(request: Request) -> Response:
+    """Answer one HTTP request; see functions/router.py for the routes."""
+    return dispatch(request)

@@ -1,0 +1,209 @@
+"""Fetcher: images over HTTP from friendly and hostile servers, inside one deadline and one byte budget."""
+
+import io
+import socket
+import time
+import zlib
+from ipaddress import ip_network
+
+import pytest
+
+from common.errors import (
+    BadResponse,
+    BlockedUrl,
+    BodyTooLarge,
+    ConnectFailed,
+    DnsFailure,
+    FetchError,
+    FetchTimeout,
+    HttpStatus,
+    TooManyRedirects,
+    UnsupportedType,
+)
+from common.images.fetcher import Fetcher
+from common.images.transport import AddressInfo
+from common.images.url_policy import UrlPolicy
+from tests.image_server import ImageServer, picture
+
+LOOPBACK = UrlPolicy(allow_networks=(ip_network("127.0.0.0/8"),))
+
+
+def make(
+    policy: UrlPolicy = LOOPBACK, timeout_s: float = 5, retries: int = 2, max_bytes: int = 2**20, resolve: object = None
+) -> Fetcher:
+    return Fetcher(
+        timeout_s=timeout_s,
+        retries=retries,
+        max_bytes=max_bytes,
+        user_agent="test/1 (+https://example.com)",
+        policy=policy,
+        resolve=resolve or socket.getaddrinfo,  # type: ignore[arg-type]
+    )
+
+
+def later(seconds: float = 30) -> float:
+    return time.monotonic() + seconds
+
+
+def resolving_to(*addresses: str) -> object:
+    """A resolver that gives these answers, one set a call when they hold a `|`."""
+    answers = iter(addresses)
+
+    def resolve(host: str, port: int, *rest: object) -> list[AddressInfo]:
+        listed = next(answers).split(",")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in listed]
+
+    return resolve
+
+
+@pytest.mark.parametrize("content_type", ["image/png", "application/octet-stream", "binary/octet-stream", ""])
+def test_an_image_comes_back_byte_for_byte(image_server: ImageServer, content_type: str) -> None:
+    url = image_server.serve("/a.png", picture(), content_type)
+    assert make().fetch(url, later()) == picture()
+    assert image_server.headers_seen["/a.png"]["User-Agent"] == "test/1 (+https://example.com)"
+
+
+def test_redirects_are_followed_up_to_a_limit(image_server: ImageServer) -> None:
+    assert make().fetch(image_server.url + "/redirect/4", later()) == picture()
+    with pytest.raises(TooManyRedirects):
+        make().fetch(image_server.url + "/redirect/5", later())
+    with pytest.raises(TooManyRedirects):
+        make().fetch(image_server.url + "/loop", later())
+
+
+def test_a_failure_that_passes_is_tried_again(image_server: ImageServer) -> None:
+    assert make(retries=2).fetch(image_server.url + "/flaky", later()) == picture()
+    assert image_server.requests["/flaky"] == 3
+
+
+def test_other_statuses_are_final_and_named(image_server: ImageServer) -> None:
+    with pytest.raises(HttpStatus, match="the server answered 404") as raised:
+        make().fetch(image_server.url + "/gone.png", later())
+    assert not raised.value.retryable
+    assert image_server.requests["/gone.png"] == 1
+    with pytest.raises(HttpStatus, match="the server answered 500") as raised:
+        make().fetch(image_server.url + "/broken", later())
+    assert raised.value.retryable
+
+
+@pytest.mark.parametrize("path", ["/drip", "/drip-headers", "/silent"])
+def test_a_slow_server_costs_no_more_than_the_deadline(image_server: ImageServer, path: str) -> None:
+    started = time.monotonic()
+    with pytest.raises(FetchTimeout):
+        make(timeout_s=0.5).fetch(image_server.url + path, later())
+    assert time.monotonic() - started < 3
+
+
+def test_the_requests_own_deadline_counts_too(image_server: ImageServer) -> None:
+    with pytest.raises(FetchTimeout):
+        make(timeout_s=30).fetch(image_server.url + "/drip", later(0.3))
+
+
+@pytest.mark.parametrize("path", ["/endless", "/huge-length"])
+def test_a_body_over_the_limit_is_cut_off(image_server: ImageServer, path: str) -> None:
+    with pytest.raises(BodyTooLarge, match=r"more"):
+        make(max_bytes=200_000).fetch(image_server.url + path, later())
+
+
+def test_a_flood_of_headers_is_cut_off(image_server: ImageServer) -> None:
+    with pytest.raises(FetchError) as raised:
+        make().fetch(image_server.url + "/header-flood", later())
+    assert raised.value.code in ("too_large", "bad_response")
+
+
+def test_a_body_is_measured_after_inflating(image_server: ImageServer) -> None:
+    class Bomb(ImageServer):
+        pass
+
+    bomb = zlib.compress(bytes(5_000_000))
+    image_server.answer_bomb = lambda handler: handler.reply(  # type: ignore[attr-defined]
+        200, bomb, Content_Type="image/png", Content_Encoding="deflate"
+    )
+    with pytest.raises(BodyTooLarge):
+        make(max_bytes=2**20).fetch(image_server.url + "/bomb", later())
+
+
+@pytest.mark.parametrize("path", ["/html", "/brotli"])
+def test_what_cannot_be_an_image_is_refused_by_its_headers(image_server: ImageServer, path: str) -> None:
+    with pytest.raises(UnsupportedType):
+        make().fetch(image_server.url + path, later())
+
+
+def test_a_truncated_body_is_an_error_not_half_an_image(image_server: ImageServer) -> None:
+    with pytest.raises(BadResponse):
+        make(retries=0).fetch(image_server.url + "/liar", later())
+
+
+def test_refused_and_reset_connections_are_named(image_server: ImageServer) -> None:
+    with pytest.raises(ConnectFailed):
+        make(retries=0).fetch(image_server.url + "/reset", later())
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        with pytest.raises(ConnectFailed):
+            make(retries=0).fetch(f"http://127.0.0.1:{unused.getsockname()[1]}/a.png", later())
+
+
+def test_a_redirect_into_forbidden_space_is_blocked(image_server: ImageServer) -> None:
+    with pytest.raises(BlockedUrl):
+        make().fetch(image_server.url + "/metadata", later())
+    with pytest.raises(FetchError, match="scheme"):
+        make().fetch(image_server.url + "/file-scheme", later())
+
+
+def test_a_name_that_resolves_to_a_private_address_is_blocked_before_any_connection(image_server: ImageServer) -> None:
+    port = image_server.server_address[1]
+    for answers in ("127.0.0.1", "93.184.216.34,10.0.0.1"):
+        fetcher = make(UrlPolicy(), resolve=resolving_to(answers))
+        with pytest.raises(BlockedUrl) as raised:
+            fetcher.fetch("http://images.example.com/a.png", later())
+        assert str(raised.value) == "this URL may not be fetched"
+    assert not image_server.requests, port
+
+
+def test_the_address_that_was_checked_is_the_one_that_is_used(image_server: ImageServer) -> None:
+    """A name whose second answer would be forbidden is resolved once a connection, and that answer is used."""
+    image_server.serve("/a.png", picture())
+    host = f"http://rebinding.example.com:{image_server.server_address[1]}"
+    fetcher = make(LOOPBACK, resolve=resolving_to("127.0.0.1", "10.0.0.1"))
+    assert fetcher.fetch(host + "/a.png", later()) == picture()
+    other = make(LOOPBACK, resolve=resolving_to("10.0.0.1"))
+    with pytest.raises(BlockedUrl):
+        other.fetch(host + "/a.png", later())
+
+
+def test_a_name_without_an_address_is_a_dns_failure() -> None:
+    def resolve(*_: object) -> list[AddressInfo]:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    with pytest.raises(DnsFailure) as raised:
+        make(UrlPolicy(), resolve=resolve).fetch("http://nowhere.example.com/a.png", later())
+    assert not raised.value.retryable
+
+
+def test_the_environment_has_no_say(image_server: ImageServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
+    assert make().fetch(image_server.serve("/a.png", picture()), later()) == picture()
+
+
+def test_connections_are_kept_and_shared(image_server: ImageServer) -> None:
+    fetcher = make()
+    urls = [image_server.serve(f"/{number}.png", picture()) for number in range(5)]
+    assert all(fetcher.fetch(url, later()) == picture() for url in urls)
+
+
+def test_errors_hold_no_query_string(image_server: ImageServer) -> None:
+    with pytest.raises(FetchError) as raised:
+        make(retries=0).fetch(image_server.url + "/reset?token=secret", later())
+    assert "secret" not in str(raised.value) + raised.value.reason
+
+
+def test_a_body_in_many_tiny_pieces_is_cut_off(image_server: ImageServer) -> None:
+    def tiny(handler: object) -> None:
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\n")  # type: ignore[attr-defined]
+        piece = io.BytesIO(b"1\r\na\r\n" * 50_000).getvalue()
+        handler.wfile.write(piece)  # type: ignore[attr-defined]
+
+    image_server.answer_tiny = tiny  # type: ignore[attr-defined]
+    with pytest.raises(FetchError):
+        make(timeout_s=5).fetch(image_server.url + "/tiny", later())

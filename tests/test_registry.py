@@ -1,0 +1,165 @@
+"""Towers load once, lazily, and again after a failure."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+
+from common.batcher import BatchLimits
+from common.errors import ModelLoading, ModelUnavailable
+from common.models.registry import Model, Tower
+from common.models.spec import (
+    EncoderInfo,
+    ModelSpec,
+    OpenClipTower,
+    Pixels,
+    Preprocessing,
+    TokenIds,
+    Tokens,
+    Vectors,
+)
+
+SOON_S = 10.0
+LIMITS = BatchLimits(max_batch_size=4, max_queue_items=100)
+INFO = EncoderInfo(2, "aa" * 32, "fake", "cpu", "fp32")
+
+
+class FakeTextEncoder:
+    """A text is as many tokens as it has characters; its vector points by its length."""
+
+    info = INFO
+    context_length = 8
+
+    def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
+        return [Tokens(np.zeros(min(len(text), 8), np.int64), len(text) > 8) for text in texts]
+
+    def encode(self, items: Sequence[TokenIds]) -> Vectors:
+        return np.array([[np.cos(len(item)), np.sin(len(item))] for item in items], np.float32)
+
+
+class FakeImageEncoder:
+    """Every image is the same."""
+
+    info = INFO
+
+    def __init__(self, preprocessing: Preprocessing) -> None:
+        self.preprocessing = preprocessing
+
+    def encode(self, items: Sequence[Pixels]) -> Vectors:
+        return np.tile(np.array([1, 0], np.float32), (len(items), 1))
+
+
+class Loader:
+    """Counts its calls; `fail_with` is raised instead of loading; `gate` holds the load while it is shut."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.fail_with: Exception | None = None
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def __call__(self) -> FakeTextEncoder:
+        self.calls += 1
+        assert self.gate.wait(SOON_S)
+        if self.fail_with:
+            raise self.fail_with
+        return FakeTextEncoder()
+
+
+def make(load: Callable[[], FakeTextEncoder], retry_pause_s: float = 0.0) -> Tower[FakeTextEncoder, TokenIds]:
+    return Tower("text", load, LIMITS, length_of=len, retry_pause_s=retry_pause_s)
+
+
+def test_a_tower_loads_nothing_and_starts_no_thread_before_it_is_used() -> None:
+    before, loader = threading.active_count(), Loader()
+    tower = make(loader)
+    assert (loader.calls, tower.encoder, threading.active_count()) == (0, None, before)
+
+
+def test_32_concurrent_first_callers_load_it_once() -> None:
+    loader, encoders = Loader(), []
+    loader.gate.clear()
+    tower = make(loader)
+    threads = [threading.Thread(target=lambda: encoders.append(tower.wait(SOON_S))) for _ in range(32)]
+    for thread in threads:
+        thread.start()
+    loader.gate.set()
+    for thread in threads:
+        thread.join()
+    assert loader.calls == 1
+    assert len({id(encoder) for encoder in encoders}) == 1
+    assert len(encoders) == 32
+
+
+def test_a_caller_who_waited_long_enough_hears_that_it_is_loading() -> None:
+    loader = Loader()
+    loader.gate.clear()
+    tower = make(loader)
+    with pytest.raises(ModelLoading, match="the text tower is still being loaded") as raised:
+        tower.wait(0)
+    assert raised.value.retry_after_s
+    loader.gate.set()
+    assert tower.wait(SOON_S)
+    assert loader.calls == 1
+
+
+def test_a_failed_load_says_why_and_is_tried_again() -> None:
+    loader = Loader()
+    loader.fail_with = ModelUnavailable("no weights of demo")
+    tower = make(loader)
+    with pytest.raises(ModelUnavailable, match="no weights of demo"):
+        tower.wait(SOON_S)
+    assert tower.failure == "no weights of demo"
+    loader.fail_with = None
+    assert tower.wait(SOON_S)
+    assert tower.failure == ""
+
+
+def test_a_load_that_failed_a_moment_ago_is_not_tried_at_once() -> None:
+    loader = Loader()
+    loader.fail_with = ModelUnavailable("no weights")
+    tower = make(loader, retry_pause_s=60)
+    for _ in range(3):
+        with pytest.raises(ModelUnavailable, match="no weights") as raised:
+            tower.wait(SOON_S)
+    assert loader.calls == 1
+    assert raised.value.retry_after_s == 60
+
+
+def test_a_foreign_error_while_loading_tells_the_caller_nothing_of_itself() -> None:
+    loader = Loader()
+    loader.fail_with = MemoryError("/secret/path")
+    with pytest.raises(ModelUnavailable, match="the text tower could not be loaded: MemoryError") as raised:
+        make(loader).wait(SOON_S)
+    assert "secret" not in str(raised.value)
+
+
+def test_items_are_encoded_by_the_loaded_tower() -> None:
+    tower = make(Loader())
+    tower.wait(SOON_S)
+    job = tower.batcher.open(1)
+    job.put(0, np.zeros(3, np.int64))
+    (row,) = job.wait(time.monotonic() + SOON_S)
+    np.testing.assert_allclose(row, [np.cos(3), np.sin(3)], rtol=1e-6)  # type: ignore[arg-type]
+
+
+def fake_model(preprocessing: Preprocessing | None = None, loader: Loader | None = None) -> Model:
+    """A model of two fake towers."""
+    used = preprocessing or Preprocessing(8, (0, 0, 0), (1, 1, 1))
+    spec = ModelSpec("fake", "Fake", "for tests", OpenClipTower(), OpenClipTower(), 2)
+    image: Tower[FakeImageEncoder, Pixels] = Tower("image", lambda: FakeImageEncoder(used), LIMITS)
+    return Model(spec, make(loader or Loader()), image)  # type: ignore[arg-type] # towers are invariant in their encoder
+
+
+def test_the_fingerprint_is_known_when_both_towers_are_loaded_and_tells_preprocessings_apart() -> None:
+    fingerprints = set()
+    for reference in (False, True):
+        model = fake_model(Preprocessing(8, (0, 0, 0), (1, 1, 1), reference=reference))
+        model.text.wait(SOON_S)
+        assert model.fingerprint is None
+        model.image.wait(SOON_S)
+        fingerprints.add(model.fingerprint)
+    assert len(fingerprints) == 2
+    assert None not in fingerprints
