@@ -1,0 +1,125 @@
+"""Decoding: every format on the allow-list, and nothing that would hurt."""
+
+import io
+import struct
+import time
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from common.errors import CorruptImage, DecodeError, NotAnImage, TooComplex, TooManyPixels
+from common.images.decode import DecodeLimits, prepare, sniff
+from common.models.spec import Pixels, Preprocessing
+from tests.image_server import picture
+
+PREPROCESSING = Preprocessing(size=32, mean=(0, 0, 0), std=(1, 1, 1))
+REFERENCE = Preprocessing(size=32, mean=(0, 0, 0), std=(1, 1, 1), reference=True)
+
+
+def decode(data: bytes, preprocessing: Preprocessing = PREPROCESSING, limits: DecodeLimits | None = None) -> Pixels:
+    return prepare(data, preprocessing, limits or DecodeLimits(), time.monotonic() + 30)
+
+
+def saved(image: Image.Image, image_format: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, image_format, **options)  # type: ignore[arg-type]
+    return file.getvalue()
+
+
+def png(width: int, height: int, *chunks: tuple[bytes, bytes]) -> bytes:
+    """A PNG file of these chunks between its header and its end."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    listed = [(b"IHDR", header), *chunks, (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in listed
+    )
+
+
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF"])
+def test_each_format_is_told_by_its_first_bytes_and_decoded(image_format: str) -> None:
+    data = picture(image_format)
+    assert sniff(data) == image_format
+    pixels = decode(data)
+    assert (pixels.shape, pixels.dtype) == ((32, 32, 3), np.uint8)
+    assert np.abs(pixels[2, 30].astype(int) - (255, 99, 71)).max() < 20  # tomato
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"GIF", b"<svg/>", b"%!PS-Adobe", b"II*\0", b"RIFF____WAVE", b"\0" * 100, b"not an image"]
+)
+def test_other_bytes_are_no_image(data: bytes) -> None:
+    with pytest.raises(NotAnImage, match="JPEG, PNG, WebP, GIF, BMP, AVIF"):
+        decode(data)
+
+
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF"])
+def test_truncated_files_are_refused(image_format: str) -> None:
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    data = saved(noise, image_format)
+    for keep in (12, 40, len(data) // 2, len(data) - 200):
+        with pytest.raises(DecodeError):
+            decode(data[:keep])
+
+
+def test_the_first_frame_of_an_animation_is_taken() -> None:
+    frames = [Image.new("RGB", (40, 40), colour) for colour in ("red", "blue")]
+    for image_format in ("GIF", "WEBP"):
+        data = saved(frames[0], image_format, save_all=True, append_images=frames[1:], duration=100)
+        assert decode(data)[16, 16, 0] > 200
+
+
+def test_too_many_pixels_are_refused_by_the_header_alone() -> None:
+    with pytest.raises(TooManyPixels, match=r"81,000,000 pixels, the limit is 64,000,000"):
+        decode(png(9_000, 9_000))
+    with pytest.raises(TooManyPixels, match=r"the limit for a side is 30,000"):
+        decode(png(30_001, 1))
+    with pytest.raises(TooManyPixels, match=r"6,144 pixels, the limit is 1,000"):
+        decode(picture(), limits=DecodeLimits(max_pixels=1000))
+
+
+def test_a_jpeg_of_many_scans_is_refused_before_it_is_decoded() -> None:
+    data = picture("JPEG", (400, 400))
+    scan = data[data.index(b"\xff\xda") : -2]
+    with pytest.raises(TooComplex, match="scans"):
+        decode(data[:-2] + scan * 70 + data[-2:])
+
+
+def test_a_file_of_a_million_empty_chunks_ends_at_the_deadline() -> None:
+    empty = struct.pack(">I", 0) + b"teSt" + struct.pack(">I", zlib.crc32(b"teSt"))
+    data = png(8, 8).replace(struct.pack(">I", 0) + b"IEND", empty * 1_000_000 + struct.pack(">I", 0) + b"IEND")
+    with pytest.raises(TooComplex, match="too long to decode"):
+        decode(data, limits=DecodeLimits(seconds=0.05))
+
+
+def test_broken_exif_does_not_lose_the_picture() -> None:
+    data = saved(Image.new("RGB", (40, 40), "red"), "JPEG", exif=b"Exif\0\0garbage that is no TIFF header")
+    assert decode(data)[16, 16, 0] > 200
+
+
+def test_exif_orientation_turns_the_picture_unless_the_reference_is_asked_for() -> None:
+    image = Image.new("RGB", (64, 64), "blue")
+    image.paste("red", (0, 0, 64, 32))  # red above blue
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90° clockwise: red comes to the right
+    data = saved(image, "JPEG", exif=exif.tobytes(), quality=95)
+    turned, kept = decode(data), decode(data, REFERENCE)
+    assert turned[16, 28, 0] > 200
+    assert turned[16, 3, 2] > 200
+    assert kept[3, 16, 0] > 200
+
+
+def test_a_big_jpeg_is_decoded_at_a_fraction_with_nearly_the_same_result() -> None:
+    random = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    image = Image.fromarray(random).resize((4000, 3000), Image.Resampling.BICUBIC)
+    data = saved(image, "JPEG", quality=90)
+    difference = np.abs(decode(data).astype(int) - decode(data, REFERENCE).astype(int))
+    assert difference.mean() < 1
+    assert difference.max() <= 8
+
+
+def test_messages_hold_no_address_of_the_process() -> None:
+    with pytest.raises(CorruptImage) as raised:
+        decode(picture()[:60])
+    assert str(raised.value) == "the PNG file is truncated or broken"

@@ -1,0 +1,85 @@
+"""ImageLoader: bytes from data: URLs, and clear words for what it cannot read."""
+
+import base64
+import sys
+import time
+from ipaddress import ip_network
+
+import pytest
+
+from common.errors import BodyTooLarge, InvalidUrl, UnsupportedType
+from common.images.fetcher import Fetcher
+from common.images.sources import ImageLoader
+from common.images.url_policy import UrlPolicy
+from tests.image_server import ImageServer, picture
+
+
+@pytest.fixture
+def loader() -> ImageLoader:
+    policy = UrlPolicy(allow_networks=(ip_network("127.0.0.0/8"),))
+    fetcher = Fetcher(timeout_s=5, retries=0, max_bytes=10_000, user_agent="test", policy=policy)
+    return ImageLoader(fetcher, max_bytes=10_000)
+
+
+def load(loader: ImageLoader, url: str) -> bytes:
+    return loader.load(url, time.monotonic() + 10)
+
+
+def test_http_urls_are_fetched(loader: ImageLoader, image_server: ImageServer) -> None:
+    assert load(loader, image_server.serve("/a.png", picture())) == picture()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "data:image/png;base64,{standard}",
+        "DATA:image/png;BASE64,{standard}",
+        "data:image/png;base64,{urlsafe}",
+        "data:image/png;base64,{unpadded}",
+        "data:;base64,{standard}",
+        "data:image/png;charset=utf-8;base64,{standard}",
+    ],
+)
+def test_base64_data_urls_are_read_in_all_their_spellings(loader: ImageLoader, url: str) -> None:
+    body = picture()
+    standard = base64.b64encode(body).decode()
+    urlsafe = base64.urlsafe_b64encode(body).decode()
+    assert load(loader, url.format(standard=standard, urlsafe=urlsafe, unpadded=standard.rstrip("="))) == body
+
+
+def test_percent_encoded_data_urls_are_read(loader: ImageLoader) -> None:
+    assert load(loader, "data:image/gif,GIF89a%00%FF") == b"GIF89a\x00\xff"
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["data:image/png", "data:", "data:image/png;base64,a b", "data:image/png;base64,é", "data:image/png;base64,a"],
+)
+def test_broken_data_urls_are_invalid(loader: ImageLoader, url: str) -> None:
+    with pytest.raises(InvalidUrl):
+        load(loader, url)
+
+
+def test_data_urls_are_bounded_and_their_type_is_checked(loader: ImageLoader) -> None:
+    for url in (
+        "data:image/png;base64," + "A" * 14_000,
+        "data:image/png," + "A" * 10_001,
+        "data:image/png," + "%00" * 20_000,
+    ):
+        with pytest.raises(BodyTooLarge, match="10,000"):
+            load(loader, url)
+    with pytest.raises(UnsupportedType):
+        load(loader, "data:text/html;base64,AAAA")
+
+
+def test_other_schemes_are_named(loader: ImageLoader) -> None:
+    with pytest.raises(InvalidUrl, match="http, https, data, gs"):
+        load(loader, "ftp://example.com/a.png")
+
+
+def test_gs_urls_say_how_to_install_what_they_need(loader: ImageLoader, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "google.cloud", None)
+    with pytest.raises(InvalidUrl, match="pip install google-cloud-storage"):
+        load(loader, "gs://bucket/object.png")
+    with pytest.raises(InvalidUrl, match="gs://bucket/object"):
+        load(loader, "gs://bucket")

@@ -1,0 +1,296 @@
+"""The torch engine's vectors are open_clip's and multilingual_clip's own, one tower at a time."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+
+from common.errors import ModelUnavailable
+from common.models.catalog import resolve
+from common.models.preprocess import Picture, preprocess
+from common.models.spec import EngineOptions, ModelSpec, MultilingualTower, OpenClipTower, Pixels, Vectors
+from common.models.torch_engine import load_image_encoder, load_text_encoder
+from tests.reference import import_open_clip
+
+SHORT_AND_LONG = ["a fox", "", "a photo of two dogs on a beach, " * 20, "狐 🦊", "Hello <b>World</b> &amp; more"]
+DEMO = Path(__file__).parents[1] / "common" / "models" / "demo"
+
+
+@dataclass
+class Reference:
+    """open_clip's own model beside a spec that loads the same weights."""
+
+    spec: ModelSpec
+    model: Any
+    transform: Any
+    weights_dir: Path
+
+    @property
+    def options(self) -> EngineOptions:
+        return EngineOptions(self.weights_dir, allow_download=False, num_threads=2, reference_preprocessing=True)
+
+    def encode_texts(self, texts: list[str]) -> Vectors:
+        import torch
+
+        with torch.inference_mode():
+            vectors: Vectors = self.model.encode_text(
+                import_open_clip().SimpleTokenizer()(texts), normalize=True
+            ).numpy()
+        return vectors
+
+    def encode_images(self, images: list[Image.Image]) -> Vectors:
+        import torch
+
+        with torch.inference_mode():
+            batch = torch.stack([self.transform(image) for image in images])
+            vectors: Vectors = self.model.encode_image(batch, normalize=True).numpy()
+        return vectors
+
+
+def make_reference(architecture: str, folder: Path) -> Reference:
+    """Random weights of real size, in the layout of a hub repository's cache folder."""
+    import torch
+    from safetensors.torch import save_file
+
+    torch.manual_seed(0)
+    model, _, transform = import_open_clip().create_model_and_transforms(architecture)
+    target = folder / "random"
+    target.mkdir(parents=True)
+    state = {name: tensor.contiguous() for name, tensor in model.state_dict().items() if name != "attn_mask"}
+    save_file(state, target / "open_clip_model.safetensors")
+    tower = OpenClipTower(architecture)
+    return Reference(ModelSpec("random", architecture, "", tower, tower), model.eval(), transform, folder)
+
+
+@pytest.fixture(scope="module", params=["demo", "ViT-B-32-quickgelu", "ViT-B-16-plus-240"])
+def reference(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reference]:
+    folder = tmp_path_factory.mktemp("weights")
+    if request.param == "demo":
+        model, _, transform = import_open_clip().create_model_and_transforms(f"local-dir:{DEMO / 'clip'}")
+        yield Reference(resolve("demo"), model.eval(), transform, folder)
+    else:
+        yield make_reference(request.param, folder)
+    shutil.rmtree(folder)
+
+
+def pictures(count: int) -> list[Image.Image]:
+    random = np.random.default_rng(count)
+    sizes = random.integers(40, 400, (count, 2))
+    return [Image.fromarray(random.integers(0, 256, (height, width, 3), dtype=np.uint8)) for width, height in sizes]
+
+
+@pytest.mark.parametrize("count", [1, 33])
+def test_text_vectors_are_open_clips(reference: Reference, count: int) -> None:
+    texts = (SHORT_AND_LONG * 7)[:count]
+    encoder = load_text_encoder(reference.spec, reference.options)
+    vectors = encoder.encode([tokens.ids for tokens in encoder.tokenize(texts)])
+    np.testing.assert_allclose(vectors, reference.encode_texts(texts), atol=1e-5)
+
+
+@pytest.mark.parametrize("count", [1, 33])
+def test_image_vectors_are_open_clips(reference: Reference, count: int) -> None:
+    images = pictures(count)
+    encoder = load_image_encoder(reference.spec, reference.options)
+    pixels: list[Pixels] = [preprocess(Picture(image, image.size), encoder.preprocessing) for image in images]
+    np.testing.assert_allclose(encoder.encode(pixels), reference.encode_images(images), atol=1e-5)
+
+
+def test_a_text_tower_is_loaded_without_the_image_towers_tensors(reference: Reference) -> None:
+    encoder = load_text_encoder(reference.spec, reference.options)
+    held = sum(parameter.numel() for parameter in encoder._module.parameters())  # type: ignore[attr-defined]
+    visual = sum(parameter.numel() for parameter in reference.model.visual.parameters())
+    whole = sum(parameter.numel() for parameter in reference.model.parameters())
+    assert held == whole - visual - 1  # the logit scale
+
+
+def test_the_same_text_gives_the_same_vector_alone_and_beside_longer_ones(reference: Reference) -> None:
+    encoder = load_text_encoder(reference.spec, reference.options)
+    short, long = (tokens.ids for tokens in encoder.tokenize(["a fox", "a fox " * 50]))
+    np.testing.assert_allclose(encoder.encode([short])[0], encoder.encode([long, short])[1], atol=1e-6)
+
+
+def test_clip_is_built_with_the_activation_that_its_weights_were_trained_with() -> None:
+    config = import_open_clip().get_model_config(resolve("clip").image.architecture)
+    assert config["quick_gelu"] is True
+    entry = import_open_clip().pretrained.get_pretrained_cfg("ViT-B-32", "laion400m_e32")
+    assert entry["quick_gelu"] is True
+    assert resolve("clip").image.hub_repo == entry["hf_hub"].rstrip("/")
+
+
+def test_a_free_pair_takes_the_activation_of_its_pretrained_tag(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from common.models.torch_engine import open_clip_towers
+
+    fetched: list[str] = []
+
+    def fetch(repo: str, *_: object) -> Path:
+        fetched.append(repo)
+        (tmp_path / "weights.safetensors").write_bytes(b"weights")
+        return tmp_path / "weights.safetensors"
+
+    monkeypatch.setattr("common.models.weights.fetch_file", fetch)
+    spec = resolve("ViT-B-32/laion400m_e32")
+    source = open_clip_towers._find(spec, spec.image, None, EngineOptions(tmp_path))
+    assert source.model["quick_gelu"] is True
+    assert fetched == ["timm/vit_base_patch32_clip_224.laion400m_e32"]
+
+
+def test_a_tower_that_is_not_causal_is_run_padded(tmp_path: Path) -> None:
+    """SigLIP's text tower sees all positions and pools the last: cut short, its vectors would be others."""
+    import torch
+    from safetensors.torch import save_file
+
+    open_clip = import_open_clip()
+    config = {
+        "embed_dim": 32,
+        "vision_cfg": {"image_size": 32, "layers": 1, "width": 64, "patch_size": 16},
+        "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
+        | {"no_causal_mask": True, "pool_type": "last", "proj_bias": True},
+    }
+    model = open_clip.CustomTextCLIP(**config).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    save_file(state, folder / "open_clip_model.safetensors")
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": {}}))
+    spec = ModelSpec("odd", "odd", "", OpenClipTower(), OpenClipTower())
+    encoder = load_text_encoder(spec, EngineOptions(tmp_path, allow_download=False))
+    texts = ["a fox", "a photo of a dog", "x " * 40]
+    with torch.inference_mode():
+        expected = model.encode_text(open_clip.SimpleTokenizer(context_length=16)(texts), normalize=True).numpy()
+    vectors = encoder.encode([tokens.ids for tokens in encoder.tokenize(texts)])
+    np.testing.assert_allclose(vectors, expected, atol=1e-5)
+    np.testing.assert_allclose(encoder.encode([encoder.tokenize(["a fox"])[0].ids])[0], expected[0], atol=1e-5)
+
+
+def make_tiny_mclip(folder: Path) -> None:
+    """A checkpoint in M-CLIP's format as of 2022: a pickle with position_ids and a pooler, and its base model's folder."""
+    import torch
+    from transformers import XLMRobertaConfig, XLMRobertaModel
+
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.normalizer = normalizers.NFKC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    corpus = ["Three blind horses listening to Mozart.", "Älgen är skogens konung!", "Вы знали?", "猫が好きです"] * 20
+    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    tokenizer.train_from_iterator(
+        corpus, trainers.UnigramTrainer(vocab_size=200, special_tokens=special, unk_token="<unk>")
+    )
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    tokenizer.save(str(folder / "tokenizer.json"))
+    config = XLMRobertaConfig(  # type: ignore[no-untyped-call]
+        vocab_size=tokenizer.get_vocab_size(), hidden_size=128, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
+        max_position_embeddings=514, type_vocab_size=1, pad_token_id=1, bos_token_id=0, eos_token_id=2, layer_norm_eps=1e-5,
+    )  # fmt: skip
+    torch.manual_seed(1)
+    base = XLMRobertaModel(config).eval()  # type: ignore[no-untyped-call]
+    base.save_pretrained(folder / "base")
+    for parameter in base.parameters():
+        parameter.data.add_(torch.randn_like(parameter) * 0.1)  # what is served is not the base model's
+    linear = torch.nn.Linear(128, 16)
+    state = {f"transformer.{name}": tensor for name, tensor in base.state_dict().items()}
+    state |= {f"LinearTransformation.{name}": tensor for name, tensor in linear.state_dict().items()}
+    state["transformer.embeddings.position_ids"] = torch.arange(514).expand((1, -1)).clone()
+    torch.save(state, folder / "pytorch_model.bin")
+
+
+@pytest.fixture(scope="module")
+def tiny_mclip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A weights folder that holds `tiny/text/`."""
+    root = tmp_path_factory.mktemp("mclip")
+    (root / "tiny" / "text").mkdir(parents=True)
+    make_tiny_mclip(root / "tiny" / "text")
+    return root
+
+
+TINY = ModelSpec("tiny", "tiny", "", MultilingualTower("M-CLIP/tiny"), OpenClipTower())
+MULTILINGUAL_TEXTS = ["Three blind horses", "Älgen är skogens konung!", "猫が好きです", "", "Вы знали? " * 5]
+
+
+def test_multilingual_vectors_are_multilingual_clips(tiny_mclip: Path) -> None:
+    import torch
+    from multilingual_clip.Config_MCLIP import MCLIPConfig
+    from multilingual_clip.pt_multilingual_clip import MultilingualCLIP
+    from transformers import PreTrainedTokenizerFast
+
+    folder = tiny_mclip / "tiny" / "text"
+    model = MultilingualCLIP(MCLIPConfig(str(folder / "base"), 128, 16)).eval()
+    state = torch.load(folder / "pytorch_model.bin", weights_only=True)
+    model.load_state_dict({name: tensor for name, tensor in state.items() if not name.endswith("position_ids")})
+    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"), pad_token="<pad>")
+    tokenizer.model_input_names = ["input_ids", "attention_mask"]
+    encoder = load_text_encoder(TINY, EngineOptions(tiny_mclip, allow_download=False))
+    for texts in (MULTILINGUAL_TEXTS[:1], (MULTILINGUAL_TEXTS * 7)[:33]):
+        with torch.inference_mode():
+            expected = torch.nn.functional.normalize(model(texts, tokenizer), dim=-1).numpy()
+        vectors = encoder.encode([tokens.ids for tokens in encoder.tokenize(texts)])
+        np.testing.assert_allclose(vectors, expected, atol=1e-5)
+
+
+def test_multilingual_texts_are_cut_at_512_tokens_and_reported(tiny_mclip: Path) -> None:
+    encoder = load_text_encoder(TINY, EngineOptions(tiny_mclip, allow_download=False))
+    long, short = encoder.tokenize(["Mozart " * 2000, "Mozart"])
+    assert (len(long.ids), long.truncated, short.truncated) == (512, True, False)
+    assert (long.ids[0], long.ids[-1]) == (0, 2)
+    assert np.isfinite(encoder.encode([long.ids])).all()
+
+
+def copy_of_demo(tmp_path: Path) -> Path:
+    folder = tmp_path / "demo"
+    shutil.copytree(DEMO / "clip", folder)
+    return folder
+
+
+def test_a_wrong_hash_is_refused_and_the_right_file_loads_again(tmp_path: Path) -> None:
+    weights = copy_of_demo(tmp_path) / "open_clip_model.safetensors"
+    (weights.parent / "SHA256SUMS").write_text(f"{'0' * 64}  {weights.name}\n")
+    options = EngineOptions(tmp_path, allow_download=False)
+    with pytest.raises(
+        ModelUnavailable, match=r"model demo: open_clip_model.safetensors has sha256 .*…, expected 0000"
+    ):
+        load_text_encoder(resolve("demo"), options)
+    (weights.parent / "SHA256SUMS").unlink()
+    assert load_text_encoder(resolve("demo"), options).info.dimensions == 256
+
+
+def test_a_broken_file_is_refused_without_telling_where_it_lies(tmp_path: Path) -> None:
+    weights = copy_of_demo(tmp_path) / "open_clip_model.safetensors"
+    (weights.parent / "SHA256SUMS").unlink(missing_ok=True)
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(ModelUnavailable) as raised:
+        load_image_encoder(resolve("demo"), EngineOptions(tmp_path, allow_download=False))
+    assert str(tmp_path) not in str(raised.value)
+
+
+def test_weights_that_are_nowhere_are_named(tmp_path: Path) -> None:
+    options = EngineOptions(tmp_path, allow_download=False, hub_cache=tmp_path)
+    with pytest.raises(ModelUnavailable, match=r"M-CLIP/XLM-Roberta-Large-Vit-B-16Plus: not in the cache"):
+        load_text_encoder(resolve("mclip"), options)
+    with pytest.raises(ModelUnavailable, match=r"timm/vit_base_patch16_plus_clip_240.laion400m_e32: not in the cache"):
+        load_image_encoder(resolve("mclip"), options)
+    with pytest.raises(ModelUnavailable, match=r"open_clip has no architecture 'ViT-Z'"):
+        load_text_encoder(resolve("ViT-Z/laion"), options)
+    with pytest.raises(ModelUnavailable, match=r"open_clip's weights for ViT-B-32 are .*; not 'nothing'"):
+        load_text_encoder(resolve("ViT-B-32/nothing"), options)
+
+
+def test_a_device_or_precision_that_is_not_there_is_said(tmp_path: Path) -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        with pytest.raises(ModelUnavailable, match="CLIP_DEVICE is cuda, but torch finds no GPU"):
+            load_text_encoder(resolve("demo"), EngineOptions(tmp_path, device="cuda"))
+    with pytest.raises(ModelUnavailable, match="CLIP_PRECISION is fp16, which needs a GPU"):
+        load_text_encoder(resolve("demo"), EngineOptions(tmp_path, device="cpu", precision="fp16"))
