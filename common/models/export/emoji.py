@@ -1,4 +1,4 @@
-"""The fixed set of 400 emoji that the demo models are measured on: one sheet of pictures a style, names in 13 languages."""
+"""The 400 emoji that models are measured on: a sheet of pictures by style, and names in 13 languages."""
 
 import io
 import json
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-FOLDER = Path(__file__).with_name("data") / "emoji"
+FOLDER = Path(__file__).with_name("data")
 STYLES = ("google", "twitter")  # trained on, never seen
 LANGUAGES = ("de", "el", "ru", "ar", "he", "hi", "th", "ka", "ja", "ko", "zh", "bn")
 COLUMNS, SIZE = 20, 64

@@ -1,0 +1,88 @@
+"""Recall of the demo models from their shipped files: text to picture, by style and by language.
+
+    python -m tests.training.evaluate emoji-data common/models/demo
+
+A query is an emoji's name, the gallery one style's pictures: of all emoji that have the style, or of the fixed 400.
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from safetensors.torch import load_file
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from common.models.export.emoji import LANGUAGES
+from tests.reference import import_open_clip
+from tests.training.data import Emoji
+from tests.training.distil_mclip import PAD_ID, Student
+from tests.training.test_set import choose
+from tests.training.train_demo import load_data, normalise
+
+CHUNK = 128
+
+
+def recall(queries: Tensor, gallery: Tensor, at: int) -> float:
+    """Share of queries whose own picture, of the same row, is among the first `at`."""
+    scores = queries @ gallery.T
+    return float(((scores > scores.diag()[:, None]).sum(1) < at).float().mean())
+
+
+def report(label: str, queries: Tensor, gallery: Tensor, rows: Tensor) -> tuple[float, float]:
+    """Print and return R@1 and R@5 over `rows`."""
+    first, fifth = (recall(queries[rows], gallery[rows], at) for at in (1, 5))
+    print(f"{label:34} n {len(rows):5}  R@1 {first:.3f}  R@5 {fifth:.3f}", flush=True)
+    return first, fifth
+
+
+def picture_vectors(model: torch.nn.Module, rgba: Tensor) -> Tensor:
+    """Pictures (n, 4, s, s) uint8, composited on white → (n, d)."""
+    pixels = rgba.float() / 255
+    pixels = normalise(pixels[:, :3] * pixels[:, 3:] + 1 - pixels[:, 3:])
+    return torch.cat([model.encode_image(chunk, normalize=True) for chunk in pixels.split(CHUNK)])  # type: ignore[operator]
+
+
+def read_student(folder: Path) -> tuple[Student, Tokenizer]:
+    """The multilingual tower and its tokenizer."""
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.enable_padding(pad_id=PAD_ID, pad_token="<pad>")
+    student = Student(tokenizer.get_vocab_size()).eval()
+    tensors = load_file(folder / "model.safetensors")
+    student.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+    return student, tokenizer
+
+
+def evaluate_languages(emoji: list[Emoji], demo: Path, gallery: Tensor, fixed: Tensor) -> None:
+    """Recall of the multilingual tower, each of LANGUAGES and their mean."""
+    student, tokenizer = read_student(demo / "mclip")
+    named = torch.tensor([all(language in item.names for language in LANGUAGES) for item in emoji]).nonzero().flatten()
+    for label, rows in (("all", named), ("400", fixed)):
+        fifths = []
+        for language in LANGUAGES:
+            names = [item.names.get(language, "-") for item in emoji]
+            ids = torch.tensor([encoding.ids for encoding in tokenizer.encode_batch(names)])
+            vectors = torch.cat([F.normalize(student(chunk), dim=-1) for chunk in ids.split(CHUNK)])
+            fifths.append(report(f"demo-mclip {language} google {label}", vectors, gallery, rows)[1])
+        print(f"demo-mclip mean R@5 {label}: {sum(fifths) / len(fifths):.3f}", flush=True)
+
+
+@torch.no_grad()
+def main(data: Path, demo: Path) -> None:
+    """Print all figures."""
+    open_clip = import_open_clip()
+    model = open_clip.create_model(f"local-dir:{demo / 'clip'}", require_pretrained=True).eval()
+    emoji, styles = load_data(data)
+    fixed = torch.tensor(choose(emoji))
+    names = open_clip.SimpleTokenizer()([item.names["en"] for item in emoji])
+    texts = torch.cat([model.encode_text(chunk, normalize=True) for chunk in names.split(CHUNK)])
+    galleries = {style: picture_vectors(model, styles[style]) for style in ("google", "twitter")}
+    for style, gallery in galleries.items():
+        report(f"demo en {style} all", texts, gallery, torch.arange(len(emoji)))
+        report(f"demo en {style} 400", texts, gallery, fixed)
+    evaluate_languages(emoji, demo, galleries["google"], fixed)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
