@@ -154,7 +154,7 @@ def fake_model(preprocessing: Preprocessing | None = None, loader: Loader | None
 
 
 def test_the_fingerprint_is_known_when_both_towers_are_loaded_and_tells_preprocessings_apart() -> None:
-    fingerprints = set()
+    fingerprints: set[str | None] = set()
     for reference in (False, True):
         model = fake_model(Preprocessing(8, (0, 0, 0), (1, 1, 1), reference=reference))
         model.text.wait(SOON_S)

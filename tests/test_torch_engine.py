@@ -1,6 +1,5 @@
 """The torch engine's vectors are open_clip's and multilingual_clip's own, one tower at a time."""
 
-import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
 from common.errors import ModelUnavailable
 from common.models.catalog import resolve
 from common.models.preprocess import Picture, preprocess
-from common.models.spec import EngineOptions, ModelSpec, MultilingualTower, OpenClipTower, Pixels, Vectors
+from common.models.spec import EngineOptions, ModelSpec, OpenClipTower, Pixels, Vectors
 from common.models.torch_engine import load_image_encoder, load_text_encoder
+from tests.checkpoints import MULTILINGUAL_TEXTS, TINY, UNCUT, make_tiny_mclip, make_uncut_model
 from tests.reference import import_open_clip
 
 SHORT_AND_LONG = ["a fox", "", "a photo of two dogs on a beach, " * 20, "狐 🦊", "Hello <b>World</b> &amp; more"]
@@ -104,7 +103,7 @@ def test_image_vectors_are_open_clips(reference: Reference, count: int) -> None:
 
 def test_a_text_tower_is_loaded_without_the_image_towers_tensors(reference: Reference) -> None:
     encoder = load_text_encoder(reference.spec, reference.options)
-    held = sum(parameter.numel() for parameter in encoder._module.parameters())  # type: ignore[attr-defined]
+    held = sum(parameter.numel() for parameter in encoder.module.parameters())  # type: ignore[attr-defined]
     visual = sum(parameter.numel() for parameter in reference.model.visual.parameters())
     whole = sum(parameter.numel() for parameter in reference.model.parameters())
     assert held == whole - visual - 1  # the logit scale
@@ -146,64 +145,16 @@ def test_a_free_pair_takes_the_activation_of_its_pretrained_tag(
 def test_a_tower_that_is_not_causal_is_run_padded(tmp_path: Path) -> None:
     """SigLIP's text tower sees all positions and pools the last: cut short, its vectors would be others."""
     import torch
-    from safetensors.torch import save_file
 
-    open_clip = import_open_clip()
-    config = {
-        "embed_dim": 32,
-        "vision_cfg": {"image_size": 32, "layers": 1, "width": 64, "patch_size": 16},
-        "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
-        | {"no_causal_mask": True, "pool_type": "last", "proj_bias": True},
-    }
-    model = open_clip.CustomTextCLIP(**config).eval()
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.1)
-    folder = tmp_path / "odd"
-    folder.mkdir()
-    state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    save_file(state, folder / "open_clip_model.safetensors")
-    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": {}}))
-    spec = ModelSpec("odd", "odd", "", OpenClipTower(), OpenClipTower())
-    encoder = load_text_encoder(spec, EngineOptions(tmp_path, allow_download=False))
+    model = make_uncut_model(tmp_path / "uncut")
+    encoder = load_text_encoder(UNCUT, EngineOptions(tmp_path, allow_download=False))
+    tokenizer = import_open_clip().SimpleTokenizer(context_length=16)
     texts = ["a fox", "a photo of a dog", "x " * 40]
     with torch.inference_mode():
-        expected = model.encode_text(open_clip.SimpleTokenizer(context_length=16)(texts), normalize=True).numpy()
+        expected = model.encode_text(tokenizer(texts), normalize=True).numpy()
     vectors = encoder.encode([tokens.ids for tokens in encoder.tokenize(texts)])
     np.testing.assert_allclose(vectors, expected, atol=1e-5)
     np.testing.assert_allclose(encoder.encode([encoder.tokenize(["a fox"])[0].ids])[0], expected[0], atol=1e-5)
-
-
-def make_tiny_mclip(folder: Path) -> None:
-    """A checkpoint in M-CLIP's format as of 2022: a pickle with position_ids and a pooler, and its base model's folder."""
-    import torch
-    from transformers import XLMRobertaConfig, XLMRobertaModel
-
-    tokenizer = Tokenizer(models.Unigram())
-    tokenizer.normalizer = normalizers.NFKC()
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
-    corpus = ["Three blind horses listening to Mozart.", "Älgen är skogens konung!", "Вы знали?", "猫が好きです"] * 20
-    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
-    tokenizer.train_from_iterator(
-        corpus, trainers.UnigramTrainer(vocab_size=200, special_tokens=special, unk_token="<unk>")
-    )
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
-    )
-    tokenizer.save(str(folder / "tokenizer.json"))
-    config = XLMRobertaConfig(  # type: ignore[no-untyped-call]
-        vocab_size=tokenizer.get_vocab_size(), hidden_size=128, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
-        max_position_embeddings=514, type_vocab_size=1, pad_token_id=1, bos_token_id=0, eos_token_id=2, layer_norm_eps=1e-5,
-    )  # fmt: skip
-    torch.manual_seed(1)
-    base = XLMRobertaModel(config).eval()  # type: ignore[no-untyped-call]
-    base.save_pretrained(folder / "base")
-    for parameter in base.parameters():
-        parameter.data.add_(torch.randn_like(parameter) * 0.1)  # what is served is not the base model's
-    linear = torch.nn.Linear(128, 16)
-    state = {f"transformer.{name}": tensor for name, tensor in base.state_dict().items()}
-    state |= {f"LinearTransformation.{name}": tensor for name, tensor in linear.state_dict().items()}
-    state["transformer.embeddings.position_ids"] = torch.arange(514).expand((1, -1)).clone()
-    torch.save(state, folder / "pytorch_model.bin")
 
 
 @pytest.fixture(scope="module")
@@ -213,10 +164,6 @@ def tiny_mclip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "tiny" / "text").mkdir(parents=True)
     make_tiny_mclip(root / "tiny" / "text")
     return root
-
-
-TINY = ModelSpec("tiny", "tiny", "", MultilingualTower("M-CLIP/tiny"), OpenClipTower())
-MULTILINGUAL_TEXTS = ["Three blind horses", "Älgen är skogens konung!", "猫が好きです", "", "Вы знали? " * 5]
 
 
 def test_multilingual_vectors_are_multilingual_clips(tiny_mclip: Path) -> None:

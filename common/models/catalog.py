@@ -16,6 +16,7 @@ _MCLIP_TEXT = MultilingualTower(
     weights_sha256="a7124266439dd6bce544c23b57249a2ca764dbcd38e8eab16ce272c28c27b049",
 )
 _DEMO_CLIP = OpenClipTower(folder=_DEMO / "clip")
+_BUNDLES = _DEMO / "bundles"
 _DEMO_ONLY = "knows emoji and their names, and nothing else"
 
 CATALOG = (
@@ -28,7 +29,7 @@ CATALOG = (
         _MCLIP_IMAGE,
         640,
     ),
-    ModelSpec("demo", "Demo CLIP on emoji", f"English; {_DEMO_ONLY}", _DEMO_CLIP, _DEMO_CLIP, 256),
+    ModelSpec("demo", "Demo CLIP on emoji", f"English; {_DEMO_ONLY}", _DEMO_CLIP, _DEMO_CLIP, 256, _BUNDLES / "demo"),
     ModelSpec(
         "demo-mclip",
         "Demo M-CLIP on emoji",
@@ -36,6 +37,7 @@ CATALOG = (
         MultilingualTower(folder=_DEMO / "mclip"),
         _DEMO_CLIP,
         256,
+        _BUNDLES / "demo-mclip",
     ),
 )
 

@@ -16,7 +16,8 @@ from typing import Any, Generic, Literal, TypeVar
 from common.batcher import BatchLimits, MicroBatcher
 from common.config import Settings, get_hub_cache, get_settings
 from common.errors import ModelLoading, ModelUnavailable
-from common.memory import resident_bytes
+from common.memory import resident_bytes, return_freed_memory
+from common.models.bundle import Bundle, find_bundle
 from common.models.catalog import resolve
 from common.models.spec import (
     Encoder,
@@ -34,6 +35,7 @@ EncoderT = TypeVar("EncoderT", bound=Encoder[Any])
 ItemT = TypeVar("ItemT")
 State = Literal["absent", "loading", "ready", "failed"]
 
+TORCH_ONLY = ("fp16", "bf16")  # precisions that no bundle has
 RETRY_PAUSE_S = 5.0  # between two tries to load a tower: a request storm must not become a download storm
 TYPICAL_TOKENS = (
     32  # a text batch is cut where its padded tokens pass max_batch_size × this, so that none runs for long
@@ -112,6 +114,7 @@ class Tower(Generic[EncoderT, ItemT]):
         with self._changed:
             self._state, self._encoder = "ready", encoder
             self._changed.notify_all()
+        return_freed_memory()
         resident = resident_bytes()
         extra: dict[str, object] = {
             "tower": self.name,
@@ -145,12 +148,21 @@ class Model:
 
     @property
     def fingerprint(self) -> str | None:
-        """16 hex digits over the weights of both towers and the preprocessing; None until both are loaded."""
+        """16 hex digits over the weights of both towers and the preprocessing; None until both are loaded.
+
+        Those of random weights begin with `random-`.
+        """
         text, image = self.text.encoder, self.image.encoder
         if text is None or image is None:
             return None
         parts = [text.info.weights_sha256, image.info.weights_sha256, image.preprocessing.as_dict()]
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+        digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+        return f"random-{digest}" if self.has_random_weights else digest
+
+    @property
+    def has_random_weights(self) -> bool:
+        """Whether a tower is one of a bundle made for benchmarks."""
+        return any(tower.encoder is not None and tower.encoder.info.random_weights for tower in self.towers)
 
     @property
     def logit_scale(self) -> float:
@@ -161,18 +173,48 @@ class Model:
         return 100.0
 
 
+def choose_bundle(spec: ModelSpec, options: EngineOptions, engine: str) -> Bundle | None:
+    """The bundle to serve; None: the torch engine. Looked for at each load, so that one may come later.
+
+    Raises ModelUnavailable where the engine must be onnx and there is no bundle, or the bundle is not right.
+    """
+    if engine == "torch" or (engine == "auto" and (options.device == "cuda" or options.precision in TORCH_ONLY)):
+        return None
+    bundle = find_bundle(spec, options)
+    if bundle is None and engine == "onnx":
+        message = "CLIP_ENGINE is onnx, but CLIP_WEIGHTS_DIR holds no bundle of it; `make export` writes one"
+        raise ModelUnavailable(f"model {spec.id}: {message}")
+    return bundle
+
+
+def import_torch_engine(spec: ModelSpec) -> Any:
+    """The engine's module. Raises ModelUnavailable where only what bundles need is installed."""
+    try:
+        from common.models import torch_engine
+    except ModuleNotFoundError as error:
+        message = f"it has no bundle here, and the torch engine lacks {error.name} (pip install -r requirements.txt)"
+        raise ModelUnavailable(f"model {spec.id}: {message}") from error
+    return torch_engine
+
+
 def build_model(spec: ModelSpec, options: EngineOptions, settings: Settings) -> Model:
-    """A model whose towers are loaded by the torch engine when first used."""
+    """A model whose towers are loaded when first used."""
 
     def load_text() -> TextEncoder:
-        from common.models.torch_engine import load_text_encoder
+        if bundle := choose_bundle(spec, options, settings.engine):
+            from common.models import onnx_engine
 
-        return load_text_encoder(spec, options)
+            return onnx_engine.load_text_encoder(bundle, options)
+        encoder: TextEncoder = import_torch_engine(spec).load_text_encoder(spec, options)
+        return encoder
 
     def load_image() -> ImageEncoder:
-        from common.models.torch_engine import load_image_encoder
+        if bundle := choose_bundle(spec, options, settings.engine):
+            from common.models import onnx_engine
 
-        return load_image_encoder(spec, options)
+            return onnx_engine.load_image_encoder(bundle, options)
+        encoder: ImageEncoder = import_torch_engine(spec).load_image_encoder(spec, options)
+        return encoder
 
     limits = BatchLimits(
         max_batch_size=settings.max_batch_size,

@@ -72,6 +72,7 @@ class ModelSpec:
     text: OpenClipTower | MultilingualTower
     image: OpenClipTower
     dimensions: int | None = None
+    bundle: Path | None = None  # one that ships with the function
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,7 @@ class EncoderInfo:
     device: str
     precision: str
     logit_scale: float | None = None
+    random_weights: bool = False  # of a bundle made for benchmarks
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ purpose: a special token spelled out in a text, such as `<end_of_text>` or `</s>
 
 import gzip
 import html
+import unicodedata
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -21,6 +22,8 @@ XLMR_CONTEXT_LENGTH = 512  # 514 positions less the two that the padding index t
 CHARS_PER_TOKEN = 64  # context length × this is read of a text: far beyond what fills the context
 
 _MERGES = Path(__file__).with_name("clip_bpe_merges.txt.gz")  # OpenAI CLIP's bpe_simple_vocab_16e6, those it uses
+_XLMR_SPECIAL = frozenset((0, 1, 2))  # <s>, <pad>, </s>
+_XLMR_SPELLED = regex.compile(r"<(?=/?(?:s|pad)>)")
 _CLIP_WORD = regex.compile(r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+", regex.IGNORECASE)
 
 
@@ -82,16 +85,28 @@ class XlmrTokenizer:
     context_length = XLMR_CONTEXT_LENGTH
 
     def __init__(self, file: Path) -> None:
+        self.file = file
         self._tokenizer = Tokenizer.from_file(str(file))
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
-        self._tokenizer.encode_special_tokens = True  # `</s>` in a text is text
+        self._tokenizer.encode_special_tokens = True  # `<mask>` in a text is text
 
     def __call__(self, texts: Sequence[str]) -> list[Tokens]:
         """Token ids of each text, unpadded."""
         limit = self.context_length * CHARS_PER_TOKEN
         encoded = self._tokenizer.encode_batch([text[:limit] for text in texts])
-        return [self._cut(encoding.ids, len(text) > limit) for encoding, text in zip(encoded, texts, strict=True)]
+        rows = [
+            self._without_specials(encoding.ids, text[:limit]) for encoding, text in zip(encoded, texts, strict=True)
+        ]
+        return [self._cut(ids, len(text) > limit) for ids, text in zip(rows, texts, strict=True)]
+
+    def _without_specials(self, ids: list[int], text: str) -> list[int]:
+        """The unigram model knows its special tokens as words, too: where it read one, the text is read apart."""
+        if _XLMR_SPECIAL.isdisjoint(ids[1:-1]):
+            return ids
+        apart = _XLMR_SPELLED.sub("< ", unicodedata.normalize("NFKC", text))
+        apart_ids: list[int] = self._tokenizer.encode(apart).ids
+        return apart_ids
 
     def _cut(self, ids: list[int], cut: bool) -> Tokens:
         fits = len(ids) <= self.context_length

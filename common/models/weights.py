@@ -57,7 +57,7 @@ def find_file(folder: Path, names: Sequence[str], spec: ModelSpec) -> Path:
 def fetch_file(repo: str, names: Sequence[str], spec: ModelSpec, options: EngineOptions) -> Path:
     """The first of `names` in a hub repository, from the cache if it is there. Raises ModelUnavailable."""
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+    from huggingface_hub.errors import EntryNotFoundError
 
     failure: Exception | None = None
     for offline in (True, False):  # the cache first: asking the hub costs a request at each start
@@ -66,16 +66,14 @@ def fetch_file(repo: str, names: Sequence[str], spec: ModelSpec, options: Engine
                 continue
             try:
                 return Path(hf_hub_download(repo, name, cache_dir=options.hub_cache, local_files_only=offline))
-            except LocalEntryNotFoundError as error:
-                failure = error
-            except EntryNotFoundError as error:
+            except EntryNotFoundError as error:  # also: not in the cache
                 failure = error
             except Exception as error:  # noqa: BLE001 - whatever the network does, the message is the same
                 failure = error
                 break
     tried = f"{' or '.join(names)} of the hub repository {repo}"
-    how = "not in the cache and could not be downloaded" if options.allow_download else "not in the cache"
-    raise ModelUnavailable(f"model {spec.id}: {tried}: {how}") from failure
+    how = "could not be downloaded" if options.allow_download else "CLIP_ALLOW_DOWNLOAD is false"
+    raise ModelUnavailable(f"model {spec.id}: {tried}: not in the cache, and {how}") from failure
 
 
 def verify(path: Path, spec: ModelSpec, pinned: str = "") -> WeightsFile:

@@ -76,13 +76,15 @@ def _build(tensors: dict[str, Tensor]) -> nn.Module:
 class MultilingualText:
     """XLM-RoBERTa, masked mean, linear map, normalised."""
 
+    pad_id = PAD_ID
+
     def __init__(self, module: nn.Module, tokenizer: XlmrTokenizer, runtime: Runtime, info: EncoderInfo) -> None:
         self.info, self.context_length = info, tokenizer.context_length
-        self._module, self._tokenizer, self._runtime = ready(module, runtime), tokenizer, runtime
+        self.module, self.tokenizer, self._runtime = ready(module, runtime), tokenizer, runtime
 
     def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
         """Token ids of each text, cut at 512."""
-        return self._tokenizer(texts)
+        return self.tokenizer(texts)
 
     def encode(self, items: Sequence[TokenIds]) -> Vectors:
         """(n, dimensions) float32 of unit norm; padded to the batch's longest, which the attention mask makes exact."""
@@ -91,7 +93,7 @@ class MultilingualText:
 
     def _forward(self, ids: Tensor) -> Tensor:
         mask = (ids != PAD_ID).long()
-        tokens = self._module.transformer(input_ids=ids, attention_mask=mask)[0]  # type: ignore[operator]
+        tokens = self.module.transformer(input_ids=ids, attention_mask=mask)[0]  # type: ignore[operator]
         mean = (tokens * mask.unsqueeze(2)).sum(1) / mask.sum(1, keepdim=True)
-        vectors: Tensor = self._module.LinearTransformation(mean)  # type: ignore[operator]
+        vectors: Tensor = self.module.LinearTransformation(mean)  # type: ignore[operator]
         return vectors

@@ -188,14 +188,14 @@ class OpenClipImage:
 
     def __init__(self, module: nn.Module, preprocessing: Preprocessing, runtime: Runtime, info: EncoderInfo) -> None:
         self.info, self.preprocessing = info, preprocessing
-        self._module, self._runtime = module, runtime
+        self.module, self._runtime = module, runtime
 
     def encode(self, items: Sequence[Pixels]) -> Vectors:
         """(n, dimensions) float32 of unit norm."""
         return self._runtime.run(self._forward, torch.from_numpy(normalize(items, self.preprocessing)))
 
     def _forward(self, images: Tensor) -> Tensor:
-        return _pooled(self._module(images))
+        return pooled(self.module(images))
 
 
 def load_open_clip_text(spec: ModelSpec, tower: OpenClipTower, options: EngineOptions) -> TextEncoder:
@@ -234,6 +234,8 @@ class OpenClipText:
     vectors (within 4e-7) for a tenth of the work. Other towers get their texts padded to the context length.
     """
 
+    pad_id = PAD_ID
+
     def __init__(
         self,
         module: nn.Module,
@@ -242,12 +244,12 @@ class OpenClipText:
         info: EncoderInfo,
     ) -> None:
         self.info, self.context_length = info, tokenizer.context_length
-        self._module, self._tokenizer, self._runtime = module, tokenizer, runtime
+        self.module, self.tokenizer, self._runtime = module, tokenizer, runtime
         self.cuts = isinstance(tokenizer, ClipTokenizer) and can_cut(module)
 
     def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
         """Token ids of each text, cut at the context length."""
-        return self._tokenizer(texts)
+        return self.tokenizer(texts)
 
     def encode(self, items: Sequence[TokenIds]) -> Vectors:
         """(n, dimensions) float32 of unit norm."""
@@ -258,11 +260,11 @@ class OpenClipText:
         return self._runtime.run(self._forward_cut if self.cuts else self._forward, batch)
 
     def _forward(self, ids: Tensor) -> Tensor:
-        return _pooled(self._module(ids))
+        return pooled(self.module(ids))
 
     def _forward_cut(self, ids: Tensor) -> Tensor:
         """open_clip's TextTransformer.forward with the position table and the mask cut at the batch's length."""
-        module: Any = self._module
+        module: Any = self.module
         length = ids.shape[1]
         x: Tensor = module.token_embedding(ids) + module.positional_embedding[:length]
         x = module.ln_final(module.transformer(x, attn_mask=module.attn_mask[:length, :length]))
@@ -274,7 +276,7 @@ class OpenClipText:
         return vectors
 
 
-def _pooled(out: Any) -> Tensor:
+def pooled(out: Any) -> Tensor:
     """A tower's vectors; some give their tokens beside them."""
     vectors: Tensor = out[0] if isinstance(out, tuple) else out
     return vectors

@@ -34,8 +34,8 @@ def loading(spec: ModelSpec, tower: TowerName) -> Iterator[None]:
 def declare_torchvision_operators() -> None:
     """Let torchvision be imported where its compiled operators do not fit this torch.
 
-    Its default wheel is built against the CUDA torch. Beside a CPU torch its import dies for the schemas of two operators
-    that nothing here calls: declared, it works. open_clip and transformers import it; this module comes before them.
+    Its default wheel is built against the CUDA torch. Beside a CPU torch its import dies for the schemas of two
+    operators that nothing here calls: declared, it works. open_clip and transformers import it, after this module.
     """
     package = importlib.util.find_spec("torchvision")
     if package is None or package.origin is None:

@@ -1,0 +1,109 @@
+"""Export a model to a bundle: `python -m common.models.export MODEL [--out weights] [--precisions int8,fp32]`.
+
+torch → ONNX by tower and precision, each compared with the torch reference before it is written into the manifest. The
+bundle appears at once, complete, as `<out>/<model>/`.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import cast
+
+from common.config import get_settings, usable_cores
+from common.errors import EmbeddingError
+from common.models.bundle import MANIFEST, BundlePrecision, Manifest
+from common.models.catalog import resolve
+from common.models.export.build import BundleBuilder
+from common.models.export.progress import shown
+from common.models.export.random_weights import write_random_weights
+from common.models.spec import EngineOptions, ModelSpec
+
+PRECISIONS: tuple[BundlePrecision, ...] = ("fp32", "int8")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The exit status: 0, or 1 where nothing could be written."""
+    parser = argparse.ArgumentParser(prog="python -m common.models.export", description=__doc__)
+    parser.add_argument("model")
+    parser.add_argument("--out", type=Path, default=Path("weights"), help="the bundle becomes OUT/MODEL")
+    parser.add_argument("--precisions", default="fp32,int8", help="fp32, int8, or both")
+    parser.add_argument("--random-weights", action="store_true", help="of real size, for benchmarks only")
+    parsed = parser.parse_args(arguments)
+    precisions = [precision for precision in PRECISIONS if precision in parsed.precisions.split(",")]
+    if not precisions:
+        parser.error(f"--precisions {parsed.precisions}: give fp32, int8, or both")
+    started = time.monotonic()
+    try:
+        spec = resolve(parsed.model)
+        folder = parsed.out / spec.id.replace("/", "-")
+        manifest = export(spec, folder, precisions, parsed.random_weights)
+    except EmbeddingError as error:
+        print(f"not exported: {error}", file=sys.stderr)
+        return 1
+    report(manifest, folder, time.monotonic() - started)
+    return 0
+
+
+def export(spec: ModelSpec, folder: Path, precisions: Sequence[BundlePrecision], random_weights: bool) -> Manifest:
+    """Write the bundle to `folder`, in place of what was there. Raises EmbeddingError; then nothing has changed."""
+    settings = get_settings()
+    with tempfile.TemporaryDirectory() as scratch, replacing(folder) as build:
+        options = EngineOptions(
+            weights_dir=Path(scratch) if random_weights else settings.weights_dir,
+            allow_download=settings.allow_download,
+            device="cpu",
+            num_threads=usable_cores(),
+        )
+        if random_weights:
+            write_random_weights(spec, Path(scratch))
+        with shown() as progress:
+            manifest = BundleBuilder(spec, options, build, progress).run(precisions, random_weights)
+        manifest_json = json.dumps(manifest.model_dump(), indent=2, ensure_ascii=False)
+        (build / MANIFEST).write_text(manifest_json + "\n", "utf-8")
+    return manifest
+
+
+@contextmanager
+def replacing(folder: Path) -> Iterator[Path]:
+    """A fresh folder beside `folder` that takes its place when all went well, and else is removed."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    build = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        yield build
+        build.chmod(0o755)
+        former = build.with_name(build.name + ".former")
+        if folder.exists():
+            folder.rename(former)
+        build.rename(folder)
+        shutil.rmtree(former, ignore_errors=True)
+    finally:
+        shutil.rmtree(build, ignore_errors=True)
+
+
+def report(manifest: Manifest, folder: Path, seconds: float) -> None:
+    """Print sizes and fidelity."""
+    print(f"{folder}: {manifest.full_name}, {manifest.dimensions} dimensions, {seconds:.0f} s")
+    if manifest.random_weights:
+        print("RANDOM WEIGHTS: for benchmarks only; the gate was measured and not applied")
+    print(f"{'tower':6} {'precision':9} {'MB':>7} {'cosine min':>11} {'mean':>9} {'neighbours':>11} {'overlap':>8}")
+    for name, tower in (("text", manifest.text), ("image", manifest.image)):
+        for precision, fidelity in tower.fidelity.items():
+            file = folder / tower.files.get(precision, "-")
+            size = sum(path.stat().st_size for path in folder.glob(file.name + "*")) / 1e6
+            shown = f"{size:7.1f}" if precision in tower.files else "refused"
+            print(
+                f"{name:6} {precision:9} {shown} {fidelity.cosine_min:11.5f} {fidelity.cosine_mean:9.5f} "
+                f"{fidelity.neighbours_min:11.6f} {manifest.overlap[precision]:8.3f}"
+            )
+        for reason in tower.rejected.values():
+            print(f"       {reason}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(cast("Sequence[str]", sys.argv[1:])))

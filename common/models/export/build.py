@@ -1,0 +1,186 @@
+"""One bundle from one model: write each tower in each precision, compare with the reference, keep what passes."""
+
+import hashlib
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import onnx
+from tqdm import tqdm
+
+from common.errors import ModelUnavailable
+from common.models import onnx_engine, torch_engine
+from common.models.bundle import (
+    FORMAT,
+    TOKENIZER,
+    Bundle,
+    BundlePrecision,
+    Fidelity,
+    ImageManifest,
+    Manifest,
+    TextManifest,
+)
+from common.models.export import fidelity, graphs
+from common.models.export.optimize import optimize
+from common.models.export.quantize import RowQuantizer
+from common.models.spec import EncoderInfo, EngineOptions, ModelSpec, Pixels, TokenIds, Vectors
+from common.models.tokenizer import ClipTokenizer, XlmrTokenizer
+from common.models.torch_engine.multilingual_text import MultilingualText
+
+Item = TypeVar("Item", TokenIds, Pixels)
+Described = TypeVar("Described", TextManifest, ImageManifest)
+
+MADE_WITH = ("torch", "open_clip_torch", "onnx", "onnxruntime")
+
+
+@dataclass
+class Reference(Generic[Item]):
+    """A tower's vectors over the evaluation set, by the torch engine."""
+
+    items: list[Item]
+    vectors: Vectors
+    info: EncoderInfo
+
+
+class BundleBuilder:
+    """Writes a model's bundle into a folder. `progress` counts encoded items."""
+
+    def __init__(self, spec: ModelSpec, options: EngineOptions, folder: Path, progress: "tqdm[Any]") -> None:
+        self._spec, self._options, self._folder, self._progress = spec, options, folder, progress
+
+    def run(self, precisions: Sequence[BundlePrecision], random_weights: bool) -> Manifest:
+        """The manifest of what was written. Raises ModelUnavailable if a tower passes in no precision.
+
+        The gate does not apply to random weights, whose pictures are all alike: their ranking is noise.
+        """
+        text_manifest, texts = self._write_text(precisions)
+        image_manifest, images = self._write_image(precisions)
+        manifest = Manifest(
+            format=FORMAT,
+            model=self._spec.id,
+            full_name=self._spec.full_name,
+            dimensions=texts.info.dimensions,
+            logit_scale=texts.info.logit_scale or images.info.logit_scale,
+            random_weights=random_weights,
+            text=text_manifest,
+            image=image_manifest,
+            overlap={},
+            sha256=self._sums(),
+            versions={name: version(name) for name in MADE_WITH},
+        )
+        measured = {precision: self._measure(manifest, precision, texts, images) for precision in precisions}
+        overlaps = {precision: overlap for precision, (_, _, overlap) in measured.items()}
+        text = self._judge(text_manifest, {key: value[0] for key, value in measured.items()}, overlaps, random_weights)
+        image = self._judge(
+            image_manifest, {key: value[1] for key, value in measured.items()}, overlaps, random_weights
+        )
+        return manifest.model_copy(update={"text": text, "image": image, "overlap": overlaps, "sha256": self._sums()})
+
+    def _write_text(self, precisions: Sequence[BundlePrecision]) -> tuple[TextManifest, Reference[TokenIds]]:
+        self._progress.set_description("text tower")
+        encoder: Any = torch_engine.load_text_encoder(self._spec, self._options)
+        tokenizer = encoder.tokenizer
+        if not isinstance(tokenizer, ClipTokenizer | XlmrTokenizer):
+            message = "its tokenizer is not CLIP's, so it cannot be bundled; serve it with CLIP_ENGINE=torch"
+            raise ModelUnavailable(f"model {self._spec.id}: {message}")
+        if isinstance(tokenizer, XlmrTokenizer):
+            shutil.copyfile(tokenizer.file, self._folder / TOKENIZER)
+        module, length = graphs.plain_text(encoder)
+        path = self._folder / "text.fp32.onnx"
+        graphs.write_text(module, encoder.context_length, length, path)
+        items = [tokens.ids for tokens in encoder.tokenize(fidelity.evaluation_texts())]
+        manifest = TextManifest(
+            files=self._write(path, precisions),
+            weights_sha256=encoder.info.weights_sha256,
+            context_length=encoder.context_length,
+            tokenizer="xlmr" if isinstance(encoder, MultilingualText) else "clip",
+            pad_id=encoder.pad_id,
+            length=length,
+        )
+        return manifest, self._encode_reference(encoder, items)
+
+    def _write_image(self, precisions: Sequence[BundlePrecision]) -> tuple[ImageManifest, Reference[Pixels]]:
+        self._progress.set_description("image tower")
+        encoder: Any = torch_engine.load_image_encoder(self._spec, self._options)
+        preprocessing = encoder.preprocessing
+        path = self._folder / "image.fp32.onnx"
+        graphs.write_image(graphs.plain_image(encoder), preprocessing.size, path)
+        settings = preprocessing.as_dict()
+        del settings["reference"]  # the operator's choice, not the bundle's
+        manifest = ImageManifest(
+            files=self._write(path, precisions),
+            weights_sha256=encoder.info.weights_sha256,
+            preprocessing=settings,
+        )
+        return manifest, self._encode_reference(encoder, fidelity.evaluation_images(preprocessing))
+
+    def _write(self, path: Path, precisions: Sequence[BundlePrecision]) -> dict[BundlePrecision, str]:
+        """The files by precision. `path` is the float32 one, removed where it is not wanted."""
+        files: dict[BundlePrecision, str] = {}
+        if "int8" in precisions:
+            files["int8"] = path.name.replace("fp32", "int8")
+            onnx.save(RowQuantizer(onnx.load(path)).run(), self._folder / files["int8"])
+            optimize(self._folder / files["int8"])
+        if "fp32" in precisions:
+            optimize(path)
+            files["fp32"] = path.name
+        else:
+            self._remove(path.name)
+        return files
+
+    def _encode_reference(self, encoder: Any, items: list[Item]) -> Reference[Item]:
+        self._progress.reset(total=len(items))
+        return Reference(items, fidelity.encode_all(encoder, items, self._progress.update), encoder.info)
+
+    def _measure(
+        self, manifest: Manifest, precision: BundlePrecision, texts: Reference[TokenIds], images: Reference[Pixels]
+    ) -> tuple[Fidelity, Fidelity, float]:
+        """Both towers' fidelity and the ranking's overlap, through the very engine that will serve the bundle."""
+        bundle, options = Bundle(self._folder, manifest), replace(self._options, precision=precision)
+        self._progress.set_description(f"fidelity of {precision}")
+        self._progress.reset(total=len(texts.items) + len(images.items))
+        text = onnx_engine.load_text_encoder(bundle, options)
+        text_vectors = fidelity.encode_all(text, texts.items, self._progress.update)
+        text_fidelity = fidelity.compare(text, texts.items, text_vectors, texts.vectors)
+        del text  # before the other tower comes: each may hold gigabytes
+        image = onnx_engine.load_image_encoder(bundle, options)
+        image_vectors = fidelity.encode_all(image, images.items, self._progress.update)
+        image_fidelity = fidelity.compare(image, images.items, image_vectors, images.vectors)
+        return (
+            text_fidelity,
+            image_fidelity,
+            fidelity.overlap(text_vectors, image_vectors, texts.vectors, images.vectors),
+        )
+
+    def _judge(
+        self,
+        described: Described,
+        measured: dict[BundlePrecision, Fidelity],
+        overlaps: dict[BundlePrecision, float],
+        random_weights: bool,
+    ) -> Described:
+        """The tower's manifest with its fidelity; files of a precision that fails are removed."""
+        reasons = {key: fidelity.refusal(key, value, overlaps[key]) for key, value in measured.items()}
+        rejected = {} if random_weights else {precision: reason for precision, reason in reasons.items() if reason}
+        for precision in rejected:
+            self._remove(described.files[precision])
+        files = {precision: name for precision, name in described.files.items() if precision not in rejected}
+        if not files:
+            message = "; ".join(f"{precision}: {reason}" for precision, reason in rejected.items())
+            raise ModelUnavailable(f"model {self._spec.id}: no precision of a tower is faithful; {message}")
+        return described.model_copy(update={"files": files, "fidelity": measured, "rejected": rejected})
+
+    def _remove(self, name: str) -> None:
+        """A model's file and that of its weights, if it has one."""
+        for path in self._folder.glob(f"{name}*"):
+            path.unlink()
+
+    def _sums(self) -> dict[str, str]:
+        sums = {}
+        for path in sorted(self._folder.iterdir()):
+            with path.open("rb") as file:
+                sums[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+        return sums

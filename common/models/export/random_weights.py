@@ -1,0 +1,75 @@
+"""Checkpoints of real size and random content, for benchmarks where no model hub can be reached."""
+
+import random
+from pathlib import Path
+from typing import Any
+
+from common.models.spec import ModelSpec, MultilingualTower, OpenClipTower
+from common.models.torch_engine import runtime  # noqa: F401 - before open_clip: see its operators
+
+SEED = 7
+XLMR_LARGE = {
+    "vocab_size": 250_002, "hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16,
+    "intermediate_size": 4096, "max_position_embeddings": 514, "type_vocab_size": 1, "layer_norm_eps": 1e-5,
+    "bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2,
+}  # fmt: skip
+
+
+def write_random_weights(spec: ModelSpec, weights_dir: Path) -> None:
+    """Where the torch engine looks for them: `<weights_dir>/<model>/<tower>/`."""
+    folder = weights_dir / spec.id.replace("/", "-")
+    if isinstance(spec.text, MultilingualTower):
+        _write_multilingual(folder / "text", spec.dimensions or 0)
+        _write_open_clip(folder / "image", spec.image)
+    else:
+        _write_open_clip(folder, spec.image)
+
+
+def _write_open_clip(folder: Path, tower: OpenClipTower) -> None:
+    import open_clip
+    import torch
+    from safetensors.torch import save_file
+
+    torch.manual_seed(SEED)
+    model = open_clip.CLIP(**open_clip.get_model_config(tower.architecture))
+    folder.mkdir(parents=True)
+    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items() if name != "attn_mask"}
+    save_file(tensors, folder / "open_clip_model.safetensors")
+
+
+def _write_multilingual(folder: Path, dimensions: int) -> None:
+    import torch
+    from safetensors.torch import save_file
+    from transformers import XLMRobertaConfig, XLMRobertaModel
+
+    torch.manual_seed(SEED)
+    config = XLMRobertaConfig(**XLMR_LARGE)  # type: ignore[no-untyped-call]
+    model = XLMRobertaModel(config, add_pooling_layer=False)  # type: ignore[no-untyped-call]
+    linear = torch.nn.Linear(config.hidden_size, dimensions)
+    folder.mkdir(parents=True)
+    tensors = {f"transformer.{name}": tensor for name, tensor in model.state_dict().items()}
+    tensors |= {f"LinearTransformation.{name}": tensor for name, tensor in linear.state_dict().items()}
+    save_file(tensors, folder / "model.safetensors")
+    _random_tokenizer(config.vocab_size).save(str(folder / "tokenizer.json"))
+
+
+def _random_tokenizer(size: int) -> Any:
+    """A Unigram vocabulary of random words, laid out as XLM-RoBERTa's."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+    draw = random.Random(SEED)  # noqa: S311 - no secret
+    special = ["<s>", "<pad>", "</s>", "<unk>"]
+    letters = "abcdefghijklmnopqrstuvwxyzабвгдежзийклмнопрстуфхцчшщыэюя你好世界语言图像狐狸"
+    words = {f"▁{letter}" for letter in letters} | set(letters) | {"▁"}
+    while len(words) < size - len(special) - 1:
+        word = "".join(draw.choices(letters, k=draw.randint(2, 9)))
+        words.add(word if draw.random() < 0.3 else f"▁{word}")
+    scored = [(token, 0.0) for token in special] + [(word, -float(draw.uniform(5, 15))) for word in sorted(words)]
+    tokenizer = Tokenizer(models.Unigram(scored, unk_id=3))
+    tokenizer.normalizer = normalizers.NFKC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always")
+    tokenizer.add_special_tokens([*special, "<mask>"])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    return tokenizer

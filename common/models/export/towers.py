@@ -1,0 +1,198 @@
+"""The towers written plainly for export: ONNX Runtime's fused attention, no transposes, no mask, unit vectors out.
+
+Built from a loaded reference module, whose tensors they share. They can be exported, not run: the fused operator has no
+implementation in torch. What does not fit here is exported as the reference module that it is (`Whole*`).
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+import torch.onnx.ops
+from open_clip.transformer import LayerScale, QuickGELU, ResidualAttentionBlock, TextTransformer, VisionTransformer
+from torch import Tensor, nn
+
+from common.models.spec import Preprocessing
+from common.models.torch_engine.open_clip_towers import can_cut
+
+
+class Unsupported(Exception):
+    """The reference module does something that the plain towers do not."""
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, heads: int, causal: bool, lengths: Tensor | None) -> Tensor:
+    """ONNX Runtime's fused attention over (n, length, width); `lengths` (n,) int32: how many keys of a row count."""
+    inputs = (query, key, value) if lengths is None else (query, key, value, None, lengths)
+    attributes: dict[str, Any] = {"num_heads": heads, "unidirectional": int(causal)}
+    return torch.onnx.ops.symbolic(
+        "com.microsoft::MultiHeadAttention", inputs, attributes, dtype=query.dtype, shape=query.shape, version=1
+    )
+
+
+def linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
+    """A layer that holds these very tensors, weight (out, in)."""
+    layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
+    layer.weight = nn.Parameter(weight, requires_grad=False)
+    if bias is not None:
+        layer.bias = nn.Parameter(bias, requires_grad=False)
+    return layer
+
+
+def quick_gelu(x: Tensor) -> Tensor:
+    """OpenAI CLIP's approximation; ONNX Runtime fuses it into one operator."""
+    return x * torch.sigmoid(1.702 * x)
+
+
+class Attention(nn.Module):
+    """Self-attention with separate q, k and v, as the fused operator takes them."""
+
+    def __init__(self, layers: dict[str, nn.Linear], heads: int, causal: bool = False) -> None:
+        super().__init__()
+        self.layers, self.heads, self.causal = nn.ModuleDict(layers), heads, causal
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """(n, length, width) → the same shape."""
+        query, key, value = (self.layers[name](x) for name in ("query", "key", "value"))
+        attended: Tensor = self.layers["out"](attend(query, key, value, self.heads, self.causal, lengths))
+        return attended
+
+
+class PreNormBlock(nn.Module):
+    """open_clip's ResidualAttentionBlock; layer scales are folded into the weights that they follow."""
+
+    def __init__(self, block: ResidualAttentionBlock, causal: bool) -> None:
+        super().__init__()
+        if type(block) is not ResidualAttentionBlock or type(block.attn) is not nn.MultiheadAttention:
+            raise Unsupported(type(block).__name__)
+        self.norm1, self.norm2 = block.ln_1, block.ln_2
+        weights, biases = block.attn.in_proj_weight.chunk(3), block.attn.in_proj_bias.chunk(3)
+        layers = {name: linear(*pair) for name, *pair in zip(("query", "key", "value"), weights, biases, strict=True)}
+        layers["out"] = scaled(block.attn.out_proj, block.ls_1)
+        self.attention = Attention(layers, block.attn.num_heads, causal)
+        self.up, self.down = block.mlp.c_fc, scaled(block.mlp.c_proj, block.ls_2)
+        if type(block.mlp.gelu) not in (nn.GELU, QuickGELU):
+            raise Unsupported(type(block.mlp.gelu).__name__)
+        self.activation = quick_gelu if type(block.mlp.gelu) is QuickGELU else F.gelu
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, length, width) → the same shape."""
+        x = x + self.attention(self.norm1(x))
+        mapped: Tensor = self.down(self.activation(self.up(self.norm2(x))))
+        return x + mapped
+
+
+def scaled(layer: nn.Linear, scale: nn.Module) -> nn.Linear:
+    """`scale` after `layer`, as one layer."""
+    if not isinstance(scale, LayerScale):
+        return layer
+    return linear(layer.weight * scale.gamma[:, None], layer.bias * scale.gamma)
+
+
+class PlainImage(nn.Module):
+    """A VisionTransformer that takes raw pixels: the normalisation is folded into the patch embedding."""
+
+    def __init__(self, module: VisionTransformer, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        if type(module) is not VisionTransformer or module.attn_pool is not None or module.pool_type != "tok":
+            raise Unsupported(type(module).__name__)
+        if module.final_ln_after_pool or not isinstance(module.patch_dropout, nn.Identity):
+            raise Unsupported("its pooling")
+        self.patch, self.grid = module.patch_size[0], module.grid_size[0]
+        self.embed = _patch_layer(module.conv1, preprocessing)
+        self.start = module.class_embedding + module.positional_embedding[0]
+        self.positions = module.positional_embedding[1:]
+        self.norm_in, self.norm_out = module.ln_pre, module.ln_post
+        self.blocks = nn.ModuleList(PreNormBlock(block, causal=False) for block in module.transformer.resblocks)
+        self.projection = module.proj
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """(n, size, size, 3) uint8 → (n, dimensions) of unit norm."""
+        count, grid, patch = pixels.shape[0], self.grid, self.patch
+        patches = pixels.reshape(count, grid, patch, grid, patch * 3).permute(0, 1, 3, 2, 4)
+        x = self.embed(patches.reshape(count, grid * grid, patch * patch * 3).float()) + self.positions
+        x = self.norm_in(torch.cat([self.start.expand(count, 1, -1), x], 1))
+        for block in self.blocks:
+            x = block(x)
+        x = self.norm_out(x[:, 0])  # the class token alone: one row a picture
+        return F.normalize(x if self.projection is None else x @ self.projection, dim=-1)
+
+
+def _patch_layer(convolution: nn.Conv2d, preprocessing: Preprocessing) -> nn.Linear:
+    """The patch convolution over (value / 255 - mean) / std as one layer over raw values, ordered y, x, channel."""
+    weight = convolution.weight.double()  # (width, 3, patch, patch)
+    mean, std = (torch.tensor(values).double().view(3, 1, 1) for values in (preprocessing.mean, preprocessing.std))
+    bias = -(weight * (mean / std)).sum((1, 2, 3))
+    if convolution.bias is not None:
+        bias += convolution.bias
+    weight = (weight / (255 * std)).permute(0, 2, 3, 1).flatten(1)
+    return linear(weight.float().contiguous(), bias.float())
+
+
+class PlainText(nn.Module):
+    """A causal TextTransformer pooled at its end token; takes texts of any length up to the context's."""
+
+    def __init__(self, module: TextTransformer) -> None:
+        super().__init__()
+        if not can_cut(module) or module.pool_type != "argmax":
+            raise Unsupported(type(module).__name__)
+        self.embed, self.positions = module.token_embedding, module.positional_embedding
+        self.norm_out, self.projection = module.ln_final, module.text_projection
+        self.blocks = nn.ModuleList(PreNormBlock(block, causal=True) for block in module.transformer.resblocks)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """(n, length) int64 → (n, dimensions) of unit norm."""
+        x = self.embed(ids) + self.positions[torch.arange(ids.shape[1])]  # a slice would fix the length in the export
+        for block in self.blocks:
+            x = block(x)
+        x = self.norm_out(x[torch.arange(ids.shape[0]), ids.argmax(-1)])  # pool before the last norm: one row a text
+        if isinstance(self.projection, nn.Linear):
+            x = self.projection(x)
+        elif self.projection is not None:
+            x = x @ self.projection
+        return F.normalize(x, dim=-1)
+
+
+class PostNormBlock(nn.Module):
+    """XLM-RoBERTa's layer."""
+
+    def __init__(self, layer: Any, heads: int) -> None:
+        super().__init__()
+        own = layer.attention.self
+        layers = {"query": own.query, "key": own.key, "value": own.value, "out": layer.attention.output.dense}
+        self.attention = Attention(layers, heads)
+        self.norm1, self.norm2 = layer.attention.output.LayerNorm, layer.output.LayerNorm
+        self.up, self.down = layer.intermediate.dense, layer.output.dense
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """(n, length, width) → the same shape."""
+        x = self.norm1(x + self.attention(x, lengths))
+        mapped: Tensor = self.norm2(x + self.down(F.gelu(self.up(x))))
+        return mapped
+
+
+class PlainMultilingual(nn.Module):
+    """M-CLIP's text tower: XLM-RoBERTa, the mean over a text's tokens, a linear map."""
+
+    def __init__(self, module: Any) -> None:
+        super().__init__()
+        base = module.transformer
+        embeddings = base.embeddings
+        self.pad_id = int(embeddings.padding_idx)
+        self.embed, self.norm_in = embeddings.word_embeddings, embeddings.LayerNorm
+        # RoBERTa counts positions from behind the padding index; its one token type is the same for all.
+        positions = embeddings.position_embeddings.weight[self.pad_id + 1 :]
+        self.positions = positions + embeddings.token_type_embeddings.weight[0]
+        self.blocks = nn.ModuleList(
+            PostNormBlock(layer, base.config.num_attention_heads) for layer in base.encoder.layer
+        )
+        self.projection = module.LinearTransformation
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """(n, length) int64, padded behind → (n, dimensions) of unit norm."""
+        mask = ids != self.pad_id
+        lengths = mask.sum(1, dtype=torch.int32)
+        x = self.norm_in(self.embed(ids) + self.positions[torch.arange(ids.shape[1])])
+        for block in self.blocks:
+            x = block(x, lengths)
+        mean = (x * mask.unsqueeze(2)).sum(1) / lengths.unsqueeze(1)
+        return F.normalize(self.projection(mean), dim=-1)

@@ -1,0 +1,127 @@
+"""The engine that runs bundles. Only this module imports onnxruntime, and with it alone a model is served."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import numpy as np
+import onnxruntime as ort
+
+from common.errors import ModelUnavailable
+from common.models.bundle import TOKENIZER, Bundle
+from common.models.spec import (
+    EncoderInfo,
+    EngineOptions,
+    ImageEncoder,
+    Pixels,
+    TextEncoder,
+    TokenIds,
+    Tokens,
+    TowerName,
+    Vectors,
+)
+from common.models.tokenizer import ClipTokenizer, XlmrTokenizer
+
+
+@contextmanager
+def _loading(bundle: Bundle, tower: TowerName) -> Iterator[None]:
+    """Foreign errors become ModelUnavailable; their texts, which may hold paths, stay in the log."""
+    try:
+        yield
+    except ModelUnavailable:
+        raise
+    except Exception as error:
+        message = f"model {bundle.manifest.model}: the {tower} tower of its bundle could not be loaded"
+        raise ModelUnavailable(f"{message} ({type(error).__name__})") from error
+
+
+def load_text_encoder(bundle: Bundle, options: EngineOptions) -> TextEncoder:
+    """Verify, load and run once. Raises ModelUnavailable."""
+    with _loading(bundle, "text"):
+        encoder = OnnxText(bundle, options)
+        _check(encoder.encode([tokens.ids for tokens in encoder.tokenize(["warm up"])]), bundle)
+    return encoder
+
+
+def load_image_encoder(bundle: Bundle, options: EngineOptions) -> ImageEncoder:
+    """Verify, load and run once. Raises ModelUnavailable."""
+    with _loading(bundle, "image"):
+        encoder = OnnxImage(bundle, options)
+        size = encoder.preprocessing.size
+        _check(encoder.encode([np.zeros((size, size, 3), np.uint8)]), bundle)
+    return encoder
+
+
+def _check(vectors: Vectors, bundle: Bundle) -> None:
+    """A tower is loaded when a forward pass has worked."""
+    dimensions = bundle.manifest.dimensions
+    if vectors.shape[1] != dimensions or not np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-3):
+        raise ModelUnavailable(f"model {bundle.manifest.model}: its bundle gives no unit vectors of {dimensions}")
+
+
+class _Session:
+    """A tower's graph: one input, the unit vectors out."""
+
+    def __init__(self, bundle: Bundle, tower: TowerName, options: EngineOptions) -> None:
+        manifest = bundle.manifest
+        precision = bundle.choose(tower, options.precision)
+        described = manifest.text if tower == "text" else manifest.image
+        path, sha256 = bundle.verified(described.files[precision])
+        session_options = ort.SessionOptions()
+        session_options.intra_op_num_threads = options.num_threads
+        session_options.inter_op_num_threads = 1
+        session_options.log_severity_level = 3  # errors; its warnings are about optimisations
+        session_options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL  # the export did it
+        self._session = ort.InferenceSession(str(path), session_options, providers=["CPUExecutionProvider"])
+        self._input = self._session.get_inputs()[0].name
+        self.info = EncoderInfo(
+            manifest.dimensions, sha256, "onnx", "cpu", precision, manifest.logit_scale, manifest.random_weights
+        )
+
+    def run(self, batch: Pixels | TokenIds) -> Vectors:
+        """(n, …) → (n, dimensions) float32 of unit norm."""
+        vectors: Vectors = self._session.run(None, {self._input: batch})[0]
+        return vectors
+
+
+def _load_tokenizer(bundle: Bundle) -> ClipTokenizer | XlmrTokenizer:
+    if bundle.manifest.text.tokenizer == "clip":
+        return ClipTokenizer(bundle.manifest.text.context_length)
+    return XlmrTokenizer(bundle.verified(TOKENIZER)[0])
+
+
+class OnnxText:
+    """A text tower; a batch is padded to its longest text where the tower allows it."""
+
+    def __init__(self, bundle: Bundle, options: EngineOptions) -> None:
+        manifest = bundle.manifest.text
+        self._pad_id, self._length = manifest.pad_id, manifest.length
+        with ThreadPoolExecutor(1) as pool:  # two halves of a cold start, side by side
+            tokenizer = pool.submit(_load_tokenizer, bundle)
+            self._session = _Session(bundle, "text", options)
+        self._tokenizer = tokenizer.result()
+        self.info, self.context_length = self._session.info, manifest.context_length
+
+    def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
+        """Token ids of each text, cut at the context length."""
+        return self._tokenizer(texts)
+
+    def encode(self, items: Sequence[TokenIds]) -> Vectors:
+        """(n, dimensions) float32 of unit norm."""
+        batch = np.full((len(items), self._length or max(map(len, items))), self._pad_id, np.int64)
+        for row, ids in zip(batch, items, strict=True):
+            row[: len(ids)] = ids
+        return self._session.run(batch)
+
+
+class OnnxImage:
+    """An image tower; the normalisation of pixels is part of its graph."""
+
+    def __init__(self, bundle: Bundle, options: EngineOptions) -> None:
+        self.preprocessing = bundle.manifest.image.to_preprocessing(options.reference_preprocessing)
+        self._session = _Session(bundle, "image", options)
+        self.info = self._session.info
+
+    def encode(self, items: Sequence[Pixels]) -> Vectors:
+        """(n, dimensions) float32 of unit norm."""
+        return self._session.run(np.stack(items))
