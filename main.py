@@ -9,13 +9,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))  # a site-packages `com
 from flask import Request, Response
 
 from common.config import SettingsError, get_settings
+from common.errors import ModelNotFound
 from common.logging import configure
-from common.models.registry import preload
+from common.models.registry import get_model, preload
 from functions.router import dispatch
 
 try:
     settings = get_settings()
-except SettingsError as error:
+    get_model()  # loads nothing
+except (SettingsError, ModelNotFound) as error:
     sys.exit(f"cannot start: {error}")
 
 configure(settings.log_level, settings.project)

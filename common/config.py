@@ -48,14 +48,16 @@ class Settings(BaseModel):
         min_length=1,
         description="the model to serve: clip, mclip, demo, demo-mclip or NAME/PRETRAINED of open_clip",
     )
-    engine: Literal["auto", "torch"] = Field("auto", description="what runs the towers")
+    engine: Literal["auto", "onnx", "torch"] = Field(
+        "auto", description="auto is onnx where a bundle of the model is found, else torch"
+    )
     weights_dir: Path = Field(
         Path("weights"), description="where checkpoints are looked for first: <dir>/<model>/<tower>/"
     )
     allow_download: bool = Field(True, description="may weights be fetched from the model hub")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes cuda where there is one")
-    precision: Literal["auto", "fp32", "fp16", "bf16"] = Field(
-        "auto", description="of the torch engine on cuda; auto is fp16 there, and fp32 on a cpu"
+    precision: Literal["auto", "int8", "fp32", "fp16", "bf16"] = Field(
+        "auto", description="of a bundle int8 or fp32; of the torch engine on cuda fp16, bf16 or fp32"
     )
     num_threads: int = Field(
         default_factory=usable_cores, ge=1, le=256, description="compute threads; default: the cores"
@@ -72,6 +74,7 @@ class Settings(BaseModel):
     max_queue_items: int = Field(
         2048, ge=1, le=1_000_000, description="items a tower's queue admits before it answers 429"
     )
+    cache_mb: int = Field(0, ge=0, le=65_536, description="memory for a cache of text vectors; 0 is none")
 
     load_timeout_s: Seconds = Field(60, description="how long a request waits for a tower that is being loaded")
     health_wait_s: float = Field(

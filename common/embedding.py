@@ -4,13 +4,15 @@ Equal items of a request are fetched and encoded once. A bad image costs an Item
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from common.batcher import Job, Result, Vector
+from common.cache import EncodedText, TextCache
 from common.config import get_settings
 from common.context import get_request_context
 from common.encoding import Rows, encode, spread
@@ -23,14 +25,16 @@ from common.errors import (
     ItemError,
     ServiceError,
 )
-from common.images.decode import DecodeLimits
-from common.images.fetcher import Fetcher
-from common.images.pipeline import ImagePipeline, Sink
-from common.images.sources import ImageLoader
-from common.images.url_policy import UrlPolicy, host_of, redact
+from common.images.url_policy import host_of, redact
 from common.models.registry import Model, get_model
-from common.models.spec import Pixels, TokenIds, Vectors
+from common.models.spec import Pixels, TextEncoder, TokenIds, Tokens, Vectors
 from common.schemas import ImageRequest, MixedRequest
+
+TOKENIZE_SLICE = 64  # texts between two looks at the clock: at most 6.4 million characters, about a second
+TOO_MANY_TEXTS = "the texts could not be encoded in time; send fewer at once"
+
+if TYPE_CHECKING:
+    from common.images.pipeline import ImagePipeline  # requests and Pillow cost a text request 0.2 s of its cold start
 
 log = logging.getLogger(__name__)
 
@@ -67,30 +71,43 @@ class ImageEmbeddings:
 
 
 class Embedder:
-    """Embeds with one model. `load_timeout_s` bounds how long a request waits for a tower that is being loaded."""
+    """Embeds with one model.
 
-    def __init__(self, model: Model, images: ImagePipeline, load_timeout_s: float) -> None:
-        self.model, self._images, self._load_timeout_s = model, images, load_timeout_s
+    `pipeline` is asked for when the first image comes; `load_timeout_s` bounds how long a request waits for a tower.
+    """
+
+    def __init__(
+        self, model: Model, pipeline: "Callable[[], ImagePipeline]", cache: TextCache, load_timeout_s: float
+    ) -> None:
+        self.model, self._pipeline, self._cache, self._load_timeout_s = model, pipeline, cache, load_timeout_s
 
     def embed_texts(self, texts: Sequence[str]) -> TextEmbeddings:
         """Raises ServiceError when the tower is not there, the queue is full, or the time is over."""
         get_request_context().facts["texts"] = len(texts)
         unique = list(dict.fromkeys(texts))
+        encoded = self._cache.find(unique)
+        if unknown := [text for text in unique if text not in encoded]:
+            new = self._encode_texts(unknown)
+            self._cache.add(new)
+            encoded |= new
+        return TextEmbeddings(
+            vectors=np.stack([encoded[text].vector for text in texts]),
+            truncated=[index for index, text in enumerate(texts) if encoded[text].truncated],
+            tokens=sum(encoded[text].tokens for text in texts),
+        )
+
+    def _encode_texts(self, texts: Sequence[str]) -> dict[str, EncodedText]:
         encoder = self.model.text.wait(self._load_wait_s())
-        tokens = encoder.tokenize(unique)
-        job: Job[TokenIds] = self.model.text.batcher.open(len(unique))
-        for index in sorted(range(len(unique)), key=lambda index: len(tokens[index].ids)):  # batches of like length
+        tokens = _tokenize(encoder, texts)
+        job: Job[TokenIds] = self.model.text.batcher.open(len(texts))
+        for index in sorted(range(len(texts)), key=lambda index: len(tokens[index].ids)):  # batches of like length
             job.put(index, tokens[index].ids)
         rows = job.wait(get_request_context().deadline)
         _record_stages(job)
-        vectors = [_text_vector(row) for row in rows]
-        place = {text: index for index, text in enumerate(unique)}
-        places = [place[text] for text in texts]
-        return TextEmbeddings(
-            vectors=np.stack(vectors)[places],
-            truncated=[index for index, unique_index in enumerate(places) if tokens[unique_index].truncated],
-            tokens=sum(len(tokens[unique_index].ids) for unique_index in places),
-        )
+        return {
+            text: EncodedText(_text_vector(row), read.truncated, len(read.ids), len(text))
+            for text, row, read in zip(texts, rows, tokens, strict=True)
+        }
 
     def embed_images(self, urls: Sequence[str]) -> ImageEmbeddings:
         """Raises ServiceError when the tower is not there or the queue is full; late images get `timeout`."""
@@ -112,6 +129,8 @@ class Embedder:
         return min(self._load_timeout_s, get_request_context().remaining_s())
 
     def _start_images(self, urls: Sequence[str]) -> Job[Pixels]:
+        from common.images.pipeline import Sink
+
         get_request_context().facts["images"] = len(urls)
         tower = self.model.image
         tower.start_loading()  # beside the downloads
@@ -119,7 +138,7 @@ class Embedder:
         job = tower.batcher.open(len(unique))
         wait_s = self._load_wait_s()
         sink = Sink(lambda: tower.wait(wait_s).preprocessing, job.put, job.settle)
-        self._images.run(unique, sink, get_request_context().deadline)
+        self._pipeline().run(unique, sink, get_request_context().deadline)
         return job
 
     def _collect_images(self, urls: Sequence[str], job: Job[Pixels]) -> ImageEmbeddings:
@@ -141,9 +160,19 @@ class Embedder:
         return ImageEmbeddings(rows, indices, failed)
 
 
+def _tokenize(encoder: TextEncoder, texts: Sequence[str]) -> list[Tokens]:
+    """In slices, so that a request of 32 MiB of text cannot outlive its deadline here. Raises DeadlineExceeded."""
+    tokens: list[Tokens] = []
+    for start in range(0, len(texts), TOKENIZE_SLICE):
+        if not get_request_context().remaining_s():
+            raise DeadlineExceeded(TOO_MANY_TEXTS)
+        tokens += encoder.tokenize(texts[start : start + TOKENIZE_SLICE])
+    return tokens
+
+
 def _text_vector(result: Result) -> Vector:
     if result is None:
-        raise DeadlineExceeded("the texts could not be encoded in time; send fewer at once")
+        raise DeadlineExceeded(TOO_MANY_TEXTS)
     if isinstance(result, Exception):
         raise result
     return result
@@ -180,15 +209,11 @@ def _item_error(index: int, url: str, error: ImageError) -> ItemError:
 @cache
 def get_embedder() -> Embedder:
     """The embedder of this process, from the settings. Loads nothing and starts no thread."""
+
+    def pipeline() -> "ImagePipeline":
+        from common.images.pipeline import get_pipeline
+
+        return get_pipeline()
+
     settings = get_settings()
-    policy = UrlPolicy(settings.fetch_allow_hosts, settings.fetch_allow_networks)
-    fetcher = Fetcher(
-        timeout_s=settings.fetch_timeout_s,
-        retries=settings.fetch_retries,
-        max_bytes=settings.fetch_max_bytes,
-        user_agent=settings.fetch_user_agent,
-        policy=policy,
-    )
-    loader = ImageLoader(fetcher, max_bytes=settings.fetch_max_bytes)
-    pipeline = ImagePipeline(loader, DecodeLimits(max_pixels=settings.max_image_pixels), settings.fetch_concurrency)
-    return Embedder(get_model(), pipeline, settings.load_timeout_s)
+    return Embedder(get_model(), pipeline, TextCache(settings.cache_mb * 2**20), settings.load_timeout_s)

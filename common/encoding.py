@@ -27,7 +27,7 @@ def quantize(vectors: Vectors, dtype: OutputDtype) -> Array:
         return vectors.astype("<f2")
     if dtype in ("int8", "uint8"):
         largest = np.abs(vectors).max(axis=1, keepdims=True, initial=np.finfo(np.float32).tiny)
-        scaled: NDArray[np.int16] = np.rint(vectors * (127 / largest)).astype(np.int16)
+        scaled: NDArray[np.int16] = np.rint(vectors / largest * 127).astype(np.int16)
         return scaled.astype(np.int8) if dtype == "int8" else (scaled + 128).astype(np.uint8)
     packed = np.packbits(vectors > 0, axis=1)
     return packed if dtype == "ubinary" else (packed.astype(np.int16) - 128).astype(np.int8)

@@ -6,6 +6,8 @@ from common.config import SERVICE, VERSION
 from common.models.registry import Tower, get_model
 from common.schemas import BannerResponse, TowerStatus
 
+RANDOM = "random weights of real size, for benchmarks: these vectors mean nothing"
+
 
 def banner(routes: list[str]) -> BannerResponse:
     """What this function is and which model it serves. Loads nothing."""
@@ -15,7 +17,7 @@ def banner(routes: list[str]) -> BannerResponse:
         version=VERSION,
         model=model.spec.id,
         full_name=model.spec.full_name,
-        description=model.spec.description,
+        description=RANDOM if model.has_random_weights else model.spec.description,
         dimensions=model.dimensions,
         fingerprint=model.fingerprint,
         text=_status(model.text),

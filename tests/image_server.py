@@ -6,7 +6,8 @@ import struct
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from PIL import Image
@@ -27,9 +28,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = self.path.split("?")[0]
-        with self.server.lock:
+        with self.server.changed:
             self.server.requests[path] += 1
             self.server.headers_seen[path] = dict(self.headers.items())
+            self.server.changed.notify_all()
         try:
             self.server.answer(path)(self)
         except (BrokenPipeError, ConnectionResetError):
@@ -55,10 +57,11 @@ class ImageServer(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.lock = threading.Lock()
+        self.changed = threading.Condition()
         self.requests: Counter[str] = Counter()
         self.headers_seen: dict[str, dict[str, str]] = {}
         self._files: dict[str, tuple[bytes, str]] = {}
+        self.gate = threading.Event()
         self._stopping = threading.Event()
 
     @property
@@ -70,6 +73,11 @@ class ImageServer(ThreadingHTTPServer):
         """Put a file under `path`; returns its URL."""
         self._files[path] = (body, content_type)
         return self.url + path
+
+    def seen(self, path: str) -> bool:
+        """Wait until a request for `path` has come; False if none does."""
+        with self.changed:
+            return self.changed.wait_for(lambda: self.requests[path] > 0, timeout=30)
 
     def stop(self) -> None:
         """Stop answering, slow answers included."""
@@ -88,6 +96,11 @@ class ImageServer(ThreadingHTTPServer):
 
     def answer_not_found(self, handler: _Handler) -> None:
         handler.reply(404, b"no such image", Content_Type="text/plain")
+
+    def answer_gated(self, handler: _Handler) -> None:
+        """An image once `gate` is set."""
+        self.gate.wait(30)
+        handler.reply(200, picture(), Content_Type="image/png")
 
     def answer_flaky(self, handler: _Handler) -> None:
         """503 twice, then an image."""
@@ -182,3 +195,16 @@ class ImageServer(ThreadingHTTPServer):
         """/slow/SECONDS: an image after a while."""
         time.sleep(float(handler.path.rsplit("/", 1)[1]))
         handler.reply(200, picture(), Content_Type="image/png")
+
+
+@contextmanager
+def serving() -> Iterator[ImageServer]:
+    """A fresh server that answers until the end."""
+    server = ImageServer()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+        thread.join()

@@ -42,7 +42,8 @@ def test_each_format_is_told_by_its_first_bytes_and_decoded(image_format: str) -
     data = picture(image_format)
     assert sniff(data) == image_format
     pixels = decode(data)
-    assert (pixels.shape, pixels.dtype) == ((32, 32, 3), np.uint8)
+    assert pixels.shape == (32, 32, 3)
+    assert pixels.dtype == np.uint8
     assert np.abs(pixels[2, 30].astype(int) - (255, 99, 71)).max() < 20  # tomato
 
 

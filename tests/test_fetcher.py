@@ -56,6 +56,20 @@ def resolving_to(*addresses: str) -> object:
     return resolve
 
 
+def test_a_slow_download_is_a_warning_with_host_and_seconds_and_no_query(
+    image_server: ImageServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = image_server.serve("/a.png", picture())
+    for slow_s in (60, 0):
+        fetcher = Fetcher(timeout_s=5, retries=0, max_bytes=10**6, user_agent="test", policy=LOOPBACK, slow_s=slow_s)
+        fetcher.fetch(url + "?token=secret", later())
+    (record,) = [record for record in caplog.records if record.message == "slow download"]
+    fields = vars(record)
+    assert (record.levelname, fields["host"]) == ("WARNING", "127.0.0.1")
+    assert fields["seconds"] >= 0
+    assert "secret" not in str(fields)
+
+
 @pytest.mark.parametrize("content_type", ["image/png", "application/octet-stream", "binary/octet-stream", ""])
 def test_an_image_comes_back_byte_for_byte(image_server: ImageServer, content_type: str) -> None:
     url = image_server.serve("/a.png", picture(), content_type)

@@ -30,11 +30,13 @@ SIZES = (
 
 
 def reference(**options: Any) -> Preprocessing:
-    return Preprocessing(**({"size": 224, "mean": MEAN, "std": STD, "reference": True} | options))
+    values: dict[str, Any] = {"size": 224, "mean": MEAN, "std": STD, "reference": True}
+    return Preprocessing(**(values | options))
 
 
 def corrected(**options: Any) -> Preprocessing:
-    return Preprocessing(**({"size": 8, "mean": MEAN, "std": STD} | options))
+    values: dict[str, Any] = {"size": 8, "mean": MEAN, "std": STD}
+    return Preprocessing(**(values | options))
 
 
 def make(kind: str, size: tuple[int, int]) -> Image.Image:

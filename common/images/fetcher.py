@@ -51,7 +51,7 @@ class Fetcher:
     """Downloads images. Safe for many threads; opens no socket before the first download.
 
     `timeout_s` bounds a download with all its redirects and retries, `retries` counts the tries after the first,
-    `max_bytes` bounds the body, also after inflating.
+    `max_bytes` bounds the body, also after inflating. A download that takes longer than `slow_s` is logged.
     """
 
     def __init__(
@@ -63,7 +63,9 @@ class Fetcher:
         user_agent: str,
         policy: UrlPolicy,
         resolve: Resolver = socket.getaddrinfo,
+        slow_s: float = SLOW_S,
     ) -> None:
+        self._slow_s = slow_s
         self._timeout_s, self._retries, self._max_bytes, self._policy = timeout_s, retries, max_bytes, policy
         self._adapter = LazyAdapter(policy, resolve)
         self._headers = {
@@ -82,7 +84,7 @@ class Fetcher:
         finally:
             budget.reset(token)
             seconds = time.monotonic() - started
-            if seconds > SLOW_S:
+            if seconds > self._slow_s:
                 log.warning("slow download", extra={"host": host_of(url), "seconds": round(seconds, 3)})
 
     def _fetch_with_retries(self, url: str, current: Budget) -> bytes:

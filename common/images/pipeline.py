@@ -6,13 +6,17 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 
+from common.config import get_settings
 from common.context import RequestContext, get_request_context
 from common.errors import ImageError, ImageTimeout, ServiceError
 from common.images.decode import DecodeLimits, prepare
+from common.images.fetcher import Fetcher
 from common.images.sources import ImageLoader
+from common.images.url_policy import UrlPolicy
 from common.models.spec import Pixels, Preprocessing
 
 POOL_REQUESTS = 4  # the pool serves this many requests at their full concurrency; further ones share it
@@ -35,6 +39,8 @@ class ImagePipeline:
     def __init__(self, loader: ImageLoader, limits: DecodeLimits, concurrency: int) -> None:
         self._loader, self._limits, self._concurrency = loader, limits, concurrency
         self._pool: ThreadPoolExecutor | None = None
+        self.joined = 0  # images that were not fetched, as another request was fetching them
+        self._flights: dict[str, Future[Pixels]] = {}  # URLs being prepared
         self._lock = threading.Lock()
 
     def run(self, urls: Sequence[str], sink: Sink, deadline: float) -> None:
@@ -61,12 +67,39 @@ class ImagePipeline:
             except queue.Empty:
                 return
             try:
-                sink.put(index, self._prepare(url, sink, deadline, context))
+                sink.put(index, self._prepare_once(url, sink, deadline, context))
             except (ImageError, ServiceError) as error:
                 sink.fail(index, error)
             except Exception as error:  # whatever one image does, the others go on
                 log.exception("an image raised what no image should")
                 sink.fail(index, error)
+
+    def _prepare_once(self, url: str, sink: Sink, deadline: float, context: RequestContext) -> Pixels:
+        """As _prepare, but a URL that another request is waiting for just now is waited for, not fetched again."""
+        if url.startswith("data:"):
+            return self._prepare(url, sink, deadline, context)
+        with self._lock:
+            flight = self._flights.get(url)
+            if flight is None:
+                own: Future[Pixels] = Future()
+                self._flights[url] = own
+            else:
+                self.joined += 1
+        if flight is not None:
+            try:
+                return flight.result(max(0.0, deadline - time.monotonic()))
+            except (ImageTimeout, TimeoutError):  # the other request had less time than this one, or neither has any
+                return self._prepare(url, sink, deadline, context)
+        try:
+            pixels = self._prepare(url, sink, deadline, context)
+        except Exception as error:
+            own.set_exception(error)
+            raise
+        finally:
+            with self._lock:
+                del self._flights[url]
+        own.set_result(pixels)
+        return pixels
 
     def _prepare(self, url: str, sink: Sink, deadline: float, context: RequestContext) -> Pixels:
         started = time.monotonic()
@@ -80,3 +113,18 @@ class ImagePipeline:
         pixels = prepare(data, preprocessing, self._limits, deadline)
         context.record("decode", time.monotonic() - decoding)
         return pixels
+
+
+@cache
+def get_pipeline() -> ImagePipeline:
+    """The pipeline of this process, from the settings. Starts no thread."""
+    settings = get_settings()
+    fetcher = Fetcher(
+        timeout_s=settings.fetch_timeout_s,
+        retries=settings.fetch_retries,
+        max_bytes=settings.fetch_max_bytes,
+        user_agent=settings.fetch_user_agent,
+        policy=UrlPolicy(settings.fetch_allow_hosts, settings.fetch_allow_networks),
+    )
+    loader = ImageLoader(fetcher, max_bytes=settings.fetch_max_bytes)
+    return ImagePipeline(loader, DecodeLimits(max_pixels=settings.max_image_pixels), settings.fetch_concurrency)

@@ -1,0 +1,136 @@
+"""The house rules: who may import whom, and what stands in one place alone."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = [ROOT / "main.py", *sorted((ROOT / "functions").rglob("*.py")), *sorted((ROOT / "common").rglob("*.py"))]
+HANDLERS = {"text", "image", "mixed", "health", "banner"}
+ENGINES = {"torch", "torchvision", "open_clip", "transformers", "multilingual_clip", "safetensors"}
+
+
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    """Every module that is imported, at the top or inside a function."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+MODULES = {name_of(path): ast.parse(path.read_text("utf-8")) for path in SOURCES}
+
+
+def importers(*roots: str) -> set[str]:
+    """Our modules that import any of these, or something inside them."""
+    return {
+        module
+        for module, tree in MODULES.items()
+        if any(imported == root or imported.startswith(root + ".") for imported in imports(tree) for root in roots)
+    }
+
+
+def test_common_knows_no_http() -> None:
+    assert not {module for module in importers("flask", "functions", "werkzeug") if module.startswith("common")}
+
+
+def test_functions_know_no_tensor() -> None:
+    assert not {module for module in importers("numpy", "PIL", *ENGINES) if module.startswith("functions")}
+
+
+def test_handlers_import_no_other_handler_and_not_the_router() -> None:
+    for handler in HANDLERS:
+        names = [f"functions.{other}" for other in (HANDLERS - {handler}) | {"router", "bodies", "responses"}]
+        assert f"functions.{handler}" not in importers(*names)
+
+
+def test_engines_are_imported_in_the_engine_alone() -> None:
+    def inside(*packages: str) -> set[str]:
+        return {module for module in MODULES if module.startswith(packages)}
+
+    export, torch_engine = inside("common.models.export"), inside("common.models.torch_engine")
+    assert importers(*ENGINES) <= torch_engine | export
+    assert importers("onnx") <= export
+    assert importers("onnxruntime") <= export | {"common.models.onnx_engine"}
+    assert importers("common.models.torch_engine") <= torch_engine | export | {"common.models.registry"}
+    assert importers("common.models.onnx_engine") <= export | {"common.models.registry"}
+    assert importers("common.models.export") <= export, "the function must not need what an export needs"
+
+
+def reads_environment(tree: ast.AST) -> bool:
+    """Whether `os.environ` or `os.getenv` stands in it; `request.environ` is WSGI's."""
+    return any(
+        isinstance(node, ast.Attribute)
+        and node.attr in ("environ", "getenv")
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "os"
+        for node in ast.walk(tree)
+    ) or bool({"os.environ", "os.getenv"} & set(imports(tree)))
+
+
+def test_the_environment_is_read_in_config_alone() -> None:
+    readers = {module for module, tree in MODULES.items() if reads_environment(tree)}
+    assert readers == {"common.config"}
+
+
+def test_status_numbers_stand_in_responses_alone() -> None:
+    for module, tree in MODULES.items():
+        if module.startswith("functions") and module != "functions.responses":
+            numbers = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+            assert not numbers & set(range(400, 600)), module
+
+
+def test_imports_have_no_cycle() -> None:
+    graph = {
+        module: {imported for imported in imports(tree) if imported in MODULES and imported != module}
+        for module, tree in MODULES.items()
+    }
+    done: set[str] = set()
+
+    def visit(module: str, path: tuple[str, ...]) -> None:
+        assert module not in path, " → ".join((*path, module))
+        if module not in done:
+            for imported in graph[module]:
+                visit(imported, (*path, module))
+            done.add(module)
+
+    for module in graph:
+        visit(module, ())
+
+
+def test_import_main_loads_no_engine_and_starts_no_thread() -> None:
+    code = "import sys, threading, main; print(threading.active_count(), *sorted(sys.modules))"
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    printed = run.stdout.split()
+    assert printed[0] == "1"
+    assert not set(printed) & (ENGINES | {"onnxruntime", "tokenizers", "ftfy", "PIL", "requests"})
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_files_and_functions_stay_short(path: Path) -> None:
+    text = path.read_text("utf-8")
+    assert len(text.splitlines()) <= 330, "a file this long is several things"
+    for node in ast.walk(MODULES[name_of(path)]):
+        if isinstance(node, ast.FunctionDef):
+            assert (node.end_lineno or 0) - node.lineno < 45, f"{node.name} is long: cut it"
+
+
+def test_every_setting_and_every_route_is_in_the_readme() -> None:
+    from common.config import PREFIX, Settings
+    from functions.router import ROUTES
+
+    readme = (ROOT / "README.md").read_text("utf-8")
+    for name, field in Settings.model_fields.items():
+        assert f"`{field.alias or PREFIX + name.upper()}`" in readme, name
+    for route in ROUTES:
+        assert f"`{route.method} {route.path}`" in readme, route.path
