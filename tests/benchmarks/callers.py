@@ -1,0 +1,88 @@
+"""Callers that keep a service busy: plain sockets and threads in a process of their own, so that they cost little.
+
+    python -m tests.benchmarks.callers URL CALLERS SECONDS BODY...
+
+Each caller sends one of the bodies after another as JSON over one connection; prints one JSON object of figures.
+"""
+
+import http.client
+import json
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+
+@dataclass
+class Tally:
+    """What all callers saw; times in seconds."""
+
+    times: list[float] = field(default_factory=list)
+    refused: int = 0
+    failed: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, status: int, seconds: float) -> None:
+        """Count one answer."""
+        with self.lock:
+            if status == 200:
+                self.times.append(seconds)
+            elif status == 429:
+                self.refused += 1
+            else:
+                self.failed += 1
+
+
+def call(url: str, bodies: list[bytes], first: int, until: float, tally: Tally, pause_s: float) -> None:
+    """One caller, until the time is over."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.netloc, timeout=60)
+    count = first
+    while time.perf_counter() < until:
+        started = time.perf_counter()
+        try:
+            connection.request("POST", parts.path, bodies[count % len(bodies)], {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            response.read()
+            status = response.status
+        except (OSError, http.client.HTTPException):
+            connection.close()
+            status = 0
+        seconds = time.perf_counter() - started
+        tally.add(status, seconds)
+        count += 1
+        if pause_s > seconds:
+            time.sleep(pause_s - seconds)
+
+
+def run(url: str, callers: int, seconds: float, bodies: list[bytes], rate: float = 0) -> dict[str, float]:
+    """Answers a second, percentiles in ms, errors. `rate` > 0: all callers together send so many requests a second."""
+    tally = Tally()
+    started = time.perf_counter()
+    pause_s = callers / rate if rate else 0.0
+    threads = [
+        threading.Thread(target=call, args=(url, bodies, number * 7, started + seconds, tally, pause_s))
+        for number in range(callers)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    elapsed = time.perf_counter() - started
+    times = sorted(tally.times) or [float("nan")]
+    return {
+        "rate": len(tally.times) / elapsed,
+        **{f"p{part}": times[min(len(times) - 1, len(times) * part // 100)] * 1000 for part in (50, 95, 99)},
+        "refused": tally.refused,
+        "failed": tally.failed,
+    }
+
+
+if __name__ == "__main__":
+    task = json.loads(sys.stdin.read())
+    figures = run(
+        task["url"], task["callers"], task["seconds"], [json.dumps(body).encode() for body in task["bodies"]],
+        task.get("rate", 0),
+    )  # fmt: skip
+    print(json.dumps(figures))
