@@ -117,6 +117,16 @@ def test_a_failed_load_says_why_and_is_tried_again() -> None:
     assert tower.failure == ""
 
 
+def test_a_load_without_memory_is_said_and_tried_again() -> None:
+    load = Loader()
+    load.fail_with = MemoryError()
+    tower = make(load)
+    with pytest.raises(ModelUnavailable, match="the text tower could not be loaded: MemoryError"):
+        tower.wait(SOON_S)
+    load.fail_with = None
+    assert tower.wait(SOON_S).info.engine == "fake"
+
+
 def test_a_load_that_failed_a_moment_ago_is_not_tried_at_once() -> None:
     loader = Loader()
     loader.fail_with = ModelUnavailable("no weights")

@@ -57,11 +57,13 @@ def _children(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
 
-def start(log: Path, settings: Mapping[str, str], source: Path = ROOT / "main.py") -> tuple[Server, int]:
-    """Start the console script with `settings` in its environment; not yet listening."""
+def start(
+    log: Path, settings: Mapping[str, str], source: Path = ROOT / "main.py", python: Path = Path(sys.executable)
+) -> tuple[Server, int]:
+    """Start the console script beside `python` with `settings` in its environment; not yet listening."""
     port = free_port()
     clean = {name: value for name, value in os.environ.items() if not name.startswith("CLIP_")}
-    script = Path(sys.executable).with_name("functions-framework")
+    script = python.with_name("functions-framework")
     with log.open("wb") as output:
         process = subprocess.Popen(
             [script, "--target", "embed", "--source", source, "--host", "127.0.0.1", "--port", str(port)],
@@ -74,10 +76,12 @@ def start(log: Path, settings: Mapping[str, str], source: Path = ROOT / "main.py
 
 
 @contextmanager
-def serve(folder: Path, **settings: str) -> Iterator[Server]:
+def serve(
+    folder: Path, source: Path = ROOT / "main.py", python: Path = Path(sys.executable), **settings: str
+) -> Iterator[Server]:
     """A server that answers, ended by SIGTERM at the end."""
     defaults = {"CLIP_MODEL": "demo", "CLIP_FETCH_ALLOW_NETWORKS": "127.0.0.0/8"}
-    server, port = start(folder / "server.log", defaults | settings)
+    server, port = start(folder / "server.log", defaults | settings, source, python)
     try:
         until = time.monotonic() + START_S
         while not _listens(port):

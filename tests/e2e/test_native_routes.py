@@ -10,8 +10,8 @@ import pytest
 import requests
 from PIL import Image
 
+from common.models.export.emoji import picture_of
 from tests.e2e.server import Server
-from tests.emoji import picture_of
 from tests.image_server import ImageServer, picture
 
 
@@ -155,8 +155,8 @@ def test_the_largest_requests_succeed_and_one_more_is_refused(demo: Server) -> N
 
 
 def test_empty_lists_are_400_as_they_ever_were(demo: Server) -> None:
-    for path, body in (("text", {"texts": []}), ("image", {"urls": []}), ("mixed", {"texts": [], "urls": []})):
-        problem(demo.post(f"/embed/{path}", body), 400, "invalid_request")
+    for path, fields in (("text", ["texts"]), ("image", ["urls"]), ("mixed", ["texts", "urls"])):
+        problem(demo.post(f"/embed/{path}", {field: [] for field in fields}), 400, "invalid_request")
 
 
 def test_vectors_come_as_base64_and_in_compact_types(demo: Server) -> None:
@@ -220,7 +220,7 @@ def test_the_banner_tells_model_limits_and_routes(demo: Server) -> None:
     assert banner["limits"] == {"texts": 2048, "images": 256, "body_bytes": 33554432, "text_characters": 100000}
     assert "POST /embed/mixed" in banner["routes"]
     assert len(banner["fingerprint"]) == 16
-    assert banner["text"] == {"loaded": True, "engine": "torch", "device": "cpu", "precision": "fp32"}
+    assert banner["text"] == {"loaded": True, "engine": "onnx", "device": "cpu", "precision": "int8"}
 
 
 def test_health_has_the_fields_that_probes_read(demo: Server) -> None:

@@ -1,0 +1,245 @@
+"""The process as it is deployed: threads, first requests, crashes, signals, settings, log records."""
+
+import base64
+import hashlib
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from common.models.export.emoji import picture_of
+from tests.e2e.server import ROOT, Server, serve, start
+from tests.image_server import ImageServer, picture
+
+CRASHING = f'''
+"""The real function with one more route, whose handler has a bug."""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+import main
+from functions import router
+
+def crash():
+    raise ZeroDivisionError("/secret/path")
+
+router.ROUTES += (router.Route("GET", "/crash", crash, dict),)
+
+def embed(request):
+    return main.embed(request)
+'''
+WEIGHTS = "open_clip_model.safetensors"
+FOX = "data:image/png;base64," + base64.b64encode(picture_of("fox")).decode()
+
+
+def messages(server: Server, message: str) -> list[dict[str, object]]:
+    return [record for record in server.records() if record["message"] == message]
+
+
+def at_once(count: int, call: Callable[[], requests.Response]) -> list[requests.Response]:
+    """`count` calls that all start together."""
+    barrier = threading.Barrier(count)
+
+    def wait_and_call() -> requests.Response:
+        barrier.wait()
+        return call()
+
+    with ThreadPoolExecutor(count) as pool:
+        return [future.result() for future in [pool.submit(wait_and_call) for _ in range(count)]]
+
+
+@pytest.mark.parametrize("engine", ["onnx", "torch"])
+def test_32_first_requests_at_once_load_each_tower_once(tmp_path: Path, engine: str) -> None:
+    with serve(tmp_path, CLIP_ENGINE=engine) as server:
+        responses = at_once(32, lambda: server.post("/embed/mixed", {"texts": ["a fox"], "urls": [FOX]}))
+        assert {response.status_code for response in responses} == {200}
+        first = responses[0].json()
+        for response in responses:
+            body = response.json()
+            assert body["text_embeddings"][0] == pytest.approx(first["text_embeddings"][0], abs=1e-6)
+            assert body["image_embeddings"][0] == pytest.approx(first["image_embeddings"][0], abs=1e-6)
+        loads = {(record["tower"], record["engine"]) for record in messages(server, "tower loaded")}
+        assert loads == {("text", engine), ("image", engine)}
+        assert len(messages(server, "tower loaded")) == 2
+
+
+def test_a_text_request_loads_no_image_tower(tmp_path: Path) -> None:
+    with serve(tmp_path) as server:
+        server.post("/embed/text", {"texts": ["a fox"]}).raise_for_status()
+        (record,) = messages(server, "tower loaded")
+        assert (record["tower"], record["severity"]) == ("text", "INFO")
+        assert isinstance(record["seconds"], float)
+        assert isinstance(record["memory_mb"], int)
+        banner = server.get("/").json()
+        assert (banner["text"]["loaded"], banner["image"]["loaded"]) == (True, False)
+
+
+def test_a_caller_who_cannot_wait_for_a_load_is_told_to_come_back(tmp_path: Path) -> None:
+    """With the torch engine, whose import alone takes seconds."""
+    with serve(tmp_path, CLIP_ENGINE="torch", CLIP_LOAD_TIMEOUT_S="0.001", CLIP_HEALTH_WAIT_S="0") as server:
+        health = server.get("/health")
+        assert (health.status_code, health.json()["status"]) == (503, "loading")
+        assert health.json()["model_loaded"] is False
+        refused = server.post("/embed/text", {"texts": ["a fox"]})
+        assert (refused.status_code, refused.json()["code"]) == (503, "model_loading")
+        assert refused.headers["Retry-After"] == "2"
+        assert server.get("/health/live").status_code == 200
+        for _ in range(30):
+            if (answer := retry_after(server, refused)).status_code == 200:
+                break
+        assert answer.status_code == 200
+
+
+def test_preload_loads_in_the_worker_before_any_request(tmp_path: Path) -> None:
+    with serve(tmp_path, CLIP_PRELOAD="text") as server:
+        response = server.post("/embed/text", {"texts": ["a fox"]})
+        assert response.status_code == 200
+        (record,) = messages(server, "tower loaded")
+        assert "request_id" not in record  # no request asked for it
+
+
+@pytest.mark.parametrize("threads", ["", "1"], ids=["default threads", "one thread"])
+def test_sigterm_lets_a_request_finish(tmp_path: Path, image_server: ImageServer, threads: str) -> None:
+    """The slow image is being fetched when the signal comes; the answer has the good image and the slow one's error."""
+    settings: Any = {"CLIP_FETCH_TIMEOUT_S": "2", "CLIP_HEALTH_WAIT_S": "60"} | (
+        {"THREADS": threads} if threads else {}
+    )
+    with serve(tmp_path, **settings) as server, ThreadPoolExecutor(1) as pool:
+        assert server.get("/health").json()["status"] == "healthy"
+        urls = [image_server.url + "/drip", image_server.serve("/a.png", picture())]
+        answer: Future[requests.Response] = pool.submit(server.post, "/embed/image", {"urls": urls})
+        assert image_server.seen("/drip")
+        server.process.send_signal(signal.SIGTERM)
+        body = answer.result().json()
+        assert (body["indices"], [error["code"] for error in body["errors"]]) == ([1], ["timeout"])
+        assert server.process.wait(30) == 0
+
+
+def test_a_crash_is_a_problem_and_one_record_and_the_next_request_is_right(tmp_path: Path) -> None:
+    source = tmp_path / "crashing.py"
+    source.write_text(CRASHING)
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    with serve(tmp_path, source=source, GOOGLE_CLOUD_PROJECT="acme") as server:
+        headers = {"traceparent": f"00-{trace}-00f067aa0ba902b7-01", "Function-Execution-Id": "run1"}
+        response = server.get("/crash", headers=headers | {"X-Request-Id": "mine"})
+        assert (response.status_code, response.headers["Content-Type"]) == (500, "application/problem+json")
+        assert "X-Google-Status" not in response.headers
+        assert response.json()["code"] == "internal"
+        assert "secret" not in response.text
+        (record,) = [record for record in server.records() if record["severity"] == "ERROR"]
+        assert "ZeroDivisionError" in str(record["stack_trace"])
+        assert str(record["stack_trace"]) in str(record["message"])
+        assert (record["request_id"], record["status"], record["route"]) == ("mine", 500, "/crash")
+        assert record["logging.googleapis.com/trace"] == f"projects/acme/traces/{trace}"
+        assert record["logging.googleapis.com/spanId"] == "00f067aa0ba902b7"
+        assert record["logging.googleapis.com/trace_sampled"] is True
+        assert record["logging.googleapis.com/labels"] == {"execution_id": "run1"}
+        assert server.post("/embed/text", {"texts": ["a fox"]}).status_code == 200
+
+
+def test_one_record_a_request_says_what_it_cost(tmp_path: Path, image_server: ImageServer) -> None:
+    with serve(tmp_path, LOG_EXECUTION_ID="true") as server:
+        secret = image_server.url + "/gone.png?token=secret"
+        server.post("/embed/mixed?key=secret", {"texts": ["a fox"], "urls": [FOX, secret]})
+        (record,) = [record for record in server.records() if "httpRequest" in record]
+        assert (record["severity"], record["route"], record["status"]) == ("INFO", "/embed/mixed", 200)
+        assert (record["texts"], record["images"], record["images_failed"], record["cold"]) == (1, 2, 1, True)
+        assert {"fetch", "decode", "queue", "encode"} <= set(record["stages_ms"])
+        assert record["batch_sizes"] == [1, 1]
+        (warning,) = messages(server, "image not embedded")
+        assert (warning["severity"], warning["code"], warning["host"]) == ("WARNING", "http_status", "127.0.0.1")
+        assert warning["request_id"] == record["request_id"]
+        assert "secret" not in server.log.read_text()
+
+
+def test_log_level_silences_what_is_below_it(tmp_path: Path) -> None:
+    with serve(tmp_path, LOG_LEVEL="warning") as server:
+        server.post("/embed/text", {"texts": ["a fox"]}).raise_for_status()
+        server.post("/embed/image", {"urls": ["no url"]}).raise_for_status()
+        assert {record["severity"] for record in server.records()} == {"WARNING"}
+
+
+def test_texts_that_take_too_long_are_504_and_images_get_a_timeout(tmp_path: Path, image_server: ImageServer) -> None:
+    with serve(tmp_path, CLIP_REQUEST_TIMEOUT_S="0.5", CLIP_HEALTH_WAIT_S="60") as server:
+        server.get("/health").raise_for_status()
+        late = server.post("/embed/text", {"texts": [f"{'long ' * 70}{number}" for number in range(2048)]})
+        assert (late.status_code, late.json()["code"]) == (504, "timeout")
+        images = server.post("/embed/image", {"urls": [image_server.url + "/silent"]}).json()
+        assert [error["code"] for error in images["errors"]] == ["timeout"]
+        assert server.get("/health").json()["status"] == "healthy"
+
+
+def test_a_full_queue_is_429_with_retry_after(tmp_path: Path, image_server: ImageServer) -> None:
+    with serve(tmp_path, CLIP_MAX_QUEUE_ITEMS="1", CLIP_FETCH_TIMEOUT_S="3") as server, ThreadPoolExecutor(1) as pool:
+        first = pool.submit(server.post, "/embed/image", {"urls": [image_server.url + "/drip"]})
+        assert image_server.seen("/drip")
+        refused = server.post("/embed/image", {"urls": [FOX]})
+        assert (refused.status_code, refused.json()["code"]) == (429, "overloaded")
+        assert int(refused.headers["Retry-After"]) >= 1
+        assert first.result().status_code == 200
+        assert server.post("/embed/image", {"urls": [FOX]}).json()["indices"] == [0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"CLIP_MODLE": "demo"}, "CLIP_MODLE is not a setting; did you mean CLIP_MODEL?"),
+        ({"CLIP_NUM_THREADS": "many"}, "CLIP_NUM_THREADS='many' cannot be used"),
+        ({"CLIP_MODEL": "no-such-model"}, "there is no model 'no-such-model'"),
+    ],
+)
+def test_a_bad_setting_stops_the_start_and_names_itself(tmp_path: Path, settings: dict[str, str], named: str) -> None:
+    server, _ = start(tmp_path / "server.log", settings)
+    assert server.process.wait(60) != 0
+    log = server.log.read_text()
+    assert named in log
+    assert "Traceback" not in log
+
+
+def test_our_packages_win_over_site_packages_of_the_same_name(tmp_path: Path) -> None:
+    for name in ("common", "functions"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise RuntimeError('shadowed')")
+    with serve(tmp_path, PYTHONPATH=str(tmp_path)) as server:
+        assert server.get("/").json()["model"] == "demo"
+
+
+def test_a_tower_whose_weights_are_missing_or_wrong_says_so_and_recovers(tmp_path: Path) -> None:
+    """Weights for any model are looked for in CLIP_WEIGHTS_DIR first; here they are the demo's under another name."""
+    source, folder = ROOT / "common/models/demo/clip", tmp_path / "weights" / "emoji-small"
+    good = (source / WEIGHTS).read_bytes()
+    settings: Any = {"CLIP_MODEL": "emoji/small", "CLIP_WEIGHTS_DIR": str(tmp_path / "weights")}
+    with serve(tmp_path, **settings, CLIP_ALLOW_DOWNLOAD="false") as server:
+        missing = server.post("/embed/text", {"texts": ["a fox"]})
+        assert (missing.status_code, missing.json()["code"]) == (503, "model_unavailable")
+        assert "emoji/small" in missing.json()["detail"]
+        assert str(tmp_path) not in missing.text
+        folder.mkdir(parents=True)
+        (folder / "open_clip_config.json").write_bytes((source / "open_clip_config.json").read_bytes())
+        (folder / "SHA256SUMS").write_text(f"{hashlib.sha256(good).hexdigest()}  {WEIGHTS}\n")
+        weights = folder / WEIGHTS
+        weights.write_bytes(good[:-1] + b"?")
+        wrong = retry_after(server, missing)
+        assert wrong.status_code == 503
+        assert "has sha256" in wrong.json()["detail"]
+        assert server.get("/health").json()["status"] == "unhealthy"
+        weights.write_bytes(good)
+        assert retry_after(server, wrong).status_code == 200
+
+
+def retry_after(server: Server, refused: requests.Response) -> requests.Response:
+    """Ask again when the answer said to."""
+    threading.Event().wait(int(refused.headers["Retry-After"]))
+    return server.post("/embed/text", {"texts": ["a fox"]})
+
+
+def test_smoke_passes_against_a_running_function(demo: Server) -> None:
+    command = [sys.executable, "-m", "tests.smoke", demo.url]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "ok   ranking" in run.stdout
