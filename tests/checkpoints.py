@@ -4,12 +4,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from sentencepiece import SentencePieceTrainer
 
 from common.models.spec import ModelSpec, MultilingualTower, OpenClipTower
+from common.models.weights import MCLIP_TOKENIZER
 from tests.reference import import_open_clip
 
 TINY = ModelSpec("tiny", "tiny", "", MultilingualTower("M-CLIP/tiny"), OpenClipTower())
+TINY_PIECES = 120
 UNCUT = ModelSpec("uncut", "uncut", "", OpenClipTower(), OpenClipTower())
 MULTILINGUAL_TEXTS = ["Three blind horses", "Älgen är skogens konung!", "猫が好きです", "", "Вы знали? " * 5]
 
@@ -19,20 +21,14 @@ def make_tiny_mclip(folder: Path, dimensions: int = 16) -> None:
     import torch
     from transformers import XLMRobertaConfig, XLMRobertaModel
 
-    tokenizer = Tokenizer(models.Unigram())
-    tokenizer.normalizer = normalizers.NFKC()
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     corpus = ["Three blind horses listening to Mozart.", "Älgen är skogens konung!", "Вы знали?", "猫が好きです"] * 20
-    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
-    tokenizer.train_from_iterator(
-        corpus, trainers.UnigramTrainer(vocab_size=200, special_tokens=special, unk_token="<unk>")
-    )
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
-    )
-    tokenizer.save(str(folder / "tokenizer.json"))
+    with (folder / MCLIP_TOKENIZER).open("wb") as file:
+        SentencePieceTrainer.train(
+            sentence_iterator=iter(corpus), model_writer=file, vocab_size=TINY_PIECES, hard_vocab_limit=False,
+            normalization_rule_name="nmt_nfkc", minloglevel=2,
+        )  # fmt: skip
     config = XLMRobertaConfig(  # type: ignore[no-untyped-call]
-        vocab_size=tokenizer.get_vocab_size(), hidden_size=128, num_hidden_layers=2, num_attention_heads=2,
+        vocab_size=TINY_PIECES + 2, hidden_size=128, num_hidden_layers=2, num_attention_heads=2,
         intermediate_size=64, max_position_embeddings=514, type_vocab_size=1, layer_norm_eps=1e-5,
         bos_token_id=0, pad_token_id=1, eos_token_id=2,
     )  # fmt: skip

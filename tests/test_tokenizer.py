@@ -1,6 +1,7 @@
 """Our tokenizers' ids are the reference's, at bounded cost."""
 
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,9 +10,11 @@ from hypothesis import strategies as st
 
 from common.models.catalog import resolve
 from common.models.tokenizer import CHARS_PER_TOKEN, ClipTokenizer, XlmrTokenizer, clean
+from common.models.weights import MCLIP_TOKENIZER
 from tests.reference import import_open_clip
 
 CONTEXT = 77
+XLMR_SPECIAL = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 SPECIAL = ("<start_of_text>", "<end_of_text>")
 KINDS = [
     "a photo of a cat",
@@ -92,26 +95,48 @@ def test_cleaning_leaves_plain_ascii_to_the_fast_path() -> None:
     assert clean("schÃ¶n &amp;amp; gut") == "schön & gut"
 
 
-def test_xlmr_ids_are_transformers_own_and_special_tokens_are_text() -> None:
-    from transformers import PreTrainedTokenizerFast
-
+@cache
+def demo_vocabulary() -> Path:
     folder = resolve("demo-mclip").text.folder
     assert folder is not None
-    file = folder / "tokenizer.json"
-    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(file))
-    tokens = XlmrTokenizer(file)
-    for text, read in zip(KINDS, tokens(KINDS), strict=True):
-        assert read.ids.tolist() == tokenizer(text)["input_ids"], text
-    for text in ("a </s> b", "</s>", "<s>a<pad>", "a ＜/s＞ b", "<mask>"):
-        (spelled,) = tokens([text])
-        assert (spelled.ids[0], spelled.ids[-1]) == (0, 2)
-        assert not {0, 1, 2} & set(spelled.ids[1:-1].tolist()), text
+    return folder / MCLIP_TOKENIZER
+
+
+@cache
+def xlmr_reference() -> Any:
+    import_open_clip()  # lets transformers import beside a CPU torch
+    from transformers import XLMRobertaTokenizerFast
+
+    return XLMRobertaTokenizerFast(vocab_file=str(demo_vocabulary()))
+
+
+@pytest.mark.parametrize("text", KINDS)
+def test_xlmr_ids_of_many_kinds_of_text_are_transformers_own(text: str) -> None:
+    (tokens,) = XlmrTokenizer(demo_vocabulary())([text])
+    assert tokens.ids.tolist() == xlmr_reference()(text)["input_ids"]
+
+
+@settings(max_examples=1000, deadline=None, derandomize=True)
+@given(
+    st.text(st.characters(exclude_categories=["Cs", "Cc", "Mn"]), max_size=60).filter(
+        lambda text: not any(special in text for special in XLMR_SPECIAL)
+    )
+)
+def test_xlmr_ids_of_any_text_are_transformers_own(text: str) -> None:
+    (tokens,) = XlmrTokenizer(demo_vocabulary())([text])
+    assert tokens.ids.tolist() == xlmr_reference()(text)["input_ids"]
+
+
+@pytest.mark.parametrize("text", ["a </s> b", "</s>", "<s>a<pad>", "a ＜/s＞ b", "<mask>"])
+def test_xlmr_special_tokens_spelled_out_are_text(text: str) -> None:
+    (tokens,) = XlmrTokenizer(demo_vocabulary())([text])
+    assert (tokens.ids[0], tokens.ids[-1]) == (0, 2)
+    assert not {0, 1, 2} & set(tokens.ids[1:-1].tolist())
 
 
 def test_xlmr_texts_are_cut_at_512_tokens() -> None:
-    folder = resolve("demo-mclip").text.folder
-    assert folder is not None
-    short, long = XlmrTokenizer(folder / "tokenizer.json")(["fox", "fox " * 1000])
-    assert (short.truncated, long.truncated) == (False, True)
-    assert len(long.ids) == 512
-    assert long.ids[-1] == 2
+    exact, over, empty = XlmrTokenizer(demo_vocabulary())(["fox " * 510, "fox " * 511, ""])
+    assert (len(exact.ids), exact.truncated) == (512, False)
+    assert (len(over.ids), over.truncated) == (512, True)
+    assert over.ids[-1] == 2
+    assert empty.ids.tolist() == [0, 2]

@@ -15,6 +15,7 @@ from common.models.catalog import resolve
 from common.models.preprocess import Picture, preprocess
 from common.models.spec import EngineOptions, ModelSpec, OpenClipTower, Pixels, Vectors
 from common.models.torch_engine import load_image_encoder, load_text_encoder
+from common.models.weights import MCLIP_TOKENIZER
 from tests.checkpoints import MULTILINGUAL_TEXTS, TINY, UNCUT, make_tiny_mclip, make_uncut_model
 from tests.reference import import_open_clip
 
@@ -170,14 +171,13 @@ def test_multilingual_vectors_are_multilingual_clips(tiny_mclip: Path) -> None:
     import torch
     from multilingual_clip.Config_MCLIP import MCLIPConfig
     from multilingual_clip.pt_multilingual_clip import MultilingualCLIP
-    from transformers import PreTrainedTokenizerFast
+    from transformers import XLMRobertaTokenizerFast
 
     folder = tiny_mclip / "tiny" / "text"
     model = MultilingualCLIP(MCLIPConfig(str(folder / "base"), 128, 16)).eval()
     state = torch.load(folder / "pytorch_model.bin", weights_only=True)
     model.load_state_dict({name: tensor for name, tensor in state.items() if not name.endswith("position_ids")})
-    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"), pad_token="<pad>")
-    tokenizer.model_input_names = ["input_ids", "attention_mask"]
+    tokenizer = XLMRobertaTokenizerFast(vocab_file=str(folder / MCLIP_TOKENIZER))
     encoder = load_text_encoder(TINY, EngineOptions(tiny_mclip, allow_download=False))
     for texts in (MULTILINGUAL_TEXTS[:1], (MULTILINGUAL_TEXTS * 7)[:33]):
         with torch.inference_mode():

@@ -14,7 +14,7 @@ from common.errors import ModelUnavailable
 from common.models.spec import EngineOptions, ModelSpec, Preprocessing, TowerName
 
 MANIFEST = "manifest.json"
-TOKENIZER = "tokenizer.json"
+TOKENIZER = "sentencepiece.bpe.model"
 FORMAT: Literal[1] = 1
 
 BundlePrecision = Literal["int8", "fp32"]

@@ -82,7 +82,7 @@ def _normalization_table(mean: tuple[float, ...], std: tuple[float, ...]) -> NDA
 def _plain(image: Image.Image) -> Image.Image:
     """As L, RGB, LA or RGBA of 8 bits a sample, so that resizing and compositing mean the same for all."""
     if image.mode.startswith("I"):  # 16 bits a sample, whatever Pillow calls it
-        samples = np.asarray(image).astype(np.int64)
+        samples = np.asarray(image)
         return Image.fromarray((samples.clip(0, 65535) >> 8).astype(np.uint8))
     if image.mode == "PA" or "transparency" in image.info:
         return image.convert("RGBA")

@@ -53,7 +53,7 @@ class OpenClipTower:
 class MultilingualTower:
     """A text tower in M-CLIP's format: an XLM-RoBERTa, the masked mean over all tokens, and a linear map.
 
-    Weights and `tokenizer.json` are in `folder`, one of ours, else in `hub_repo`, where the weights must have
+    Weights and `sentencepiece.bpe.model` are in `folder`, one of ours, else in `hub_repo`, where the weights must have
     `weights_sha256`.
     """
 

@@ -18,7 +18,7 @@ from common.models.spec import EngineOptions, ModelSpec, MultilingualTower, Open
 OPEN_CLIP_CONFIG = "open_clip_config.json"
 OPEN_CLIP_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 MCLIP_FILES = ("model.safetensors", "pytorch_model.bin")
-MCLIP_TOKENIZER = "tokenizer.json"
+MCLIP_TOKENIZER = "sentencepiece.bpe.model"
 SUMS = "SHA256SUMS"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 

@@ -34,7 +34,7 @@ from tests.e2e.server import ROOT
 
 BUILD = ROOT / "build"
 PRECISIONS: tuple[BundlePrecision, ...] = ("int8", "fp32")
-WORDS = "a photo of red small dog cat house tree on the beach in winter with two people and green car".split()
+WORDS = "a photo of red small dog cat house tree on a beach in rain with two people and green car".split()
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ import time
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+KEEP_ALIVE_S = 1.0  # gunicorn closes an idle connection after 2
+
 
 @dataclass
 class Tally:
@@ -53,6 +55,8 @@ def call(url: str, bodies: list[bytes], first: int, until: float, tally: Tally, 
         tally.add(status, seconds)
         count += 1
         if pause_s > seconds:
+            if pause_s - seconds > KEEP_ALIVE_S:
+                connection.close()  # before the server does
             time.sleep(pause_s - seconds)
 
 

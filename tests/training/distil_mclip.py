@@ -10,17 +10,20 @@ import argparse
 import json
 import math
 import random
+import shutil
 import time
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from torch import Tensor, nn
 
 from common.models.export.emoji import LANGUAGES as MEASURED
+from common.models.export.vocabulary import write_vocabulary
+from common.models.tokenizer import XlmrTokenizer
+from common.models.weights import MCLIP_TOKENIZER
 from tests.reference import import_open_clip
 from tests.training.data import Emoji
 from tests.training.train_demo import MODEL_CONFIG, encode_texts
@@ -29,6 +32,7 @@ VOCABULARY, WIDTH, LAYERS, DIMENSIONS = 10_000, 128, 2, 256
 BATCH, SEED, PEAK_RATE, WARM_UP_STEPS, PAD_ID = 384, 7, 2e-3, 30, 1
 MEASURED_SHARE = 0.6  # of the draws: the measured languages and English, which are fewer than the others
 ENGLISH_ARTICLES = ("a", "the")
+SPECIAL_IDS = 5  # <s>, <pad>, </s>, <unk>, <mask>
 SCALE = 20.0  # of the cosines in the cross entropy
 
 
@@ -58,21 +62,17 @@ class Student(nn.Module):
         return vectors
 
 
-def train_tokenizer(texts: list[str]) -> Any:
-    """A Unigram vocabulary with XLM-R's special ids, normaliser and post-processor."""
+def write_vocabulary_of(texts: list[str], path: Path) -> None:
+    """A unigram vocabulary that gives VOCABULARY ids, XLM-R's special ones included."""
     tokenizer = Tokenizer(models.Unigram())
     tokenizer.normalizer = normalizers.NFKC()
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always")
-    tokenizer.decoder = decoders.Metaspace()
-    special = ["<s>", "<pad>", "</s>", "<unk>"]
-    tokenizer.train_from_iterator(
-        texts, trainers.UnigramTrainer(vocab_size=VOCABULARY - 1, special_tokens=special, unk_token="<unk>")
+    trainer = trainers.UnigramTrainer(
+        vocab_size=VOCABULARY - SPECIAL_IDS + 1, special_tokens=["<unk>"], unk_token="<unk>"
     )
-    tokenizer.add_special_tokens(["<mask>"])  # the last id, as in XLM-R
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
-    )
-    return tokenizer
+    tokenizer.train_from_iterator(texts, trainer)
+    _, *pieces = json.loads(tokenizer.to_str())["model"]["vocab"]
+    write_vocabulary([(piece, score) for piece, score in pieces], path)
 
 
 def teacher_vectors(emoji: list[Emoji], folder: Path) -> Tensor:
@@ -99,7 +99,7 @@ def pairs_of(emoji: list[Emoji]) -> tuple[list[tuple[int, str]], list[tuple[int,
     return first, others
 
 
-def save(student: Student, tokenizer: Any, folder: Path) -> None:
+def save(student: Student, tokenizer: XlmrTokenizer, folder: Path) -> None:
     """Write the checkpoint, half precision, as an M-CLIP repository's; the weights appear last and at once."""
     folder.mkdir(parents=True, exist_ok=True)
     config = {
@@ -107,7 +107,8 @@ def save(student: Student, tokenizer: Any, folder: Path) -> None:
         "numDims": DIMENSIONS, "transformerDimensions": WIDTH,
     }  # fmt: skip
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-    tokenizer.save(str(folder / "tokenizer.json"))
+    if tokenizer.file != folder / MCLIP_TOKENIZER:
+        shutil.copyfile(tokenizer.file, folder / MCLIP_TOKENIZER)
     tensors = {name: tensor.detach().half().contiguous() for name, tensor in student.state_dict().items()}
     partial = folder / "partial.safetensors"
     save_file(tensors, partial, metadata={"format": "pt"})
@@ -122,12 +123,13 @@ def distil(data: Path, teacher: Path, out: Path, minutes: float, resume: Path | 
     emoji = [Emoji(**item) for item in json.loads((data / "emoji.json").read_text("utf-8"))]
     targets = teacher_vectors(emoji, teacher)
     pools = pairs_of(emoji)
-    if resume:
-        tokenizer = Tokenizer.from_file(str(resume / "tokenizer.json"))
-    else:
-        tokenizer = train_tokenizer([name for pool in pools for _, name in pool])
-    ids = [[encoding.ids[:64] for encoding in tokenizer.encode_batch([name for _, name in pool])] for pool in pools]
-    student = Student(tokenizer.get_vocab_size())
+    vocabulary = (resume or out) / MCLIP_TOKENIZER
+    if not resume:
+        out.mkdir(parents=True, exist_ok=True)
+        write_vocabulary_of([name for pool in pools for _, name in pool], vocabulary)
+    tokenizer = XlmrTokenizer(vocabulary)
+    ids = [[tokens.ids[:64].tolist() for tokens in tokenizer([name for _, name in pool])] for pool in pools]
+    student = Student(VOCABULARY)
     if resume:
         tensors = load_file(resume / "model.safetensors")
         student.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})

@@ -11,13 +11,14 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F  # noqa: N812
 from safetensors.torch import load_file
-from tokenizers import Tokenizer
 from torch import Tensor
 
 from common.models.export.emoji import LANGUAGES
+from common.models.tokenizer import XlmrTokenizer
+from common.models.weights import MCLIP_TOKENIZER
 from tests.reference import import_open_clip
 from tests.training.data import Emoji
-from tests.training.distil_mclip import PAD_ID, Student
+from tests.training.distil_mclip import PAD_ID, VOCABULARY, Student
 from tests.training.test_set import choose
 from tests.training.train_demo import load_data, normalise
 
@@ -44,14 +45,12 @@ def picture_vectors(model: torch.nn.Module, rgba: Tensor) -> Tensor:
     return torch.cat([model.encode_image(chunk, normalize=True) for chunk in pixels.split(CHUNK)])  # type: ignore[operator]
 
 
-def read_student(folder: Path) -> tuple[Student, Tokenizer]:
+def read_student(folder: Path) -> tuple[Student, XlmrTokenizer]:
     """The multilingual tower and its tokenizer."""
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    tokenizer.enable_padding(pad_id=PAD_ID, pad_token="<pad>")
-    student = Student(tokenizer.get_vocab_size()).eval()
+    student = Student(VOCABULARY).eval()
     tensors = load_file(folder / "model.safetensors")
     student.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
-    return student, tokenizer
+    return student, XlmrTokenizer(folder / MCLIP_TOKENIZER)
 
 
 def evaluate_languages(emoji: list[Emoji], demo: Path, gallery: Tensor, fixed: Tensor) -> None:
@@ -62,7 +61,8 @@ def evaluate_languages(emoji: list[Emoji], demo: Path, gallery: Tensor, fixed: T
         fifths = []
         for language in LANGUAGES:
             names = [item.names.get(language, "-") for item in emoji]
-            ids = torch.tensor([encoding.ids for encoding in tokenizer.encode_batch(names)])
+            rows_of_ids = [torch.from_numpy(tokens.ids) for tokens in tokenizer(names)]
+            ids = torch.nn.utils.rnn.pad_sequence(rows_of_ids, True, PAD_ID)
             vectors = torch.cat([F.normalize(student(chunk), dim=-1) for chunk in ids.split(CHUNK)])
             fifths.append(report(f"demo-mclip {language} google {label}", vectors, gallery, rows)[1])
         print(f"demo-mclip mean R@5 {label}: {sum(fifths) / len(fifths):.3f}", flush=True)

@@ -2,12 +2,16 @@
 
 import random
 from pathlib import Path
-from typing import Any
 
+from common.models.export.fidelity import evaluation_texts
+from common.models.export.vocabulary import write_vocabulary
 from common.models.spec import ModelSpec, MultilingualTower, OpenClipTower
 from common.models.torch_engine import runtime  # noqa: F401 - before open_clip: see its operators
+from common.models.weights import MCLIP_TOKENIZER
 
 SEED = 7
+MAX_PIECE_CHARS = 16
+SPECIAL_IDS = 5  # <s>, <pad>, </s>, <unk>, <mask>
 XLMR_LARGE = {
     "vocab_size": 250_002, "hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16,
     "intermediate_size": 4096, "max_position_embeddings": 514, "type_vocab_size": 1, "layer_norm_eps": 1e-5,
@@ -50,26 +54,17 @@ def _write_multilingual(folder: Path, dimensions: int) -> None:
     tensors = {f"transformer.{name}": tensor for name, tensor in model.state_dict().items()}
     tensors |= {f"LinearTransformation.{name}": tensor for name, tensor in linear.state_dict().items()}
     save_file(tensors, folder / "model.safetensors")
-    _random_tokenizer(config.vocab_size).save(str(folder / "tokenizer.json"))
+    write_vocabulary(_random_pieces(config.vocab_size - SPECIAL_IDS), folder / MCLIP_TOKENIZER)
 
 
-def _random_tokenizer(size: int) -> Any:
-    """A Unigram vocabulary of random words, laid out as XLM-RoBERTa's."""
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-
+def _random_pieces(count: int) -> list[tuple[str, float]]:
+    """Random words, each with a log probability; those of the evaluation texts are whole, as to the real one."""
     draw = random.Random(SEED)  # noqa: S311 - no secret
-    special = ["<s>", "<pad>", "</s>", "<unk>"]
     letters = "abcdefghijklmnopqrstuvwxyzабвгдежзийклмнопрстуфхцчшщыэюя你好世界语言图像狐狸"
     words = {f"▁{letter}" for letter in letters} | set(letters) | {"▁"}
-    while len(words) < size - len(special) - 1:
+    whole = {f"▁{word}" for text in evaluation_texts() for word in text.split() if len(word) < MAX_PIECE_CHARS}
+    words |= whole
+    while len(words) < count:
         word = "".join(draw.choices(letters, k=draw.randint(2, 9)))
         words.add(word if draw.random() < 0.3 else f"▁{word}")
-    scored = [(token, 0.0) for token in special] + [(word, -float(draw.uniform(5, 15))) for word in sorted(words)]
-    tokenizer = Tokenizer(models.Unigram(scored, unk_id=3))
-    tokenizer.normalizer = normalizers.NFKC()
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always")
-    tokenizer.add_special_tokens([*special, "<mask>"])
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
-    )
-    return tokenizer
+    return [(word, -5.0 if word in whole else -draw.uniform(5, 15)) for word in sorted(words)]

@@ -44,16 +44,16 @@ def quick_gelu(x: Tensor) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Self-attention with separate q, k and v, as the fused operator takes them."""
+    """Self-attention with q, k and v from one matrix product."""
 
-    def __init__(self, layers: dict[str, nn.Linear], heads: int, causal: bool = False) -> None:
+    def __init__(self, packed: nn.Linear, out: nn.Linear, heads: int, causal: bool = False) -> None:
         super().__init__()
-        self.layers, self.heads, self.causal = nn.ModuleDict(layers), heads, causal
+        self.packed, self.out, self.heads, self.causal = packed, out, heads, causal
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """(n, length, width) → the same shape."""
-        query, key, value = (self.layers[name](x) for name in ("query", "key", "value"))
-        attended: Tensor = self.layers["out"](attend(query, key, value, self.heads, self.causal, lengths))
+        query, key, value = self.packed(x).chunk(3, -1)
+        attended: Tensor = self.out(attend(query, key, value, self.heads, self.causal, lengths))
         return attended
 
 
@@ -65,10 +65,11 @@ class PreNormBlock(nn.Module):
         if type(block) is not ResidualAttentionBlock or type(block.attn) is not nn.MultiheadAttention:
             raise Unsupported(type(block).__name__)
         self.norm1, self.norm2 = block.ln_1, block.ln_2
-        weights, biases = block.attn.in_proj_weight.chunk(3), block.attn.in_proj_bias.chunk(3)
-        layers = {name: linear(*pair) for name, *pair in zip(("query", "key", "value"), weights, biases, strict=True)}
-        layers["out"] = scaled(block.attn.out_proj, block.ls_1)
-        self.attention = Attention(layers, block.attn.num_heads, causal)
+        packed, out = (
+            linear(block.attn.in_proj_weight, block.attn.in_proj_bias),
+            scaled(block.attn.out_proj, block.ls_1),
+        )
+        self.attention = Attention(packed, out, block.attn.num_heads, causal)
         self.up, self.down = block.mlp.c_fc, scaled(block.mlp.c_proj, block.ls_2)
         if type(block.mlp.gelu) not in (nn.GELU, QuickGELU):
             raise Unsupported(type(block.mlp.gelu).__name__)
@@ -77,8 +78,30 @@ class PreNormBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(n, length, width) → the same shape."""
         x = x + self.attention(self.norm1(x))
+        return x + self.map(x)
+
+    def map(self, x: Tensor) -> Tensor:
+        """The block's second half, without its residual."""
         mapped: Tensor = self.down(self.activation(self.up(self.norm2(x))))
-        return x + mapped
+        return mapped
+
+
+class PooledBlock(PreNormBlock):
+    """The last block of a tower that is pooled at one place: what it makes of the other places nobody reads."""
+
+    def __init__(self, block: ResidualAttentionBlock) -> None:
+        super().__init__(block, causal=False)
+        width, packed = block.attn.embed_dim, self.attention.packed
+        self.query = linear(packed.weight[:width], packed.bias[:width])
+        self.key_value = linear(packed.weight[width:], packed.bias[width:])
+
+    def pool(self, x: Tensor, row: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """`row` (n, width) of `x` (n, length, width), attending to the first `lengths` places → (n, width)."""
+        key, value = self.key_value(self.norm1(x)).chunk(2, -1)
+        query = self.query(self.norm1(row)).unsqueeze(1)
+        attended = attend(query, key, value, self.attention.heads, False, lengths)
+        row = row + self.attention.out(attended.squeeze(1))
+        return row + self.map(row)
 
 
 def scaled(layer: nn.Linear, scale: nn.Module) -> nn.Linear:
@@ -102,7 +125,8 @@ class PlainImage(nn.Module):
         self.start = module.class_embedding + module.positional_embedding[0]
         self.positions = module.positional_embedding[1:]
         self.norm_in, self.norm_out = module.ln_pre, module.ln_post
-        self.blocks = nn.ModuleList(PreNormBlock(block, causal=False) for block in module.transformer.resblocks)
+        *blocks, last = module.transformer.resblocks
+        self.blocks, self.last = nn.ModuleList(PreNormBlock(block, causal=False) for block in blocks), PooledBlock(last)
         self.projection = module.proj
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -113,7 +137,7 @@ class PlainImage(nn.Module):
         x = self.norm_in(torch.cat([self.start.expand(count, 1, -1), x], 1))
         for block in self.blocks:
             x = block(x)
-        x = self.norm_out(x[:, 0])  # the class token alone: one row a picture
+        x = self.norm_out(self.last.pool(x, x[:, 0]))  # the class token alone: one row a picture
         return F.normalize(x if self.projection is None else x @ self.projection, dim=-1)
 
 
@@ -137,14 +161,17 @@ class PlainText(nn.Module):
             raise Unsupported(type(module).__name__)
         self.embed, self.positions = module.token_embedding, module.positional_embedding
         self.norm_out, self.projection = module.ln_final, module.text_projection
-        self.blocks = nn.ModuleList(PreNormBlock(block, causal=True) for block in module.transformer.resblocks)
+        *blocks, last = module.transformer.resblocks
+        self.blocks, self.last = nn.ModuleList(PreNormBlock(block, causal=True) for block in blocks), PooledBlock(last)
 
     def forward(self, ids: Tensor) -> Tensor:
         """(n, length) int64 → (n, dimensions) of unit norm."""
         x = self.embed(ids) + self.positions[torch.arange(ids.shape[1])]  # a slice would fix the length in the export
         for block in self.blocks:
             x = block(x)
-        x = self.norm_out(x[torch.arange(ids.shape[0]), ids.argmax(-1)])  # pool before the last norm: one row a text
+        ends = ids.argmax(-1)
+        row = x[torch.arange(ids.shape[0]), ends]
+        x = self.norm_out(self.last.pool(x, row, (ends + 1).to(torch.int32)))  # the end token alone: one row a text
         if isinstance(self.projection, nn.Linear):
             x = self.projection(x)
         elif self.projection is not None:
@@ -158,8 +185,9 @@ class PostNormBlock(nn.Module):
     def __init__(self, layer: Any, heads: int) -> None:
         super().__init__()
         own = layer.attention.self
-        layers = {"query": own.query, "key": own.key, "value": own.value, "out": layer.attention.output.dense}
-        self.attention = Attention(layers, heads)
+        parts = (own.query, own.key, own.value)
+        packed = linear(torch.cat([part.weight for part in parts]), torch.cat([part.bias for part in parts]))
+        self.attention = Attention(packed, layer.attention.output.dense, heads)
         self.norm1, self.norm2 = layer.attention.output.LayerNorm, layer.output.LayerNorm
         self.up, self.down = layer.intermediate.dense, layer.output.dense
 
