@@ -1,4 +1,4 @@
-# make serve · test · lint · smoke · export. MODEL and PORT choose what is served and where.
+# make serve · test · test-hostile · lint · smoke · export. MODEL and PORT choose what is served and where.
 MODEL ?= demo
 PORT ?= 8080
 PYTHON ?= python3
@@ -14,15 +14,18 @@ WITH_INDEX = if $(PYTHON) -c "import urllib.request as u; u.urlopen('$(TORCH_IND
 # A bundle needs no torch: the demos ship theirs, `make export` writes others.
 BUNDLED := $(filter demo demo-mclip,$(MODEL))$(wildcard weights/$(subst /,-,$(MODEL))/manifest.json)
 
-.PHONY: help serve test lint format smoke export bench clean
+.PHONY: help serve test test-hostile lint format smoke export bench clean
 help: ## list the targets
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
 serve: $(VENV)/$(if $(BUNDLED),.serve,.engine) ## serve MODEL on PORT, on this machine alone
 	CLIP_MODEL=$(MODEL) $(BIN)/functions-framework --source main.py --target embed --host 127.0.0.1 --port $(PORT)
 
 test: $(VENV)/.dev ## run the whole suite, with coverage
 	$(BIN)/python -m pytest --cov --cov-report=term
+
+test-hostile: $(VENV)/.dev ## run the campaigns of hostile input at full length, a quarter of an hour
+	$(BIN)/python -m pytest tests/hostile --hostile
 
 lint: $(VENV)/.dev ## check style and types
 	$(BIN)/ruff check .

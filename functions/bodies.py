@@ -5,19 +5,30 @@ duplicate keys.
 """
 
 import json
+import re
+import socket
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import orjson
 from flask import Request
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
+from werkzeug.exceptions import ClientDisconnected
 from werkzeug.wsgi import get_input_stream
 
-from common.errors import FieldError, InvalidRequest, TooLarge, UnsupportedMediaType
+from common.context import get_request_context
+from common.errors import DeadlineExceeded, FieldError, InvalidRequest, TooLarge, UnsupportedMediaType
 from common.schemas import MAX_BODY_BYTES
 
 Body = TypeVar("Body", bound=BaseModel)
 
+MAX_VALUES = 100_000  # in one body: 32 MiB of `[],` would become 700 MB of lists
+# A string of JSON, with the colon that makes it a key. One that never ends goes to the end: no place is read twice.
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"\s*+(:)?|\\?\Z)', re.DOTALL)
 MAX_REPORTED = 20  # field errors in one answer
 _KINDS = {
     "str": "a string",
@@ -37,15 +48,43 @@ _EXPECTED = {
 
 
 def read_body(request: Request) -> bytes:
-    """The body, at most MAX_BODY_BYTES. Raises TooLarge, UnsupportedMediaType for a Content-Encoding."""
+    """The body, at most MAX_BODY_BYTES.
+
+    Raises TooLarge, UnsupportedMediaType for a Content-Encoding, InvalidRequest for a body that ends early,
+    DeadlineExceeded for one that does not come in the request's time.
+    """
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise UnsupportedMediaType("a compressed request body is not read; send it without Content-Encoding")
     if (request.content_length or 0) > MAX_BODY_BYTES:
         raise _too_large(f"{request.content_length:,} bytes")
-    body = get_input_stream(request.environ).read(MAX_BODY_BYTES + 1)  # a chunked body has no length to trust
+    try:
+        with _cut_off(request):
+            body = get_input_stream(request.environ).read(MAX_BODY_BYTES + 1)  # a chunked body has no length to trust
+    except (ClientDisconnected, OSError):
+        body = b""
+    if len(body) < (request.content_length or 0):
+        if not get_request_context().remaining_s():
+            raise DeadlineExceeded("the request's body did not come in time")
+        raise InvalidRequest("the body ends before its Content-Length")
     if len(body) > MAX_BODY_BYTES:
         raise _too_large(f"more than {MAX_BODY_BYTES:,} bytes")
     return body
+
+
+@contextmanager
+def _cut_off(request: Request) -> Iterator[None]:
+    """Let the body end at the request's deadline, however slowly it drips: a socket's own timeout is for one piece."""
+    connection: socket.socket | None = request.environ.get("gunicorn.socket")
+    if connection is None:
+        yield
+        return
+    alarm = threading.Timer(get_request_context().remaining_s(), connection.shutdown, [socket.SHUT_RD])
+    alarm.daemon = True
+    alarm.start()
+    try:
+        yield
+    finally:
+        alarm.cancel()
 
 
 def _too_large(size: str) -> TooLarge:
@@ -70,21 +109,48 @@ def _loads(body: bytes) -> Any:
     """Strict JSON: orjson refuses bad UTF-8, lone surrogates, NaN and deep nesting; duplicate keys are refused here."""
     if not body.strip():
         raise InvalidRequest("the body is empty, expected a JSON object")
+    if body.count(b",") > MAX_VALUES and _has_too_many_values(body):
+        raise InvalidRequest(f"the body has more than {MAX_VALUES:,} values")
     try:
         value = orjson.loads(body)
-        json.loads(body, object_pairs_hook=_unique_keys)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         where = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
         raise InvalidRequest(f"the body is not valid JSON{where}") from error
+    twice = Counter(_keys_written(body)) - Counter(_keys_read(value))
+    if twice:
+        raise InvalidRequest(f"the key {_shown(next(iter(twice)))} stands twice in one object")
     return value
 
 
-def _unique_keys(pairs: list[tuple[str, Any]]) -> None:
-    seen: set[str] = set()
-    for key, _ in pairs:
-        if key in seen:
-            raise InvalidRequest(f"the key {_shown(key)} stands twice in one object")
-        seen.add(key)
+def _has_too_many_values(body: bytes) -> bool:
+    """By the commas and strings outside of strings; stops where it knows."""
+    commas, start = 0, 0
+    for strings, string in enumerate(_STRING.finditer(body)):
+        commas += body.count(b",", start, string.start())
+        start = string.end()
+        if max(commas, strings // 2) > MAX_VALUES:  # a value may have a key
+            return True
+    return commas + body.count(b",", start) > MAX_VALUES
+
+
+def _keys_written(body: bytes) -> Iterator[str]:
+    """Each key as often as it stands in `body`, which is valid JSON. orjson keeps the last of equal keys silently."""
+    for string in _STRING.finditer(body):
+        if string[1]:
+            key: str = orjson.loads(string[0].rstrip(b": \t\r\n"))
+            yield key
+
+
+def _keys_read(value: Any) -> Iterator[str]:
+    """Each key as often as there is an object that has it."""
+    waiting = [value]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, dict):
+            yield from part
+            waiting += part.values()
+        elif isinstance(part, list):
+            waiting += part
 
 
 def _field_error(details: ErrorDetails, model: type[BaseModel]) -> FieldError:

@@ -61,6 +61,7 @@ class ImageServer(ThreadingHTTPServer):
         self.requests: Counter[str] = Counter()
         self.headers_seen: dict[str, dict[str, str]] = {}
         self._files: dict[str, tuple[bytes, str]] = {}
+        self._target = ""
         self.gate = threading.Event()
         self._stopping = threading.Event()
 
@@ -73,6 +74,11 @@ class ImageServer(ThreadingHTTPServer):
         """Put a file under `path`; returns its URL."""
         self._files[path] = (body, content_type)
         return self.url + path
+
+    def redirect_to(self, url: str, hops: int = 1) -> str:
+        """A URL that leads to `url` by that many redirects."""
+        self._target = url
+        return f"{self.url}/away/{hops - 1}"
 
     def seen(self, path: str) -> bool:
         """Wait until a request for `path` has come; False if none does."""
@@ -119,6 +125,12 @@ class ImageServer(ThreadingHTTPServer):
             handler.reply(302, Location=f"/redirect/{left - 1}")
         else:
             handler.reply(200, picture(), Content_Type="image/png")
+
+    def answer_away(self, handler: _Handler) -> None:
+        """/away/N: N more redirects, then the one of `redirect_to`."""
+        left = int(handler.path.rsplit("/", 1)[1])
+        target = self._target.encode().decode("latin-1")  # as a server would send it
+        handler.reply(302, Location=f"/away/{left - 1}" if left else target)
 
     def answer_loop(self, handler: _Handler) -> None:
         handler.reply(302, Location="/loop")

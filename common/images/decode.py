@@ -5,7 +5,6 @@ sees the file, and none starts a program. Animations give their first frame.
 """
 
 import io
-import threading
 import time
 import warnings
 from dataclasses import dataclass
@@ -14,7 +13,9 @@ from typing import Any
 
 from PIL import Image, ImageFile, PngImagePlugin
 
-from common.errors import CorruptImage, DecodeError, NotAnImage, TooComplex, TooManyPixels
+from common.errors import CorruptImage, DecodeError, ImageTimeout, NotAnImage, TooComplex, TooManyPixels
+from common.images.memory_budget import DECODE_BYTES, MemoryBudget
+from common.memory import return_freed_memory
 from common.models.preprocess import Picture, preprocess
 from common.models.spec import Pixels, Preprocessing
 
@@ -24,11 +25,21 @@ MAX_SCANS = 64  # of a progressive JPEG; 162 KB of scans cost 19 s, and Pillow h
 MAX_SCAN_PIXELS = 1_500_000_000  # scans × pixels
 MAX_PNG_TEXT_BYTES = 4 * 2**20
 DRAFT_OVERSAMPLING = 2  # a JPEG is shrunk to no less than this times the target: at most 2 of 255 levels off
-HEAVY_PIXELS = 8_000_000  # decodes from here on take turns, since WebP needs 14 bytes a pixel at its peak
 EXIF_ORIENTATION = 0x0112
+SCAN = b"\xff\xda"
 FORMATS = "JPEG, PNG, WebP, GIF, BMP, AVIF"
 
-_heavy_turn = threading.BoundedSemaphore(2)
+# Bytes a pixel at the peak of decoding and preprocessing, measured: Pillow keeps RGB in 4, what is converted is there
+# twice, and WebP and AVIF hold frames of their own beside Pillow's.
+CODEC_BYTES = {"WEBP": 17, "AVIF": 16}
+LOSSLESS_WEBP_BYTES = 26
+MODE_BYTES = {"1": 6, "L": 1, "P": 6, "RGB": 4, "I;16": 10, "I": 16}
+WIDEST_MODE_BYTES = 9  # with transparency, which is premultiplied for resizing
+COEFFICIENT_BYTES = 2  # a sample: libjpeg keeps the whole picture's where there is more than one scan
+
+HEAVY_BYTES = 32 * 2**20  # beyond, what a decode leaves is given back to the system
+
+_memory = MemoryBudget(DECODE_BYTES)
 
 
 @dataclass(frozen=True)
@@ -81,8 +92,8 @@ def prepare(data: bytes, preprocessing: Preprocessing, limits: DecodeLimits, dea
             reader = _DeadlineReader(data, min(deadline, time.monotonic() + limits.seconds))
             with Image.open(reader, formats=[image_format]) as image:
                 _check_size(image, limits)
-                return _decode(image, data, preprocessing)
-    except DecodeError:
+                return _decode(image, data, preprocessing, deadline)
+    except (DecodeError, ImageTimeout):
         raise
     except (Image.DecompressionBombError, MemoryError) as error:
         raise TooManyPixels("the image needs too much memory", reason=type(error).__name__) from error
@@ -90,19 +101,42 @@ def prepare(data: bytes, preprocessing: Preprocessing, limits: DecodeLimits, dea
         raise CorruptImage(f"the {image_format} file is truncated or broken", reason=type(error).__name__) from error
 
 
-def _decode(image: Image.Image, data: bytes, preprocessing: Preprocessing) -> Pixels:
-    size = image.size
-    shrunk_by = 1
+def _decode(image: Image.Image, data: bytes, preprocessing: Preprocessing, deadline: float) -> Pixels:
+    size, coefficients, shrunk_by = image.size, 0, 1
     if image.format in ("JPEG", "MPO"):
         _check_scans(data, size)
+        coefficients = _coefficient_bytes(image, data)
         if not preprocessing.reference:
             shrunk_by = _draft(image, preprocessing.size)
-    if size[0] * size[1] >= HEAVY_PIXELS and shrunk_by == 1:
-        with _heavy_turn:
-            image.load()
-            return preprocess(Picture(image, size, shrunk_by, _orientation(image)), preprocessing)
-    image.load()
-    return preprocess(Picture(image, size, shrunk_by, _orientation(image)), preprocessing)
+    memory = coefficients + _pixel_bytes(image, data)
+    with _memory.reserve(memory, deadline):
+        image.load()
+        pixels = preprocess(Picture(image, size, shrunk_by, _orientation(image)), preprocessing)
+        image.close()  # before another decode takes the memory
+        if memory > HEAVY_BYTES:
+            return_freed_memory()
+    return pixels
+
+
+def _pixel_bytes(image: Image.Image, data: bytes) -> int:
+    """The most memory that loading and preprocessing the picture takes."""
+    pixels = image.size[0] * image.size[1]
+    if image.format == "WEBP" and b"VP8L" in data:
+        return LOSSLESS_WEBP_BYTES * pixels
+    if image.format in CODEC_BYTES:
+        return CODEC_BYTES[image.format] * pixels
+    if "transparency" in image.info:
+        return WIDEST_MODE_BYTES * pixels
+    return MODE_BYTES.get(image.mode, WIDEST_MODE_BYTES) * pixels
+
+
+def _coefficient_bytes(image: Image.Image, data: bytes) -> int:
+    """What libjpeg keeps beside the pixels; a thumbnail in the EXIF data is no scan."""
+    if data.count(SCAN) - bytes(image.info.get("exif", b"")).count(SCAN) <= 1:
+        return 0
+    factors = [across * down for _, across, down, _ in getattr(image, "layer", [])]
+    samples = sum(factors) / max(factors, default=1) if factors else len(image.getbands())
+    return int(COEFFICIENT_BYTES * samples * image.size[0] * image.size[1])
 
 
 def _draft(image: Image.Image, target: int) -> int:
@@ -126,7 +160,7 @@ def _check_size(image: Image.Image, limits: DecodeLimits) -> None:
 
 
 def _check_scans(data: bytes, size: tuple[int, int]) -> None:
-    scans = data.count(b"\xff\xda")
+    scans = data.count(SCAN)
     if scans > MAX_SCANS or scans * size[0] * size[1] > MAX_SCAN_PIXELS:
         raise TooComplex(f"the JPEG has {scans:,} scans of {size[0] * size[1]:,} pixels, more than is decoded")
 

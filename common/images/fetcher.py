@@ -1,6 +1,7 @@
 """GET an image from a URL that a stranger chose: redirects, retries and content checks inside one deadline."""
 
 import http.client
+import io
 import logging
 import random
 import socket
@@ -23,6 +24,7 @@ from common.errors import (
     TooManyRedirects,
     UnsupportedType,
 )
+from common.images.memory_budget import LARGE_BYTES, LargeTurn
 from common.images.transport import OVERHEAD_BYTES, Budget, LazyAdapter, Resolver, budget
 from common.images.url_policy import UrlPolicy, check_url, host_of
 
@@ -74,10 +76,13 @@ class Fetcher:
             "User-Agent": user_agent,
         }
 
-    def fetch(self, url: str, deadline: float) -> bytes:
-        """The body behind `url`, by `deadline` (a monotonic instant) at the latest. Raises FetchError."""
+    def fetch(self, url: str, deadline: float, turn: LargeTurn | None = None) -> bytes:
+        """The body behind `url`, by `deadline` (a monotonic instant) at the latest. Raises FetchError.
+
+        A body that grows large takes `turn` and leaves it to the caller.
+        """
         started = time.monotonic()
-        current = Budget(min(deadline, started + self._timeout_s), self._max_bytes + OVERHEAD_BYTES)
+        current = Budget(min(deadline, started + self._timeout_s), self._max_bytes + OVERHEAD_BYTES, turn)
         token = budget.set(current)
         try:
             return self._fetch_with_retries(url, current)
@@ -129,20 +134,22 @@ class Fetcher:
     def _read(self, response: requests.Response) -> bytes:
         _check_status(response)
         _check_headers(response, self._max_bytes)
-        body, chunks = bytearray(), 0
+        body, size, chunks = io.BytesIO(), 0, 0
         try:
             for chunk in response.raw.stream(CHUNK_BYTES, decode_content=True):
-                body += chunk
+                size += body.write(chunk)
                 chunks += 1
-                if len(body) > self._max_bytes:
+                if size > self._max_bytes:
                     raise _too_large(self._max_bytes)
-                if chunks > MAX_TINY_CHUNKS + len(body) // 64:
+                if chunks > MAX_TINY_CHUNKS + size // 64:
                     raise BadResponse("the server sent the image in too many pieces", retryable=False)
+                if size > LARGE_BYTES:
+                    budget.get().take_turn()
         except FetchError:
             raise
         except Exception as error:
             raise _translate(error) from error
-        return bytes(body)
+        return body.getvalue()  # no copy, other than a bytearray's
 
 
 def _too_large(limit: int) -> BodyTooLarge:

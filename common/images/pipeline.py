@@ -15,6 +15,7 @@ from common.context import RequestContext, get_request_context
 from common.errors import ImageError, ImageTimeout, ServiceError
 from common.images.decode import DecodeLimits, prepare
 from common.images.fetcher import Fetcher
+from common.images.memory_budget import LargeTurn
 from common.images.sources import ImageLoader
 from common.images.url_policy import UrlPolicy
 from common.models.spec import Pixels, Preprocessing
@@ -105,14 +106,15 @@ class ImagePipeline:
         started = time.monotonic()
         if started >= deadline:
             raise ImageTimeout("the request's time ran out before this image was fetched")
-        data = self._loader.load(url, deadline)
-        fetched = time.monotonic()
-        context.record("fetch", fetched - started)
-        preprocessing = sink.preprocessing()
-        decoding = time.monotonic()
-        pixels = prepare(data, preprocessing, self._limits, deadline)
-        context.record("decode", time.monotonic() - decoding)
-        return pixels
+        with LargeTurn() as turn:
+            data = self._loader.load(url, deadline, turn)
+            fetched = time.monotonic()
+            context.record("fetch", fetched - started)
+            preprocessing = sink.preprocessing()
+            decoding = time.monotonic()
+            pixels = prepare(data, preprocessing, self._limits, deadline)
+            context.record("decode", time.monotonic() - decoding)
+            return pixels
 
 
 @cache

@@ -18,6 +18,7 @@ from common.errors import (
     ObjectNotFound,
 )
 from common.images.fetcher import Fetcher, check_content_type
+from common.images.memory_budget import LargeTurn
 
 if TYPE_CHECKING:
     from google.cloud.storage import Client
@@ -31,14 +32,17 @@ class ImageLoader:
     def __init__(self, fetcher: Fetcher, max_bytes: int) -> None:
         self._fetcher, self._max_bytes = fetcher, max_bytes
 
-    def load(self, url: str, deadline: float) -> bytes:
-        """The bytes behind `url`, by `deadline` (a monotonic instant) at the latest. Raises FetchError."""
+    def load(self, url: str, deadline: float, turn: LargeTurn | None = None) -> bytes:
+        """The bytes behind `url`, by `deadline` (a monotonic instant) at the latest. Raises FetchError.
+
+        What is downloaded and grows large takes `turn`.
+        """
         scheme = url[:6].partition(":")[0].lower()
         if scheme == "data":
             return read_data_url(url, self._max_bytes)
         if scheme == "gs":
             return read_object(url, self._max_bytes, deadline)
-        return self._fetcher.fetch(url, deadline)
+        return self._fetcher.fetch(url, deadline, turn)
 
 
 def read_data_url(url: str, max_bytes: int) -> bytes:

@@ -9,6 +9,7 @@ chunk lines and trailers count as well as the body.
 import contextvars
 import http.client
 import io
+import math
 import socket
 import ssl
 import threading
@@ -25,6 +26,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util.ssl_ import create_urllib3_context
 
 from common.errors import BlockedUrl, BodyTooLarge, DnsFailure, FetchTimeout
+from common.images.memory_budget import LargeTurn
 from common.images.url_policy import PORTS, UrlPolicy, check_address
 
 CONNECT_TIMEOUT_S = 3.0
@@ -46,6 +48,7 @@ class Budget:
 
     deadline: float
     bytes_left: int
+    turn: LargeTurn | None = None
 
     def seconds(self, at_most: float) -> float:
         """Seconds left, at most `at_most`. Raises FetchTimeout when there are none."""
@@ -53,6 +56,11 @@ class Budget:
         if left <= 0:
             raise FetchTimeout("the download did not end in time")
         return min(left, at_most)
+
+    def take_turn(self) -> None:
+        """The download has become large. Raises FetchTimeout when no turn comes in time."""
+        if self.turn is not None and not self.turn.take(self.seconds(math.inf)):
+            raise FetchTimeout("other large downloads took all the time")
 
     def spend(self, count: int) -> None:
         """Count received bytes. Raises BodyTooLarge."""
@@ -167,6 +175,17 @@ def _tls_context() -> ssl.SSLContext:
     return context
 
 
+class _PatientPool:
+    """Mixed into urllib3's pools: the wait for one of a host's few connections ends with the download's deadline."""
+
+    def _get_conn(self, timeout: float | None = None) -> Any:  # noqa: ARG002 - requests gives none: for ever
+        current = budget.get()
+        try:
+            return super()._get_conn(current.seconds(math.inf))  # type: ignore[misc]
+        except urllib3.exceptions.EmptyPoolError as error:
+            raise FetchTimeout("other downloads from this host took all the time") from error
+
+
 class PinnedAdapter(HTTPAdapter):
     """`requests`' adapter over pinned connections. Use `send`, never a Session: that reads proxies, .netrc, cookies."""
 
@@ -185,7 +204,7 @@ class PinnedAdapter(HTTPAdapter):
     def _pinned_pool(self, pool: type, connection: type, scheme_port: int) -> type:
         attributes = {"policy": self._policy, "resolve": self._resolver, "scheme_port": scheme_port}
         pinned = type("PinnedConnection", (_Pinned, connection), attributes)
-        return type("PinnedPool", (pool,), {"ConnectionCls": pinned})
+        return type("PinnedPool", (_PatientPool, pool), {"ConnectionCls": pinned})
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:  # noqa: ARG002 - requests' signature
         """The context holds the certificates already."""

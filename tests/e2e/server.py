@@ -58,7 +58,10 @@ def _children(pid: int) -> list[str]:
 
 
 def start(
-    log: Path, settings: Mapping[str, str], source: Path = ROOT / "main.py", python: Path = Path(sys.executable)
+    log: Path,
+    settings: Mapping[str, str],
+    source: Path = ROOT / "main.py",
+    python: Path = Path(sys.executable),
 ) -> tuple[Server, int]:
     """Start the console script beside `python` with `settings` in its environment; not yet listening."""
     port = free_port()
@@ -77,7 +80,10 @@ def start(
 
 @contextmanager
 def serve(
-    folder: Path, source: Path = ROOT / "main.py", python: Path = Path(sys.executable), **settings: str
+    folder: Path,
+    source: Path = ROOT / "main.py",
+    python: Path = Path(sys.executable),
+    **settings: str,
 ) -> Iterator[Server]:
     """A server that answers, ended by SIGTERM at the end."""
     defaults = {"CLIP_MODEL": "demo", "CLIP_FETCH_ALLOW_NETWORKS": "127.0.0.0/8"}

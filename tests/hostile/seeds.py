@@ -1,0 +1,71 @@
+"""Small picture files of every kind that is read, to mutate; and bombs: small files that ask for much."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+from PIL import Image
+
+
+def saved(image: Image.Image, image_format: str, **options: object) -> bytes:
+    """The file."""
+    file = io.BytesIO()
+    image.save(file, image_format, **options)
+    return file.getvalue()
+
+
+def colours(mode: str = "RGB", size: tuple[int, int] = (48, 32)) -> Image.Image:
+    """Noise over a gradient."""
+    values = np.random.default_rng(3).integers(0, 80, (size[1], size[0], 4)) + np.arange(size[0])[None, :, None] * 3
+    return Image.fromarray(values.astype(np.uint8), "RGBA").convert(mode)
+
+
+def seeds() -> dict[str, bytes]:
+    """By name."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    frames = [colours().rotate(90 * turn) for turn in range(3)]
+    animated = {"save_all": True, "append_images": frames[1:], "duration": 40}
+    deep = Image.fromarray((np.arange(48 * 32, dtype=np.uint16) * 40).reshape(32, 48))
+    return {
+        "jpeg": saved(colours(), "JPEG"),
+        "jpeg-progressive": saved(colours(), "JPEG", progressive=True),
+        "jpeg-gray": saved(colours("L"), "JPEG"),
+        "jpeg-cmyk": saved(colours("CMYK"), "JPEG"),
+        "jpeg-exif": saved(colours(), "JPEG", exif=exif),
+        "jpeg-restart": saved(colours(), "JPEG", restart_marker_blocks=1),
+        "jpeg-mpo": saved(frames[0], "MPO", save_all=True, append_images=frames[1:2]),
+        "png-rgb": saved(colours(), "PNG"),
+        "png-rgba": saved(colours("RGBA"), "PNG"),
+        "png-palette": saved(colours("P"), "PNG", transparency=3),
+        "png-bits": saved(colours("1"), "PNG"),
+        "png-gray-alpha": saved(colours("LA"), "PNG"),
+        "png-16": saved(deep, "PNG"),
+        "png-animated": saved(frames[0], "PNG", **animated),
+        "webp": saved(colours(), "WEBP"),
+        "webp-lossless": saved(colours("RGBA"), "WEBP", lossless=True, exif=exif),
+        "webp-animated": saved(frames[0], "WEBP", **animated),
+        "gif": saved(colours("P"), "GIF", transparency=1),
+        "gif-animated": saved(frames[0], "GIF", **animated),
+        "bmp": saved(colours(), "BMP"),
+        "bmp-palette": saved(colours("P"), "BMP"),
+        "avif": saved(colours(), "AVIF"),
+        "avif-alpha": saved(colours("RGBA"), "AVIF"),
+        "avif-animated": saved(frames[0], "AVIF", **animated),
+    }
+
+
+def png_bomb(width: int, height: int, colour_type: int, bits: int = 8) -> bytes:
+    """A PNG of zeros: kilobytes of file, as many pixels as are wanted."""
+    samples = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour_type]
+    packer, row = zlib.compressobj(9), bytes(1 + (width * samples * bits + 7) // 8)
+    data = b"".join(packer.compress(row) for _ in range(height)) + packer.flush()
+    palette = [(b"PLTE", bytes(range(256)) * 3), (b"tRNS", bytes(256))] if colour_type == 3 else []
+    header = struct.pack(">IIBBBBB", width, height, bits, colour_type, 0, 0, 0)
+    chunks = [(b"IHDR", header), *palette, (b"IDAT", data), (b"IEND", b"")]
+    body = b"".join(
+        struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        for kind, content in chunks
+    )
+    return b"\x89PNG\r\n\x1a\n" + body

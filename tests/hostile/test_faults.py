@@ -1,0 +1,263 @@
+"""Faults of callers, hosts and the machine, through the real process: after each, it is healthy and answers right."""
+
+import json
+import resource
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.e2e.server import ROOT, Server, serve
+from tests.hostile.test_memory import worker_of
+from tests.image_server import ImageServer, picture, serving
+
+TIMEOUT_S = 3
+TEXT = {"texts": ["a fox"]}
+FAILS_ONCE = f'''
+"""The real function, whose engine throws at two of its batches of texts."""
+import itertools, sys
+sys.path.insert(0, {str(ROOT)!r})
+import main
+from common.models import onnx_engine
+
+run, batches = onnx_engine.OnnxText.encode, itertools.count()
+
+def encode(self, items):
+    if next(batches) in (1, 5):  # the first is the load's own; two more try the first failed batch's items again
+        raise RuntimeError("/secret/path")
+    return run(self, items)
+
+onnx_engine.OnnxText.encode = encode
+
+def embed(request):
+    return main.embed(request)
+'''
+
+
+@contextmanager
+def serving_demo(folder: Path, timeout_s: float = TIMEOUT_S, queue_items: int = 2048) -> Iterator[Server]:
+    """A server of eight threads, both towers loaded, that is as good after the test as before."""
+    timeout, items = str(timeout_s), str(queue_items)
+    with serve(
+        folder, CLIP_REQUEST_TIMEOUT_S=timeout, CLIP_MAX_QUEUE_ITEMS=items, CLIP_HEALTH_WAIT_S="60",
+        CLIP_FETCH_TIMEOUT_S="2", THREADS="8",
+    ) as server:  # fmt: skip
+        before = right(server)
+        yield server
+        assert right(server) == pytest.approx(before, abs=1e-6)
+
+
+def right(server: Server) -> list[float]:
+    """The vector of a text, from a healthy server."""
+    assert server.get("/health").json()["status"] == "healthy"
+    vector: list[float] = server.post("/embed/text", TEXT).json()["embeddings"][0]
+    return vector
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving_demo(tmp_path_factory.mktemp("faults")) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _healthy_after(request: pytest.FixtureRequest) -> Iterator[None]:
+    yield
+    if "server" in request.fixturenames:
+        right(request.getfixturevalue("server"))
+
+
+def connect(server: Server) -> socket.socket:
+    host, port = server.url.removeprefix("http://").split(":")
+    return socket.create_connection((host, int(port)), timeout=30)
+
+
+def head(length: int | str, *lines: str) -> bytes:
+    names = "\r\n".join(["POST /embed/text HTTP/1.1", "Host: a", "Content-Type: application/json", *lines])
+    return f"{names}\r\nContent-Length: {length}\r\n\r\n".encode()
+
+
+def drip(server: Server) -> tuple[bytes, float]:
+    """Promise a body and send a byte now and then; the answer and the seconds until it came."""
+    with connect(server) as connection:
+        started = time.monotonic()
+        connection.sendall(head(10_000))
+        connection.settimeout(0.1)
+        answer = b""
+        while time.monotonic() - started < 4 * TIMEOUT_S and not answer:
+            try:
+                connection.sendall(b" ")
+                answer = connection.recv(65536)
+            except TimeoutError:
+                continue
+            except ConnectionError:
+                break
+        return answer, time.monotonic() - started
+
+
+def test_callers_who_drip_their_bodies_hold_their_threads_no_longer_than_the_timeout(server: Server) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        slow = [pool.submit(drip, server) for _ in range(8)]  # as many as there are threads
+        for answer, seconds in (one.result() for one in slow):
+            assert answer.startswith(b"HTTP/1.1 504")
+            assert seconds < TIMEOUT_S + 1.5
+
+
+def test_callers_who_leave_amid_their_body_or_before_the_answer(server: Server, image_server: ImageServer) -> None:
+    for _ in range(20):
+        with connect(server) as connection:
+            connection.sendall(head(10_000) + b'{"texts"')
+    body = json.dumps({"urls": [f"{image_server.url}/silent?{n}" for n in range(3)]}).encode()
+    for _ in range(8):
+        with connect(server) as connection:
+            connection.sendall(head(len(body)).replace(b"text", b"image", 1) + body)
+    errors = [record for record in server.records() if record["severity"] == "ERROR"]
+    assert errors == []
+
+
+@pytest.mark.parametrize(
+    ("raw", "status"),
+    [
+        (b"POST /embed/text HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
+        (b"POST /embed/text HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n", 400),
+        (b"POST /embed/text HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nabcdef", 400),
+        (head("9" * 30) + b"{}", 413),
+        (head(2, "Expect: 100-continue") + b"{}", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 100_000 + b"\r\n\r\n", 431),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
+    ],
+)
+def test_broken_http_is_answered_and_forgotten(server: Server, raw: bytes, status: int) -> None:
+    with connect(server) as connection:
+        connection.sendall(raw)
+        connection.shutdown(socket.SHUT_WR)
+        answer = b""
+        while piece := connection.recv(65536):
+            answer += piece
+    statuses = [line.split()[1] for line in answer.split(b"\r\n") if line.startswith(b"HTTP/1.1 ")]
+    assert statuses[-1:] == [str(status).encode()] or answer == b""
+
+
+def test_an_image_host_that_dies_midway_costs_its_own_images(server: Server, image_server: ImageServer) -> None:
+    good = image_server.serve("/good.png", picture())
+    with serving() as dying, ThreadPoolExecutor(1) as pool:
+        urls = [f"{dying.url}/drip", f"{dying.url}/gated", good, f"{dying.url}/liar", f"{dying.url}/reset"]
+        answer = pool.submit(server.post, "/embed/image", {"urls": urls})
+        assert dying.seen("/drip")
+        dying.stop()
+        body = answer.result().json()
+    assert body["indices"] == [2]
+    assert [error["index"] for error in body["errors"]] == [0, 1, 3, 4]
+
+
+def test_a_name_that_does_not_resolve_is_one_entry(server: Server) -> None:
+    body = server.post("/embed/image", {"urls": ["http://no-such-host.invalid/a.png"]}).json()
+    assert body["errors"][0]["code"] in ("dns_failure", "timeout")
+
+
+def test_an_engine_that_throws_once_fails_nobody_who_has_company(tmp_path: Path) -> None:
+    """The items of a batch that failed are tried one by one; a single text is told of an internal error."""
+    source = tmp_path / "fails_once.py"
+    source.write_text(FAILS_ONCE)
+    with serve(tmp_path, source, CLIP_HEALTH_WAIT_S="60") as server:
+        assert server.post("/embed/text", {"texts": ["a fox", "a pizza"]}).status_code == 200
+        assert right(server)
+        failed = server.post("/embed/text", {"texts": ["a crab"]})
+        assert (failed.status_code, failed.json()["code"]) == (500, "internal")
+        assert "/secret/path" not in failed.text
+        assert right(server)
+
+
+def test_a_disk_that_is_full_stops_nothing(tmp_path: Path) -> None:
+    """From its start on the process cannot write a byte to any file, the log's included."""
+    with serve(tmp_path, CLIP_HEALTH_WAIT_S="60") as server:
+        for pid in (server.process.pid, worker_of(server)):
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, 0))
+        assert right(server)
+        assert server.post("/embed/image", {"urls": ["data:,"]}).json()["errors"][0]["code"] == "not_an_image"
+        assert server.post("/embed/text", {"texts": 1}).status_code == 400
+        assert right(server)
+
+
+def test_sigterm_under_load_lets_every_accepted_request_finish(tmp_path: Path, image_server: ImageServer) -> None:
+    url = image_server.url + "/gated"
+    with serve(tmp_path, THREADS="16", CLIP_HEALTH_WAIT_S="60") as server, ThreadPoolExecutor(12) as pool:
+        right(server)
+        answers = [pool.submit(server.post, "/embed/image", {"urls": [f"{url}?{n}"]}) for n in range(12)]
+        with image_server.changed:
+            assert image_server.changed.wait_for(lambda: image_server.requests["/gated"] >= 4, timeout=30)
+        server.process.send_signal(signal.SIGTERM)
+        threading.Timer(0.5, image_server.gate.set).start()
+        assert {answer.result().status_code for answer in answers} == {200}
+        assert server.process.wait(30) == 0
+
+
+def test_a_full_queue_empties_and_is_forgotten(tmp_path: Path) -> None:
+    body = {"texts": [f"a fox {n} " * 20 for n in range(600)]}
+    with serving_demo(tmp_path, timeout_s=60, queue_items=8) as server:
+        statuses = set(at_once(8, lambda: server.post("/embed/text", body).status_code))
+        assert statuses == {200, 429}
+
+
+def at_once(count: int, call: Callable[[], int]) -> list[int]:
+    with ThreadPoolExecutor(count) as pool:
+        return [future.result() for future in [pool.submit(call) for _ in range(count)]]
+
+
+@pytest.mark.parametrize("level", ["DEBUG", "INFO"])
+def test_secrets_stay_out_of_answers_and_logs(tmp_path: Path, image_server: ImageServer, level: str) -> None:
+    token, where = "s3cr3t-t0k3n", "q=1&X-Goog-Signature=s3cr3t-t0k3n#s3cr3t-t0k3n"
+    good = image_server.serve("/good.png", picture())
+    paths = ["/html", "/not-there", "/reset", "/liar", "/metadata", "/loop", "/redirect/9", "/drip", "/slow/0.1"]
+    urls = [
+        f"{good}?{where}",
+        *(f"{image_server.url}{path}?{where}" for path in paths),
+        f"http://user:{token}@example.com/?{where}",
+        f"http://no-such-host.invalid/?{where}",
+        f"http://10.0.0.1/?{where}",
+        f"not a url {token}",
+    ]
+    with serve(tmp_path, LOG_LEVEL=level, CLIP_FETCH_TIMEOUT_S="2") as server:
+        headers = {"Authorization": f"Bearer {token}", "X-API-Key": token, "Cookie": token}
+        response = server.post(f"/embed/image?key={token}", {"urls": urls}, headers=headers)
+        assert [error["index"] for error in response.json()["errors"]][-3:] == [11, 12, 13]
+        errors = [error for error in response.json()["errors"] if error["index"] != 13]  # no URL: nothing to cut
+        assert token not in json.dumps(errors)
+        server.post("/nowhere?" + where, {token: 1})
+    log = (tmp_path / "server.log").read_text()
+    assert token not in log
+    assert "169.254" not in response.text + log
+
+
+def test_blocked_urls_tell_nothing_of_what_is_behind_them(server: Server) -> None:
+    urls = ["http://10.0.0.1/", "http://10.0.0.1:22/", "http://2130706433/", "http://169.254.169.254/", "http://[::1]/"]
+    errors = server.post("/embed/image", {"urls": urls}).json()["errors"]
+    assert {(error["code"], error["detail"], error["retryable"]) for error in errors} == {
+        ("blocked_url", "this URL may not be fetched", False)
+    }
+
+
+def test_a_request_that_is_refused_is_not_read_into_memory(server: Server) -> None:
+    """413 comes from the length alone, before the body."""
+    with connect(server) as connection:
+        connection.sendall(head(33 * 2**20))
+        assert connection.recv(4096).startswith(b"HTTP/1.1 413")
+
+
+def test_health_answers_while_requests_wait_for_slow_hosts(server: Server, image_server: ImageServer) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        slow = [
+            pool.submit(server.post, "/embed/image", {"urls": [f"{image_server.url}/silent?{n}"]}) for n in range(4)
+        ]
+        assert image_server.seen("/silent")
+        started = time.monotonic()
+        assert requests.get(server.url + "/health", timeout=30).status_code == 200
+        assert time.monotonic() - started < 1
+        assert {one.result().status_code for one in slow} == {200}

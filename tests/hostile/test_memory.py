@@ -1,0 +1,183 @@
+"""Memory: what a picture takes is known before it is decoded, and no single request takes more than its bound."""
+
+import base64
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import requests
+from PIL import Image
+
+from common.images import decode
+from common.images.decode import DecodeLimits, prepare
+from common.images.memory_budget import DECODE_BYTES
+from common.models.spec import Preprocessing
+from tests.e2e.server import ROOT, Server, serve
+from tests.hostile.seeds import colours, png_bomb, saved
+from tests.image_server import ImageServer
+
+PREPROCESSING = Preprocessing(224, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+WIDTH, HEIGHT = 2400, 1600
+ALLOWED_MB = 300  # over the idle figure
+TIMEOUT_S = 8
+
+
+def large(mode: str = "RGB") -> Image.Image:
+    return colours(mode, (WIDTH, HEIGHT))
+
+
+KINDS: dict[str, Callable[[], bytes]] = {
+    "png-rgb": lambda: png_bomb(WIDTH, HEIGHT, 2),
+    "png-rgba": lambda: png_bomb(WIDTH, HEIGHT, 6),
+    "png-gray": lambda: png_bomb(WIDTH, HEIGHT, 0),
+    "png-bits": lambda: png_bomb(WIDTH, HEIGHT, 0, 1),
+    "png-gray-16": lambda: png_bomb(WIDTH, HEIGHT, 0, 16),
+    "png-rgb-16": lambda: png_bomb(WIDTH, HEIGHT, 2, 16),
+    "png-palette-transparent": lambda: png_bomb(WIDTH, HEIGHT, 3),
+    "png-gray-alpha": lambda: png_bomb(WIDTH, HEIGHT, 4),
+    "jpeg": lambda: saved(large(), "JPEG"),
+    "jpeg-progressive": lambda: saved(large(), "JPEG", progressive=True),
+    "jpeg-progressive-444": lambda: saved(large(), "JPEG", progressive=True, subsampling=0),
+    "jpeg-cmyk-progressive": lambda: saved(large("CMYK"), "JPEG", progressive=True),
+    "webp": lambda: saved(large(), "WEBP"),
+    "webp-alpha-lossless": lambda: saved(large("RGBA"), "WEBP", lossless=True, quality=0),
+    "gif": lambda: saved(large("P"), "GIF", transparency=1),
+    "bmp": lambda: saved(large(), "BMP"),
+    "bmp-palette": lambda: saved(large("P"), "BMP"),
+    "avif": lambda: saved(large(), "AVIF", speed=10),
+    "avif-alpha-444": lambda: saved(large("RGBA"), "AVIF", speed=10, subsampling="4:4:4"),
+}
+
+
+def measure(path: Path) -> None:
+    """Print what was reserved to decode a file, and by how much memory grew, in bytes. Run in a process of its own."""
+    prepare(saved(colours("RGBA"), "PNG"), PREPROCESSING, DecodeLimits(), time.monotonic() + 60)  # imports
+    data, reserved = path.read_bytes(), []
+    reserve = decode._memory.reserve
+
+    def note(count: int, deadline: float) -> object:
+        reserved.append(count)
+        return reserve(count, deadline)
+
+    decode._memory.reserve = note  # type: ignore[assignment, method-assign]
+    before = forget_peak(os.getpid())
+    prepare(data, PREPROCESSING, DecodeLimits(), time.monotonic() + 60)
+    print(json.dumps([reserved[0], peak(os.getpid()) - before]))
+
+
+def forget_peak(pid: int) -> int:
+    """Let the kernel count a process's highest memory anew; returns what it has now, in bytes."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+    return _status(pid, "VmRSS:")
+
+
+def peak(pid: int) -> int:
+    """The most memory since `forget_peak`, in bytes."""
+    return _status(pid, "VmHWM:")
+
+
+def _status(pid: int, field: str) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_picture_takes_more_memory_than_is_reserved_for_it(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(KINDS[kind]())
+    code = f"from tests.hostile.test_memory import measure, Path; measure(Path({str(tmp_path / 'file')!r}))"
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    reserved, grown = json.loads(run.stdout)
+    assert grown < reserved + 3 * 2**20
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder, limit = tmp_path_factory.mktemp("memory"), str(TIMEOUT_S)
+    with serve(folder, CLIP_REQUEST_TIMEOUT_S=limit, CLIP_FETCH_TIMEOUT_S="6", CLIP_HEALTH_WAIT_S="60") as running:
+        assert running.get("/health").json()["status"] == "healthy"
+        running.post("/embed/text", {"texts": ["a fox"] * 64}).raise_for_status()
+        yield running
+
+
+def data_url(data: bytes, kind: str = "image/png") -> str:
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def fitting(bytes_a_pixel: int, colour_type: int, bits: int = 8) -> str:
+    """The largest PNG of that kind that is decoded, as a URL."""
+    side = int((DECODE_BYTES / bytes_a_pixel) ** 0.5) - 1
+    return data_url(png_bomb(side, side, colour_type, bits))
+
+
+def progressive() -> str:
+    """Three samples a pixel, each of two bytes, and the smallest picture."""
+    image = Image.new("RGB", (5900, 5900))
+    return data_url(saved(image, "JPEG", progressive=True, subsampling=0), "image/jpeg")
+
+
+REQUESTS: dict[str, Callable[[], tuple[str, bytes]]] = {
+    "2,048 texts of 16,000 letters": lambda: ("/embed/text", json.dumps({"texts": ["ab c" * 4000] * 2048}).encode()),
+    "330 texts of 98,000 letters and an emoji each": lambda: (
+        "/embed/text",
+        json.dumps({"texts": [f"😀 {n:3}" + "a fox, " * 14_000 for n in range(330)]}, ensure_ascii=False).encode(),
+    ),
+    "eleven million lists": lambda: ("/embed/text", b'{"texts": [' + b"[]," * 11_000_000 + b"[]]}"),
+    "eight million numbers": lambda: ("/embed/text", b'{"texts": [' + b"1e5," * 8_000_000 + b"1]}"),
+    "a hundred thousand objects": lambda: ("/embed/text", b'{"texts": [' + b'{"a":1},' * 99_000 + b"1]}"),
+    "keys without end": lambda: (
+        "/embed/text",
+        b"{" + b",".join(b'"%d":0' % n for n in range(99_000)) + b"}",
+    ),
+    "32 MB of brackets": lambda: ("/embed/text", b"[" * (32 * 2**20 - 1)),
+    "32 MB of escaped quotes": lambda: ("/embed/text", b'{"texts": ["' + b'\\"' * (16 * 2**20 - 10) + b'"]}'),
+    "one text of 32 MB": lambda: ("/embed/text", b'{"texts": ["' + b"a" * (32 * 2**20 - 20) + b'"]}'),
+    "the largest RGB picture, eight times": lambda: images([fitting(4, 2) + "=" * n for n in range(8)]),
+    "the largest RGBA picture": lambda: images([fitting(9, 6)]),
+    "the largest picture of 16 bits": lambda: images([fitting(10, 0, 16)]),
+    "the largest palette picture": lambda: images([fitting(9, 3)]),
+    "the largest progressive JPEG": lambda: images([progressive()]),
+    "a strip of 1 × 30,000": lambda: images([data_url(png_bomb(1, 30_000, 6)), data_url(png_bomb(30_000, 1, 2))]),
+}  # fmt: skip
+
+
+def images(urls: list[str]) -> tuple[str, bytes]:
+    return "/embed/image", json.dumps({"urls": urls}).encode()
+
+
+def worker_of(server: Server) -> int:
+    pid = server.process.pid
+    return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+
+
+def send(server: Server, path: str, body: bytes) -> tuple[requests.Response, float, float]:
+    """The answer, the seconds it took and the megabytes by which memory grew at most."""
+    worker = worker_of(server)
+    before, started = forget_peak(worker), time.monotonic()
+    response = requests.post(server.url + path, body, headers={"Content-Type": "application/json"}, timeout=60)
+    return response, time.monotonic() - started, (peak(worker) - before) / 2**20
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_no_single_request_takes_more_memory_or_time_than_its_bound(server: Server, name: str) -> None:
+    path, body = REQUESTS[name]()
+    response, seconds, grown_mb = send(server, path, body)
+    print(f"{name}: {len(body) / 1e6:.1f} MB, {response.status_code}, {seconds:.1f} s, +{grown_mb:.0f} MB")
+    assert response.status_code in (200, 400, 504)
+    assert grown_mb < ALLOWED_MB
+    assert seconds < TIMEOUT_S + 1
+    assert server.get("/health").json()["status"] == "healthy"
+
+
+def test_large_downloads_take_turns(server: Server, image_server: ImageServer) -> None:
+    """Sixteen at a time, each of nearly 20 MiB, would take 320 MB."""
+    body = saved(Image.new("RGB", (64, 64)), "PNG") + bytes(19 * 2**20)
+    urls = [image_server.serve(f"/{number}.png", body) for number in range(32)]
+    response, seconds, grown_mb = send(server, *images(urls))
+    print(f"32 downloads of 19 MB: {seconds:.1f} s, +{grown_mb:.0f} MB")
+    assert response.json()["errors"] == []
+    assert grown_mb < ALLOWED_MB
