@@ -97,6 +97,10 @@ class Settings(BaseModel):
         (), description="networks (CIDR) to permit although they are private, on any port"
     )
 
+    api_keys: Strings = Field((), description="keys, one of which a request must carry; none: anyone may call")
+    cors_origins: Strings = Field((), description="origins whose pages may call; * is all")
+    model_aliases: Strings = Field((), description="further names that callers may give the served model")
+
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", alias="LOG_LEVEL", description="what is logged"
     )

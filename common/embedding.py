@@ -28,7 +28,7 @@ from common.errors import (
 from common.images.url_policy import host_of, redact
 from common.models.registry import Model, get_model
 from common.models.spec import Pixels, TextEncoder, TokenIds, Tokens, Vectors
-from common.schemas import ImageRequest, MixedRequest
+from common.schemas import ImageRequest, Item, MixedRequest
 
 TOKENIZE_SLICE = 64  # texts between two looks at the clock: at most 6.4 million characters, about a second
 TOO_MANY_TEXTS = "the texts could not be encoded in time; send fewer at once"
@@ -68,6 +68,16 @@ class ImageEmbeddings:
         if body.on_error == "null" and self.errors:
             return spread(rows, self.indices, count), list(range(count))
         return rows, self.indices
+
+
+@dataclass(frozen=True)
+class ItemEmbeddings:
+    """`vectors` (items that worked, dimensions); `indices` and `errors` count in the items. `tokens` as for texts."""
+
+    vectors: Vectors
+    indices: list[int]
+    errors: list[ItemError]
+    tokens: int
 
 
 class Embedder:
@@ -124,6 +134,19 @@ class Embedder:
                 job.abandon()
             raise
         return text, images
+
+    def embed_items(self, items: Sequence[Item]) -> ItemEmbeddings:
+        """Texts and images in any order. Raises ServiceError as the others do."""
+        texts = {place: item.text for place, item in enumerate(items) if item.text is not None}
+        urls = {place: item.url for place, item in enumerate(items) if item.url is not None}
+        text, images = self.embed_mixed(list(texts.values()), list(urls.values()))
+        places_of_images = list(urls)
+        vectors = dict(zip(texts, text.vectors, strict=True))
+        vectors |= {places_of_images[index]: row for index, row in zip(images.indices, images.vectors, strict=True)}
+        indices = sorted(vectors)
+        errors = [error.at(places_of_images[error.index]) for error in images.errors]
+        rows = np.stack([vectors[place] for place in indices]) if indices else images.vectors
+        return ItemEmbeddings(rows, indices, errors, text.tokens)
 
     def _load_wait_s(self) -> float:
         return min(self._load_timeout_s, get_request_context().remaining_s())

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from common.models.spec import Vectors
@@ -39,6 +40,20 @@ def encode(vectors: Vectors, encoding_format: EncodingFormat, dtype: OutputDtype
     if encoding_format == "float":
         return rows
     return [base64.b64encode(row.tobytes()).decode("ascii") for row in rows]
+
+
+def as_strings(vectors: Vectors, encoding: Literal["json", "base64"]) -> list[str]:
+    """Each vector as one string: a JSON list of numbers, or base64 of its float32 bytes, little-endian."""
+    if encoding == "base64":
+        return [base64.b64encode(row.tobytes()).decode("ascii") for row in vectors]
+    rows = np.ascontiguousarray(vectors)
+    return [orjson.dumps(row, option=orjson.OPT_SERIALIZE_NUMPY).decode("ascii") for row in rows]
+
+
+def as_bytes(rows: Rows) -> bytes:
+    """The rows one after the other, without those that are None."""
+    parts = [row for row in rows if row is not None]
+    return b"".join(base64.b64decode(part) if isinstance(part, str) else part.tobytes() for part in parts)
 
 
 def spread(rows: Rows, indices: Sequence[int], count: int) -> Rows:

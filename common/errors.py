@@ -43,7 +43,7 @@ internal address or a URL's query string. What only the operator may read goes i
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 class EmbeddingError(Exception):
@@ -58,6 +58,12 @@ class FieldError:
 
     loc: tuple[str | int, ...]
     message: str
+
+    @property
+    def path(self) -> str:
+        """`("texts", 3)` as `texts[3]`."""
+        parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in self.loc)
+        return "".join(parts).removeprefix(".")
 
 
 class RequestError(EmbeddingError):
@@ -299,12 +305,16 @@ class ItemError:
     detail: str
     retryable: bool
 
+    def at(self, index: int) -> "ItemError":
+        """The same failure, counted elsewhere."""
+        return replace(self, index=index)
+
 
 class ImagesFailed(RequestError):
-    """`on_error: fail` and at least one image failed; `items` lists all of them."""
+    """Images failed where none may; `items` lists all of them, `field` names what their indices count in."""
 
     code = "image_failed"
 
-    def __init__(self, message: str, items: Sequence[ItemError]) -> None:
+    def __init__(self, message: str, items: Sequence[ItemError], field: str = "urls") -> None:
         super().__init__(message)
-        self.items = tuple(items)
+        self.items, self.field = tuple(items), field

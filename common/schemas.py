@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from common.encoding import EncodingFormat, OutputDtype, Rows
-from common.errors import ItemError
+from common.errors import InvalidRequest, ItemError
 
 MAX_TEXTS = 2048
 MAX_IMAGES = 256
@@ -27,6 +27,28 @@ class Request(BaseModel):
     """Base of all request bodies."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Item(Request):
+    """A text or an image, not both."""
+
+    text: Text | None = None
+    url: Url | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> "Item":
+        if (self.text is None) == (self.url is None):
+            raise ValueError("holds neither text nor url, or both: give one of them")
+        return self
+
+
+def checked_counts(items: Sequence[Item]) -> None:
+    """Raises InvalidRequest where there are more texts or more images than one request may hold."""
+    texts = sum(item.text is not None for item in items)
+    if texts > MAX_TEXTS or len(items) - texts > MAX_IMAGES:
+        raise InvalidRequest(
+            f"{texts:,} texts and {len(items) - texts:,} images, the limits are {MAX_TEXTS:,} and {MAX_IMAGES:,}"
+        )
 
 
 class EmbeddingRequest(Request):

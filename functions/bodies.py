@@ -4,6 +4,8 @@ Flask's own readers are not used: under functions-framework their 413 and 415 be
 duplicate keys.
 """
 
+import base64
+import io
 import json
 import re
 import socket
@@ -17,7 +19,8 @@ import orjson
 from flask import Request
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
-from werkzeug.exceptions import ClientDisconnected
+from werkzeug.exceptions import ClientDisconnected, HTTPException
+from werkzeug.formparser import FormDataParser
 from werkzeug.wsgi import get_input_stream
 
 from common.context import get_request_context
@@ -29,6 +32,7 @@ Body = TypeVar("Body", bound=BaseModel)
 MAX_VALUES = 100_000  # in one body: 32 MiB of `[],` would become 700 MB of lists
 # A string of JSON, with the colon that makes it a key. One that never ends goes to the end: no place is read twice.
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"\s*+(:)?|\\?\Z)', re.DOTALL)
+MAX_PARTS = 300  # of a form
 MAX_REPORTED = 20  # field errors in one answer
 _KINDS = {
     "str": "a string",
@@ -98,11 +102,39 @@ def parse_json(request: Request, model: type[Body]) -> Body:
     value = _loads(read_body(request))
     if not isinstance(value, dict):
         raise InvalidRequest(f"the body is {_kind(value)}, expected a JSON object")
+    return validate(value, model)
+
+
+def parse_json_or_files(request: Request, model: type[Body]) -> Body:
+    """As parse_json; of a multipart form the `files` become data: URLs, the other parts fields."""
+    if request.mimetype != "multipart/form-data":
+        return parse_json(request, model)
+    body = read_body(request)
+    parser = FormDataParser(stream_factory=lambda *_, **__: io.BytesIO(), max_form_parts=MAX_PARTS, silent=False)
+    try:
+        _, form, files = parser.parse(io.BytesIO(body), request.mimetype, len(body), request.mimetype_params)
+    except (ValueError, HTTPException) as error:
+        raise InvalidRequest(f"the form could not be read, or has more than {MAX_PARTS} parts") from error
+    unknown = sorted({name for name in files if name != "files"})
+    if unknown or not files:
+        raise InvalidRequest(f'the form has files under {_shown(", ".join(unknown))}, expected files under "files"')
+    urls = [_data_url(file.read(), file.mimetype) for file in files.getlist("files")]
+    return validate({**form, "urls": urls}, model)
+
+
+def _data_url(data: bytes, kind: str) -> str:
+    return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
+
+
+def validate(value: dict[str, Any], model: type[Body]) -> Body:
+    """`value` as `model`. Raises InvalidRequest naming each bad field."""
     try:
         return model.model_validate(value)
     except ValidationError as error:
         errors = [_field_error(details, model) for details in error.errors(include_url=False)[:MAX_REPORTED]]
-        raise InvalidRequest("; ".join(_sentence(field) for field in errors[:3]), errors) from error
+        raise InvalidRequest(
+            "; ".join(f"{field.path} {field.message}".strip() for field in errors[:3]), errors
+        ) from error
 
 
 def _loads(body: bytes) -> Any:
@@ -173,11 +205,6 @@ def _field_error(details: ErrorDetails, model: type[BaseModel]) -> FieldError:
     else:
         message = f"is {_kind(value)}, expected {_EXPECTED.get(kind, kind)}"
     return FieldError(tuple(_shown_part(part) for part in loc), message)
-
-
-def _sentence(field: FieldError) -> str:
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in field.loc).removeprefix(".")
-    return f"{path} {field.message}".strip()
 
 
 def _kind(value: object) -> str:

@@ -1,12 +1,13 @@
 """From values to HTTP: error class → status, envelopes, bodies and the headers that every answer carries."""
 
 import math
-from http import HTTPStatus
+from collections.abc import Sequence
 
 import orjson
-from flask import Response
+from flask import Request, Response
 
 from common.context import RequestContext
+from common.encoding import as_bytes
 from common.errors import (
     DeadlineExceeded,
     EmbeddingError,
@@ -44,6 +45,13 @@ COMMON_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
+CORS_HEADERS = {
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, X-API-Key, X-Request-Id",
+    "Access-Control-Expose-Headers": "X-Request-Id, Server-Timing, Retry-After, X-Embedding-Count, "
+    "X-Embedding-Dimensions, X-Embedding-Indices",
+    "Access-Control-Max-Age": "3600",
+}
+OCTETS = "application/octet-stream"
 INTERNAL = "an internal error; the log has it under this request's id"
 
 
@@ -58,29 +66,34 @@ def is_crash(error: BaseException | None) -> bool:
 
 
 def write_json(value: object) -> Response:
-    """200 with `value`, a dataclass whose arrays orjson writes as they are; 503 for a function that is not healthy."""
+    """200 with `value`, a dataclass whose arrays orjson writes as they are; 503 for a function that is not healthy.
+
+    204 for None.
+    """
+    if value is None:
+        return Response(status=204)
     unhealthy = isinstance(value, HealthResponse) and not value.model_loaded
     body = orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
     return Response(body, status=503 if unhealthy else 200, mimetype="application/json")
 
 
-def write_problem(error: BaseException) -> Response:
-    """An error as application/problem+json (RFC 9457). Foreign errors tell nothing of themselves."""
-    status = status_of(error)
-    problem: dict[str, object] = {
-        "type": "about:blank",
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "detail": INTERNAL if status == HTTPStatus.INTERNAL_SERVER_ERROR else str(error),
-        "code": error.code if isinstance(error, EmbeddingError) else EmbeddingError.code,
-    }
-    if isinstance(error, InvalidRequest) and error.errors:
-        problem["errors"] = error.errors
-    if isinstance(error, ImagesFailed):
-        problem["errors"] = [
-            {"loc": ["urls", item.index], "message": item.detail, "code": item.code} for item in error.items
-        ]
-    response = Response(orjson.dumps(problem), status=status, content_type="application/problem+json")
+def write_vectors(value: object, request: Request) -> Response:
+    """As write_json, or the rows one after the other as raw bytes where the caller accepts application/octet-stream."""
+    rows = getattr(value, "embeddings", None)
+    if rows is None or request.accept_mimetypes.best_match(["application/json", OCTETS]) != OCTETS:
+        return write_json(value)
+    response = Response(as_bytes(rows), mimetype=OCTETS)
+    response.headers["X-Embedding-Count"] = str(len(rows))
+    response.headers["X-Embedding-Dimensions"] = str(getattr(value, "dimensions", 0))
+    indices = getattr(value, "indices", None)
+    if indices is not None:
+        response.headers["X-Embedding-Indices"] = ",".join(map(str, indices))
+    return response
+
+
+def write_error_body(error: BaseException, body: object, content_type: str = "application/json") -> Response:
+    """`body` with the error's status and the headers that belong to it."""
+    response = Response(orjson.dumps(body), status=status_of(error), content_type=content_type)
     if isinstance(error, MethodNotAllowed):
         response.headers["Allow"] = ", ".join(error.allowed)
     if isinstance(error, ServiceError) and error.retry_after_s is not None:
@@ -90,13 +103,32 @@ def write_problem(error: BaseException) -> Response:
     return response
 
 
+def message_of(error: BaseException) -> str:
+    """What may be told of an error: foreign ones tell nothing of themselves."""
+    return INTERNAL if is_crash(error) else str(error)
+
+
+def code_of(error: BaseException) -> str:
+    """The stable code of an error."""
+    return error.code if isinstance(error, EmbeddingError) else EmbeddingError.code
+
+
 def write_options(allowed: list[str]) -> Response:
-    """The answer to OPTIONS."""
-    return Response(status=204, headers={"Allow": ", ".join(allowed)})
+    """The answer to OPTIONS, a browser's preflight too."""
+    methods = ", ".join(allowed)
+    return Response(status=204, headers={"Allow": methods, "Access-Control-Allow-Methods": methods})
 
 
-def finish(response: Response, context: RequestContext) -> Response:
-    """Add what every answer carries: request id, stage timings, protective headers."""
+def finish(response: Response, context: RequestContext, origin: str, allowed_origins: Sequence[str]) -> Response:
+    """Add what every answer carries: request id, stage timings, protective headers, and leave for pages to read it."""
+    if allowed_origins:
+        response.headers.add("Vary", "Origin")
+    if origin and (origin in allowed_origins or "*" in allowed_origins):
+        response.headers["Access-Control-Allow-Origin"] = origin
+        for name, value in CORS_HEADERS.items():
+            response.headers[name] = value
+    else:
+        response.headers.pop("Access-Control-Allow-Methods", None)
     for name, value in COMMON_HEADERS.items():
         response.headers.setdefault(name, value)
     response.headers["X-Request-Id"] = context.request_id

@@ -39,6 +39,7 @@ _BLOCKED_SUFFIXES = (
     ".cluster.local",
 )
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f\\]|[^\S ]")  # whitespace, control characters, backslash
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 _NUMERIC_LABEL = re.compile(r"0x[0-9a-f]*|\d+", re.IGNORECASE)
 
 BLOCKED_IPV4 = tuple(IPv4Network(network) for network in _BLOCKED_IPV4.split())
@@ -143,6 +144,11 @@ def redact(url: str) -> str:
     bare = re.split(r"[?#]", url[: 2 * MAX_URL_CHARS], maxsplit=1)[0]
     bare = re.sub(r"//[^/]*@", "//", bare)
     return bare if len(bare) <= MAX_SHOWN_CHARS else bare[:MAX_SHOWN_CHARS] + "…"
+
+
+def as_url(image: str) -> str:
+    """`image`, which is a URL or bare base64, as a URL."""
+    return image if _SCHEME.match(image) else f"data:;base64,{image}"
 
 
 def host_of(url: str) -> str:

@@ -12,6 +12,7 @@ import requests
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from functions.envelopes import write_openai_error, write_problem
 from functions.router import ROUTES
 from tests.e2e.server import Server
 from tests.image_server import picture
@@ -21,6 +22,10 @@ VALID: dict[str, dict[str, Any]] = {
     "/embed/text": {"texts": ["a fox", "a pizza"], "encoding_format": "float", "output_dtype": "int8"},
     "/embed/image": {"urls": [PICTURE, "http://127.0.0.1:9/gone.png"], "on_error": "null"},
     "/embed/mixed": {"texts": ["a fox"], "urls": [PICTURE], "encoding_format": "base64"},
+    "/rank": {"query": {"text": "a fox"}, "candidates": [{"url": PICTURE}, {"text": "a pizza"}], "top_k": 2},
+    "/v1/embeddings": {"input": ["a fox", {"image": PICTURE}], "model": "demo", "encoding_format": "base64"},
+    "/vectorize": {"texts": ["a fox"], "images": [PICTURE.partition(",")[2]]},
+    "/bigquery": {"calls": [["a fox"], [None]], "userDefinedContext": {"encoding": "base64"}, "requestId": "1"},
 }
 PATHS = [*VALID, *(route.path for route in ROUTES), "/embed", "/embed/text/x", "//", "/%00", "/embed/text/", "/é"]
 METHODS = ["POST"] * 6 + ["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH", "TRACE", "QUERY"]
@@ -82,7 +87,24 @@ def bodies(draw: st.DrawFn, valid: dict[str, Any]) -> bytes:
         if draw(st.booleans()):
             parent[place[-1]] = new
         elif isinstance(parent, dict):
-            parent[draw(st.sampled_from(["texts", "urls", "on_error", "output_dtype", "extra", "Texts"]))] = new
+            parent[
+                draw(
+                    st.sampled_from(
+                        [
+                            "texts",
+                            "urls",
+                            "on_error",
+                            "output_dtype",
+                            "extra",
+                            "input",
+                            "calls",
+                            "images",
+                            "query",
+                            "model",
+                        ]
+                    )
+                )
+            ] = new
         else:
             parent.append(new)
     text = json.dumps(body, ensure_ascii=draw(st.booleans())).encode()
@@ -116,12 +138,25 @@ def check(path: str, response: requests.Response) -> None:
         if path.strip("/").startswith("embed/"):
             check_vectors(orjson.loads(response.content))
     else:
-        problem = orjson.loads(response.content)
+        check_error(path, response)
+
+
+def check_error(path: str, response: requests.Response) -> None:
+    """That an error is in its route's own envelope, and tells nothing that it must not."""
+    route = next((route for route in ROUTES if route.match(path.rstrip("/") or "/") is not None), None)
+    error = orjson.loads(response.content)
+    if route is None or route.write_error is write_problem:
         assert response.headers["Content-Type"] == "application/problem+json"
-        assert problem["status"] == response.status_code
-        assert problem["code"] in CODES
-        assert {"type", "title", "detail"} <= set(problem)
-        assert not {"Traceback", "site-packages", "object at 0x"} & set(problem["detail"].split())
+        assert error["status"] == response.status_code
+        assert error["code"] in CODES
+        message = error["detail"]
+        assert {"type", "title"} <= set(error)
+    elif route.write_error is write_openai_error:
+        assert set(error["error"]) == {"message", "type", "param", "code"}
+        message = error["error"]["message"]
+    else:
+        (message,) = error.values()
+    assert not any(secret in message for secret in ("Traceback", "site-packages", "object at 0x"))
 
 
 def check_vectors(answer: dict[str, Any]) -> None:

@@ -1,0 +1,79 @@
+"""POST /bigquery: a BigQuery remote function."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import ConfigDict, Field
+
+from common.embedding import get_embedder
+from common.encoding import as_strings
+from common.errors import ImagesFailed, InvalidRequest
+from common.images.url_policy import as_url
+from common.schemas import MAX_TEXT_CHARS, Item, OnError, Request
+
+MAX_ANSWER_BYTES = 14_000_000  # BigQuery takes 15 MB
+ADVICE = "set max_batching_rows of the remote function lower, or its context's encoding to base64"
+
+log = logging.getLogger(__name__)
+
+
+class Context(Request):
+    """The function's `user_defined_context`; BigQuery sends its values as strings."""
+
+    input: Literal["text", "image"] = "text"
+    encoding: Literal["json", "base64"] = "json"
+    on_error: OnError = "null"
+
+
+class RemoteRequest(Request):
+    """One batch of rows; BigQuery may add fields of its own."""
+
+    model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
+
+    calls: list[list[Any]]
+    context: Context = Field(Context(), alias="userDefinedContext")
+
+
+@dataclass(frozen=True)
+class RemoteResponse:
+    """A vector a call, as the text of a JSON list or as base64; None for a null argument or an image that failed."""
+
+    replies: Sequence[str | None]
+
+
+def remote_function(body: RemoteRequest) -> RemoteResponse:
+    """One reply a call, in order. Raises ImagesFailed under `on_error: fail`, InvalidRequest for what is too large."""
+    items = {place: item for place, call in enumerate(body.calls) if (item := _item(call, body.context))}
+    if len(items) < len(body.calls):
+        log.warning("rows without a reply", extra={"rows": len(body.calls) - len(items), "reason": "no text in them"})
+    replies: list[str | None] = [None] * len(body.calls)
+    if not items:
+        return RemoteResponse(replies)
+    embedder, places = get_embedder(), list(items)
+    _check_size(len(items) * (embedder.model.dimensions or 0) * (5 if body.context.encoding == "base64" else 8))
+    embedded = embedder.embed_items(list(items.values()))
+    if embedded.errors and body.context.on_error == "fail":
+        first = embedded.errors[0]
+        raise ImagesFailed(f"row {places[first.index]}: {first.detail} ({first.code})", embedded.errors, field="calls")
+    strings = as_strings(embedded.vectors, body.context.encoding)
+    _check_size(sum(map(len, strings)))
+    for index, string in zip(embedded.indices, strings, strict=True):
+        replies[places[index]] = string
+    return RemoteResponse(replies)
+
+
+def _item(call: list[Any], context: Context) -> Item | None:
+    """The row's one argument; None for null and for anything that is no text."""
+    value = call[0] if len(call) == 1 else None
+    if not isinstance(value, str):
+        return None
+    if context.input == "text":
+        return Item(text=value) if len(value) <= MAX_TEXT_CHARS else None
+    return Item(url=as_url(value)) if value else None
+
+
+def _check_size(size: int) -> None:
+    if size > MAX_ANSWER_BYTES:
+        raise InvalidRequest(f"the answer would have {size:,} bytes, the limit is {MAX_ANSWER_BYTES:,}: {ADVICE}")

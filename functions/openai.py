@@ -1,0 +1,155 @@
+"""POST /v1/embeddings and GET /v1/models, as OpenAI's clients know them; images as infinity's clients send them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from pydantic import PlainValidator
+
+from common.config import SERVICE, get_settings
+from common.embedding import get_embedder
+from common.encoding import encode
+from common.errors import FieldError, ImagesFailed, InvalidRequest, ModelNotFound
+from common.images.url_policy import as_url
+from common.models.registry import Model, get_model
+from common.schemas import MAX_IMAGES, MAX_TEXT_CHARS, MAX_TEXTS, EmbeddingRequest, Item, checked_counts
+
+
+@dataclass(frozen=True)
+class Input:
+    """One input; a plain string's `kind` is None: the request's modality tells."""
+
+    value: str
+    kind: Literal["text", "image"] | None = None
+
+
+def _read_inputs(value: object) -> list[Input]:
+    """A string, `{"text": …}` or `{"image": URL, data: URL or bare base64}`, or a list of them."""
+    parts = value if isinstance(value, list) else [value]
+    if not 1 <= len(parts) <= MAX_TEXTS + MAX_IMAGES:
+        raise ValueError(f"has {len(parts):,} items, the limits are 1 and {MAX_TEXTS + MAX_IMAGES:,}")
+    return [_read_input(f"[{index}]" if parts is value else "", part) for index, part in enumerate(parts)]
+
+
+def _read_input(place: str, part: object) -> Input:
+    if isinstance(part, int | list) and not isinstance(part, bool):
+        raise ValueError(f"{place} holds token ids, which belong to another model's tokenizer; send strings")
+    if isinstance(part, str):
+        return Input(part)
+    if isinstance(part, dict) and len(part) == 1:
+        if isinstance(part.get("text"), str):
+            return Input(part["text"], "text")
+        if isinstance(part.get("image"), str):
+            return Input(part["image"], "image")
+    raise ValueError(f'{place} is neither a string nor {{"text": "…"}} nor {{"image": "…"}}')
+
+
+class EmbeddingsRequest(EmbeddingRequest):
+    """`modality` image: plain strings are images. `dimensions` must be the model's own; `user` is not read."""
+
+    input: Annotated[list[Input], PlainValidator(_read_inputs)]
+    model: str | None = None
+    modality: Literal["text", "image"] = "text"
+    dimensions: int | None = None
+    user: str | None = None
+
+    def items(self) -> list[Item]:
+        """The inputs in order. Raises InvalidRequest for a text that is too long, or an image that is empty."""
+        return [self._item(index, part.value, part.kind or self.modality) for index, part in enumerate(self.input)]
+
+    def _item(self, index: int, value: str, kind: str) -> Item:
+        if kind == "text" and len(value) > MAX_TEXT_CHARS:
+            fault = FieldError(("input", index), f"has {len(value):,} characters, the limit is {MAX_TEXT_CHARS:,}")
+        elif kind == "image" and not value:
+            fault = FieldError(("input", index), "is an empty string")
+        else:
+            return Item(text=value) if kind == "text" else Item(url=as_url(value))
+        raise InvalidRequest(f"{fault.path} {fault.message}", [fault])
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """One vector: numbers, or base64."""
+
+    index: int
+    embedding: Any
+    object: str = "embedding"
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens that were read of the texts."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+@dataclass(frozen=True)
+class EmbeddingsResponse:
+    """Vectors in the order of the inputs."""
+
+    data: Sequence[Embedding]
+    model: str
+    usage: Usage
+    object: str = "list"
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """The served model."""
+
+    id: str
+    full_name: str
+    dimensions: int | None
+    fingerprint: str | None
+    object: str = "model"
+    created: int = 0
+    owned_by: str = SERVICE
+
+
+@dataclass(frozen=True)
+class ModelsResponse:
+    """All that are served: one."""
+
+    data: Sequence[ModelCard] = field(default_factory=list)
+    object: str = "list"
+
+
+def embeddings(body: EmbeddingsRequest) -> EmbeddingsResponse:
+    """Vectors of texts and images, mixed as they come. Raises ImagesFailed: the shape has no place for one failure."""
+    embedder, items = get_embedder(), body.items()
+    if body.model is not None:
+        _check_model(body.model, embedder.model)
+    checked_counts(items)
+    embedded = embedder.embed_items(items)
+    if embedded.errors:
+        first = embedded.errors[0]
+        raise ImagesFailed(f"input[{first.index}]: {first.detail} ({first.code})", embedded.errors, field="input")
+    dimensions = embedded.vectors.shape[1]
+    if body.dimensions not in (None, dimensions):
+        message = f"dimensions is {body.dimensions}, and the model has {dimensions}: CLIP is not Matryoshka-trained"
+        raise InvalidRequest(f"{message}, so its vectors cannot be cut")
+    rows = encode(embedded.vectors, body.encoding_format, body.output_dtype)
+    data = [Embedding(index, row) for index, row in enumerate(rows)]
+    return EmbeddingsResponse(data, embedder.model.spec.id, Usage(embedded.tokens, embedded.tokens))
+
+
+def models() -> ModelsResponse:
+    """The served model, as a list."""
+    return ModelsResponse([_card(get_model())])
+
+
+def model(id: str) -> ModelCard:
+    """The served model by any of its names. Raises ModelNotFound."""
+    served = get_model()
+    _check_model(id, served)
+    return _card(served)
+
+
+def _card(served: Model) -> ModelCard:
+    return ModelCard(served.spec.id, served.spec.full_name, served.dimensions, served.fingerprint)
+
+
+def _check_model(name: str, served: Model) -> None:
+    if name not in (served.spec.id, served.spec.full_name, *get_settings().model_aliases):
+        raise ModelNotFound(f"the model {name[:100]!r} is not served here; {served.spec.id!r} is")

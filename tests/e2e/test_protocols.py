@@ -1,0 +1,195 @@
+"""Weaviate's and BigQuery's shapes, ranking, raw vectors, uploads and calls from pages."""
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import requests
+
+from common.models.export.emoji import names, picture_of
+from tests.e2e.server import Server, serve
+from tests.image_server import ImageServer
+
+FOX = base64.b64encode(picture_of("fox")).decode()
+PIZZA = base64.b64encode(picture_of("pizza")).decode()
+
+
+def data_url(encoded: str) -> str:
+    return "data:image/png;base64," + encoded
+
+
+def native(server: Server, texts: list[str], images: list[str]) -> tuple[Any, Any]:
+    body = server.post("/embed/mixed", {"texts": texts, "urls": [data_url(image) for image in images]}).json()
+    return np.array(body["text_embeddings"]), np.array(body["image_embeddings"])
+
+
+def test_weaviates_module_gets_vectors_in_its_own_shape(demo: Server) -> None:
+    """What the module's client does: wait for ready, read meta, post texts and images."""
+    assert requests.get(demo.url + "/.well-known/live", timeout=10).status_code == 204
+    assert requests.get(demo.url + "/.well-known/ready", timeout=10).status_code == 204
+    assert demo.get("/meta").json()["model"] == "demo"
+    body = demo.post("/vectorize", {"texts": ["a fox"], "images": [FOX, PIZZA, FOX]}).json()
+    texts, images = native(demo, ["a fox"], [FOX, PIZZA])
+    np.testing.assert_allclose(body["textVectors"], texts, atol=1e-6)
+    np.testing.assert_allclose(body["imageVectors"][:2], images, atol=1e-6)
+    assert body["imageVectors"][0] == body["imageVectors"][2]
+    assert demo.post("/vectorize", {"texts": ["a fox"]}).json()["imageVectors"] == []
+    assert demo.post("/vectorize", {"texts": [], "images": []}).json() == {"textVectors": [], "imageVectors": []}
+    failed = demo.post("/vectorize", {"images": [FOX, "AAAA"]})
+    assert (failed.status_code, failed.json()) == (422, {"error": failed.json()["error"]})
+    assert "images[1]" in failed.json()["error"]
+
+
+def test_weaviate_waits_until_ready(tmp_path: Path) -> None:
+    with serve(tmp_path, CLIP_WEIGHTS_DIR=str(tmp_path), CLIP_MODEL="mclip", CLIP_ALLOW_DOWNLOAD="false") as server:
+        response = server.get("/.well-known/ready")
+        assert response.status_code == 503
+        assert "error" in response.json()
+
+
+def remote(calls: object, **context: str) -> dict[str, Any]:
+    """A request as BigQuery sends it."""
+    return {
+        "requestId": "124ab1c",
+        "caller": "//bigquery.googleapis.com/projects/p/jobs/p:US.job",
+        "sessionUser": "user@example.com",
+        "userDefinedContext": context,
+        "calls": calls,
+    }
+
+
+def test_a_bigquery_batch_gets_one_reply_a_row(demo: Server) -> None:
+    rows = [["a fox"], [None], ["a pizza"], [""], [], ["a", "b"], [3], ["a fox"]]
+    replies = demo.post("/bigquery", remote(rows)).json()["replies"]
+    assert [reply is None for reply in replies] == [False, True, False, False, True, True, True, False]
+    texts, _ = native(demo, ["a fox", "a pizza"], [])
+    np.testing.assert_allclose(json.loads(replies[0]), texts[0], atol=1e-6)
+    np.testing.assert_allclose(json.loads(replies[2]), texts[1], atol=1e-6)
+    assert replies[0] == replies[-1]
+
+
+def test_a_bigquery_batch_of_images_as_base64(demo: Server) -> None:
+    rows = [[data_url(FOX)], ["http://10.0.0.1/a.png"], [None], [PIZZA]]
+    replies = demo.post("/bigquery", remote(rows, input="image", encoding="base64")).json()["replies"]
+    _, images = native(demo, [], [FOX, PIZZA])
+    assert replies[1:3] == [None, None]
+    np.testing.assert_allclose(np.frombuffer(base64.b64decode(replies[0]), "<f4"), images[0], atol=1e-6)
+    np.testing.assert_allclose(np.frombuffer(base64.b64decode(replies[3]), "<f4"), images[1], atol=1e-6)
+    failed = demo.post("/bigquery", remote(rows, input="image", on_error="fail"))
+    assert failed.status_code == 422
+    assert "row 1" in failed.json()["errorMessage"]
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"calls": "a"}, [], remote([["a"]], input="video"), remote([["a"]], colour="red")]
+)
+def test_a_bad_bigquery_envelope_is_400_in_its_own_shape(demo: Server, body: object) -> None:
+    response = demo.post("/bigquery", body)
+    assert response.status_code == 400
+    assert 0 < len(response.json()["errorMessage"]) < 1000
+
+
+def test_12_000_calls_of_one_word_are_answered_or_refused_with_advice(demo: Server) -> None:
+    rows = [[f"{names()[n % 400]['en']} {n // 400}"] for n in range(12_000)]
+    refused = demo.post("/bigquery", remote(rows))
+    assert refused.status_code == 400
+    assert "max_batching_rows" in refused.json()["errorMessage"]
+    answered = demo.post("/bigquery", remote(rows[:9000], encoding="base64"))
+    assert answered.status_code == 200
+    assert len(answered.json()["replies"]) == 9000
+    assert answered.headers["Content-Length"] < "14000000"
+
+
+def test_an_empty_bigquery_batch_has_no_replies(demo: Server) -> None:
+    assert demo.post("/bigquery", remote([])).json() == {"replies": []}
+    assert demo.post("/bigquery", remote([[None]] * 3)).json() == {"replies": [None] * 3}
+
+
+def test_ranking_puts_the_right_text_first_and_its_probabilities_are_a_softmax(demo: Server) -> None:
+    candidates = [{"text": "a pizza"}, {"text": "a fox"}, {"url": "http://10.0.0.1/"}, {"url": data_url(PIZZA)}]
+    body = demo.post("/rank", {"query": {"url": data_url(FOX)}, "candidates": candidates}).json()
+    assert body["results"][0]["index"] == 1
+    assert sorted(result["index"] for result in body["results"]) == [0, 1, 3]
+    assert [(error["index"], error["code"]) for error in body["errors"]] == [(2, "blocked_url")]
+    assert sum(result["probability"] for result in body["results"]) == pytest.approx(1)
+    texts, images = native(demo, ["a pizza", "a fox"], [FOX, PIZZA])
+    cosines = {0: texts[0] @ images[0], 1: texts[1] @ images[0], 3: images[1] @ images[0]}
+    for result in body["results"]:
+        assert result["cosine"] == pytest.approx(cosines[result["index"]], abs=1e-5)
+    best = demo.post("/rank", {"query": {"text": "a fox"}, "candidates": candidates, "top_k": 1}).json()
+    assert [result["index"] for result in best["results"]] == [1]
+
+
+def test_ranking_refuses_what_it_cannot_rank(demo: Server) -> None:
+    candidates = [{"text": "a pizza"}]
+    failed = demo.post("/rank", {"query": {"url": "http://10.0.0.1/"}, "candidates": candidates})
+    assert (failed.status_code, failed.json()["errors"][0]["loc"]) == (422, ["query", 0])
+    assert demo.post("/rank", {"query": {"text": "a"}, "candidates": []}).status_code == 400
+    assert demo.post("/rank", {"query": {"text": "a", "url": "b"}, "candidates": candidates}).status_code == 400
+    assert demo.post("/rank", {"query": {}, "candidates": candidates}).status_code == 400
+    assert demo.post("/rank", {"query": {"text": "a"}, "candidates": candidates * 2049}).status_code == 400
+    none = demo.post("/rank", {"query": {"text": "a"}, "candidates": [{"url": "http://10.0.0.1/"}]}).json()
+    assert none["results"] == []
+
+
+def test_raw_vectors_come_as_octets(demo: Server) -> None:
+    accept = {"Accept": "application/octet-stream"}
+    texts, images = native(demo, ["a fox", "a pizza"], [FOX])
+    raw = demo.post("/embed/text", {"texts": ["a fox", "a pizza"]}, headers=accept)
+    assert raw.headers["Content-Type"] == "application/octet-stream"
+    assert (raw.headers["X-Embedding-Count"], raw.headers["X-Embedding-Dimensions"]) == ("2", "256")
+    np.testing.assert_allclose(np.frombuffer(raw.content, "<f4").reshape(2, 256), texts, atol=1e-6)
+    urls = ["http://10.0.0.1/", data_url(FOX)]
+    raw = demo.post("/embed/image", {"urls": urls, "output_dtype": "int8"}, headers=accept)
+    assert (raw.headers["X-Embedding-Indices"], len(raw.content)) == ("1", 256)
+    vector = np.frombuffer(raw.content, np.int8).astype(float)
+    assert vector @ images[0] / np.linalg.norm(vector) == pytest.approx(1, abs=1e-3)
+    both = demo.post("/embed/text", {"texts": ["a"]}, headers={"Accept": "*/*"})
+    assert both.headers["Content-Type"] == "application/json"
+
+
+def test_files_can_be_uploaded(demo: Server) -> None:
+    _, images = native(demo, [], [FOX, PIZZA])
+    files: Any = [("files", ("fox.png", picture_of("fox"), "image/png")), ("files", ("b", b"no picture")),
+             ("files", ("pizza.png", picture_of("pizza")))]  # fmt: skip
+    body = requests.post(demo.url + "/embed/image", files=files, data={"on_error": "null"}, timeout=60).json()
+    assert [error["code"] for error in body["errors"]] == ["not_an_image"]
+    assert body["embeddings"][1] is None
+    np.testing.assert_allclose([body["embeddings"][0], body["embeddings"][2]], images, atol=1e-6)
+    for bad in ({"pictures": ("a.png", b"a")}, {"a": (None, "b")}):
+        refused = requests.post(demo.url + "/embed/image", files=bad, timeout=60)
+        assert refused.status_code == 400
+    unknown = requests.post(demo.url + "/embed/image", files=files, data={"colour": "red"}, timeout=60)
+    assert "colour is not a field" in unknown.json()["detail"]
+    broken = requests.post(
+        demo.url + "/embed/image",
+        b"--x\r\nbroken",
+        headers={"Content-Type": "multipart/form-data; boundary=x"},
+        timeout=60,
+    )
+    assert broken.status_code == 400
+
+
+def test_pages_of_permitted_origins_may_call(tmp_path: Path, image_server: ImageServer) -> None:
+    with serve(tmp_path, CLIP_CORS_ORIGINS="https://a.example, https://b.example") as server:
+        asked = {"Origin": "https://b.example", "Access-Control-Request-Method": "POST"}
+        preflight = requests.options(server.url + "/embed/text", headers=asked, timeout=10)
+        assert preflight.status_code == 204
+        assert preflight.headers["Access-Control-Allow-Origin"] == "https://b.example"
+        assert "POST" in preflight.headers["Access-Control-Allow-Methods"]
+        assert "Authorization" in preflight.headers["Access-Control-Allow-Headers"]
+        answer = server.post("/embed/text", {"texts": ["a"]}, headers={"Origin": "https://a.example"})
+        assert answer.headers["Access-Control-Allow-Origin"] == "https://a.example"
+        assert "Origin" in answer.headers["Vary"]
+        for origin in ("https://c.example", "null", ""):
+            stranger = server.post("/embed/text", {"texts": ["a"]}, headers={"Origin": origin})
+            assert "Access-Control-Allow-Origin" not in stranger.headers
+            assert "Access-Control-Allow-Methods" not in stranger.headers
+
+
+def test_no_origin_may_call_unless_one_is_set(demo: Server) -> None:
+    answer = demo.get("/", headers={"Origin": "https://a.example"})
+    assert not [name for name in answer.headers if name.startswith("Access-Control")]
