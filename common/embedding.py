@@ -108,11 +108,14 @@ class Embedder:
 
     def _encode_texts(self, texts: Sequence[str]) -> dict[str, EncodedText]:
         encoder = self.model.text.wait(self._load_wait_s())
-        tokens = _tokenize(encoder, texts)
-        job: Job[TokenIds] = self.model.text.batcher.open(len(texts))
-        for index in sorted(range(len(texts)), key=lambda index: len(tokens[index].ids)):  # batches of like length
-            job.put(index, tokens[index].ids)
-        rows = job.wait(get_request_context().deadline)
+        job: Job[TokenIds] = self.model.text.batcher.open(len(texts))  # first: a refusal should cost nothing
+        try:
+            tokens = _tokenize(encoder, texts)
+            for index in sorted(range(len(texts)), key=lambda index: len(tokens[index].ids)):  # batches of like length
+                job.put(index, tokens[index].ids)
+            rows = job.wait(get_request_context().deadline)
+        finally:
+            job.abandon()
         _record_stages(job)
         return {
             text: EncodedText(_text_vector(row), read.truncated, len(read.ids), len(text))

@@ -9,10 +9,9 @@ import io
 import json
 import re
 import socket
-import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 import orjson
@@ -26,8 +25,10 @@ from werkzeug.wsgi import get_input_stream
 from common.context import get_request_context
 from common.errors import DeadlineExceeded, FieldError, InvalidRequest, TooLarge, UnsupportedMediaType
 from common.schemas import MAX_BODY_BYTES
+from functions.cutoff import Cutoff
 
 Body = TypeVar("Body", bound=BaseModel)
+_cutoff = Cutoff()
 
 MAX_VALUES = 100_000  # in one body: 32 MiB of `[],` would become 700 MB of lists
 # A string of JSON, with the colon that makes it a key. One that never ends goes to the end: no place is read twice.
@@ -75,20 +76,10 @@ def read_body(request: Request) -> bytes:
     return body
 
 
-@contextmanager
-def _cut_off(request: Request) -> Iterator[None]:
-    """Let the body end at the request's deadline, however slowly it drips: a socket's own timeout is for one piece."""
+def _cut_off(request: Request) -> AbstractContextManager[None]:
+    """Let the body end at the request's deadline, however slowly it drips."""
     connection: socket.socket | None = request.environ.get("gunicorn.socket")
-    if connection is None:
-        yield
-        return
-    alarm = threading.Timer(get_request_context().remaining_s(), connection.shutdown, [socket.SHUT_RD])
-    alarm.daemon = True
-    alarm.start()
-    try:
-        yield
-    finally:
-        alarm.cancel()
+    return _cutoff.at(get_request_context().deadline, connection) if connection else nullcontext()
 
 
 def _too_large(size: str) -> TooLarge:

@@ -181,7 +181,7 @@ class Bench:
         """Group 5: twice the rate that the function can bear; what is refused, and what the others wait."""
         bodies: list[object] = [{"texts": [text]} for text in texts(500)]
         for precision in self.precisions[:1]:
-            with ours(self.weights, self.model, precision, CLIP_MAX_QUEUE_ITEMS="24") as service:
+            with ours(self.weights, self.model, precision, CLIP_MAX_QUEUE_ITEMS="16") as service:
                 service.first_answer_s("/embed/text", bodies[0])
                 calm = service.load(16, self.seconds, "/embed/text", bodies)
                 stormy = service.load(120, 10 if self.quick else 30, "/embed/text", bodies, rate=2 * calm["rate"])
