@@ -26,6 +26,7 @@ from common.errors import (
     ServiceError,
 )
 from common.images.url_policy import host_of, redact
+from common.metrics import get_metrics
 from common.models.registry import Model, get_model
 from common.models.spec import Pixels, TextEncoder, TokenIds, Tokens, Vectors
 from common.schemas import ImageRequest, Item, MixedRequest
@@ -100,6 +101,7 @@ class Embedder:
             new = self._encode_texts(unknown)
             self._cache.add(new)
             encoded |= new
+        get_metrics().note_items("text", len(texts))
         return TextEmbeddings(
             vectors=np.stack([encoded[text].vector for text in texts]),
             truncated=[index for index, text in enumerate(texts) if encoded[text].truncated],
@@ -183,6 +185,7 @@ class Embedder:
         rows = np.array([vectors[urls[index]] for index in indices], np.float32).reshape(len(indices), dimensions)
         failed = [_item_error(index, url, errors[url]) for index, url in enumerate(urls) if url in errors]
         get_request_context().facts["images_failed"] = len(failed)
+        get_metrics().note_items("image", len(indices), [error.code for error in failed])
         return ImageEmbeddings(rows, indices, failed)
 
 

@@ -2,18 +2,27 @@
 
 import base64
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
+from pydantic import GetPydanticSchema, WithJsonSchema
+from pydantic_core.core_schema import any_schema
 
 from common.models.spec import Vectors
 
 EncodingFormat = Literal["float", "base64"]
 OutputDtype = Literal["float", "float16", "int8", "uint8", "binary", "ubinary"]
 Array = NDArray[np.float32] | NDArray[np.float16] | NDArray[np.int8] | NDArray[np.uint8]
-Rows = Array | Sequence[Array | str | None]  # one row a vector
+_VECTOR = {"anyOf": [{"type": "array", "items": {"type": "number"}}, {"type": "string"}]}
+_WRITTEN = GetPydanticSchema(lambda _source, _handler: any_schema())  # never read
+Row = Annotated[Array | str | None, _WRITTEN, WithJsonSchema(_VECTOR)]
+Rows = Annotated[  # one row a vector
+    Array | Sequence[Array | str | None],
+    _WRITTEN,
+    WithJsonSchema({"type": "array", "items": {"anyOf": [*_VECTOR["anyOf"], {"type": "null"}]}}),
+]
 
 
 def quantize(vectors: Vectors, dtype: OutputDtype) -> Array:

@@ -4,7 +4,7 @@ Requests are pydantic models: strict, frozen, no unknown fields. Responses are p
 needs no checking, and orjson writes their arrays as they are.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -178,3 +178,13 @@ class BannerResponse:
     image: TowerStatus
     routes: list[str]
     limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True)
+class File:
+    """An answer that is no JSON; its `headers` take the place of those that every answer has."""
+
+    data: bytes
+    content_type: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    is_gzip: bool = False

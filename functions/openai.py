@@ -2,17 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import PlainValidator
 
 from common.config import SERVICE, get_settings
 from common.embedding import get_embedder
-from common.encoding import encode
+from common.encoding import Row, encode
 from common.errors import FieldError, ImagesFailed, InvalidRequest, ModelNotFound
 from common.images.url_policy import as_url
 from common.models.registry import Model, get_model
-from common.schemas import MAX_IMAGES, MAX_TEXT_CHARS, MAX_TEXTS, EmbeddingRequest, Item, checked_counts
+from common.schemas import MAX_IMAGES, MAX_TEXT_CHARS, MAX_TEXTS, EmbeddingRequest, Item, Request, checked_counts
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,21 @@ def _read_input(place: str, part: object) -> Input:
     raise ValueError(f'{place} is neither a string nor {{"text": "…"}} nor {{"image": "…"}}')
 
 
+class _TextInput(Request):
+    text: str
+
+
+class _ImageInput(Request):
+    image: str
+
+
+_Inputs = str | list[str | _TextInput | _ImageInput]  # as the OpenAPI document tells it
+
+
 class EmbeddingsRequest(EmbeddingRequest):
     """`modality` image: plain strings are images. `dimensions` must be the model's own; `user` is not read."""
 
-    input: Annotated[list[Input], PlainValidator(_read_inputs)]
+    input: Annotated[list[Input], PlainValidator(_read_inputs, json_schema_input_type=_Inputs)]
     model: str | None = None
     modality: Literal["text", "image"] = "text"
     dimensions: int | None = None
@@ -72,7 +83,7 @@ class Embedding:
     """One vector: numbers, or base64."""
 
     index: int
-    embedding: Any
+    embedding: Row
     object: str = "embedding"
 
 

@@ -1,5 +1,6 @@
 """From values to HTTP: error class → status, envelopes, bodies and the headers that every answer carries."""
 
+import gzip
 import math
 from collections.abc import Sequence
 
@@ -23,7 +24,7 @@ from common.errors import (
     Unauthorized,
     UnsupportedMediaType,
 )
-from common.schemas import HealthResponse
+from common.schemas import File, HealthResponse
 
 STATUS: dict[type[EmbeddingError], int] = {
     InvalidRequest: 400,
@@ -51,13 +52,19 @@ CORS_HEADERS = {
     "X-Embedding-Dimensions, X-Embedding-Indices",
     "Access-Control-Max-Age": "3600",
 }
+UNHEALTHY = 503
+JSON = "application/json"
 OCTETS = "application/octet-stream"
-INTERNAL = "an internal error; the log has it under this request's id"
 
 
 def status_of(error: BaseException) -> int:
     """The HTTP status of an error's class or of its nearest ancestor that has one; 500 for foreign errors."""
-    return next((STATUS[ancestor] for ancestor in type(error).__mro__ if ancestor in STATUS), 500)
+    return status_of_class(type(error))
+
+
+def status_of_class(kind: type[BaseException]) -> int:
+    """The same of a class."""
+    return next((STATUS[ancestor] for ancestor in kind.__mro__ if ancestor in STATUS), 500)
 
 
 def is_crash(error: BaseException | None) -> bool:
@@ -65,7 +72,7 @@ def is_crash(error: BaseException | None) -> bool:
     return error is not None and status_of(error) == STATUS[EmbeddingError]
 
 
-def write_json(value: object) -> Response:
+def write_json(value: object, _: Request) -> Response:
     """200 with `value`, a dataclass whose arrays orjson writes as they are; 503 for a function that is not healthy.
 
     204 for None.
@@ -74,14 +81,14 @@ def write_json(value: object) -> Response:
         return Response(status=204)
     unhealthy = isinstance(value, HealthResponse) and not value.model_loaded
     body = orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
-    return Response(body, status=503 if unhealthy else 200, mimetype="application/json")
+    return Response(body, status=UNHEALTHY if unhealthy else 200, mimetype=JSON)
 
 
 def write_vectors(value: object, request: Request) -> Response:
     """As write_json, or the rows one after the other as raw bytes where the caller accepts application/octet-stream."""
     rows = getattr(value, "embeddings", None)
-    if rows is None or request.accept_mimetypes.best_match(["application/json", OCTETS]) != OCTETS:
-        return write_json(value)
+    if rows is None or request.accept_mimetypes.best_match([JSON, OCTETS]) != OCTETS:
+        return write_json(value, request)
     response = Response(as_bytes(rows), mimetype=OCTETS)
     response.headers["X-Embedding-Count"] = str(len(rows))
     response.headers["X-Embedding-Dimensions"] = str(getattr(value, "dimensions", 0))
@@ -91,7 +98,19 @@ def write_vectors(value: object, request: Request) -> Response:
     return response
 
 
-def write_error_body(error: BaseException, body: object, content_type: str = "application/json") -> Response:
+def write_file(value: File, request: Request) -> Response:
+    """200 with the file; a compressed one is unpacked for those who do not read gzip."""
+    response = Response(value.data, content_type=value.content_type, headers=dict(value.headers))
+    if value.is_gzip:
+        response.vary.add("Accept-Encoding")
+        if request.accept_encodings["gzip"]:
+            response.content_encoding = "gzip"
+        else:
+            response.data = gzip.decompress(value.data)
+    return response
+
+
+def write_error_body(error: BaseException, body: object, content_type: str) -> Response:
     """`body` with the error's status and the headers that belong to it."""
     response = Response(orjson.dumps(body), status=status_of(error), content_type=content_type)
     if isinstance(error, MethodNotAllowed):
@@ -101,16 +120,6 @@ def write_error_body(error: BaseException, body: object, content_type: str = "ap
     if isinstance(error, Unauthorized):
         response.headers["WWW-Authenticate"] = "Bearer"
     return response
-
-
-def message_of(error: BaseException) -> str:
-    """What may be told of an error: foreign ones tell nothing of themselves."""
-    return INTERNAL if is_crash(error) else str(error)
-
-
-def code_of(error: BaseException) -> str:
-    """The stable code of an error."""
-    return error.code if isinstance(error, EmbeddingError) else EmbeddingError.code
 
 
 def write_options(allowed: list[str]) -> Response:

@@ -3,8 +3,6 @@
 import io
 import itertools
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from flask import Request, Response
@@ -13,76 +11,91 @@ from common import schemas
 from common.auth import get_api_keys
 from common.config import get_settings
 from common.context import RequestContext, current_request
-from common.errors import MethodNotAllowed, NotFound
-from functions import banner, bigquery, health, image, mixed, openai, rank, text, weaviate
-from functions.bodies import parse_json, parse_json_or_files
-from functions.envelopes import write_bigquery_error, write_openai_error, write_problem, write_weaviate_error
-from functions.responses import finish, is_crash, write_json, write_options, write_vectors
+from common.errors import (
+    DeadlineExceeded,
+    ImagesFailed,
+    InvalidRequest,
+    MethodNotAllowed,
+    ModelLoading,
+    ModelNotFound,
+    ModelUnavailable,
+    NotFound,
+    Overloaded,
+    TooLarge,
+    UnsupportedMediaType,
+)
+from common.metrics import get_metrics
+from functions import banner, bigquery, docs, health, image, metrics, mixed, openai, openapi, rank, text, weaviate
+from functions.bodies import parse_json_or_files
+from functions.envelopes import BIGQUERY, OPENAI, WEAVIATE
+from functions.responses import JSON, OCTETS, finish, is_crash, write_file, write_options, write_vectors
+from functions.route import Route
 
 
-@dataclass(frozen=True)
-class Route:
-    """`handler` takes the parsed `request` model, or the path's `{name}`, or nothing, and returns a `response`.
-
-    `aliases` are further paths; `is_open`: no API key is asked for. `writes_octets`: vectors can come as raw bytes.
-    """
-
-    method: str
-    path: str
-    handler: Callable[..., Any]
-    response: type | None
-    request: type[schemas.Request] | None = None
-    parse: Callable[[Request, type[Any]], Any] = parse_json
-    write_error: Callable[[BaseException], Response] = write_problem
-    aliases: tuple[str, ...] = ()
-    is_open: bool = False
-    writes_octets: bool = False
-
-    def match(self, path: str) -> dict[str, str] | None:
-        """The values of the path's `{name}`, which takes the rest of the path; None: another path."""
-        for own in (self.path, *self.aliases):
-            before, brace, name = own.partition("{")
-            if path == own or (brace and path.startswith(before) and len(path) > len(before)):
-                return {name.rstrip("}"): path[len(before) :]} if brace else {}
-        return None
+def _banner() -> schemas.BannerResponse:
+    """What this function is: model, dimensions, fingerprint, engine, limits, routes."""
+    return banner.banner([route.name for route in ROUTES])
 
 
-_OPENAI: dict[str, Any] = {"write_error": write_openai_error}
-_WEAVIATE: dict[str, Any] = {"write_error": write_weaviate_error}
+def _document() -> dict[str, Any]:
+    """This document."""
+    return openapi.document(ROUTES)
+
+
+_TEXT = (InvalidRequest, TooLarge, UnsupportedMediaType, Overloaded, ModelLoading, ModelUnavailable, DeadlineExceeded)
+_IMAGES = (*_TEXT, ImagesFailed)
+_OPEN: dict[str, Any] = {"tag": "Operation", "is_open": True}
+_OPENAI: dict[str, Any] = {"tag": "OpenAI", "envelope": OPENAI}
+_WEAVIATE: dict[str, Any] = {"tag": "Weaviate", "envelope": WEAVIATE}
+_VECTORS: dict[str, Any] = {"write": write_vectors, "media_types": (JSON, OCTETS)}
 ROUTES = (
-    Route("GET", "/", lambda: banner.banner(route_names()), schemas.BannerResponse, is_open=True),
-    Route("GET", "/health", health.health, schemas.HealthResponse, is_open=True),
-    Route("GET", "/health/live", health.live, schemas.LiveResponse, is_open=True),
-    Route("POST", "/embed/text", text.embed, schemas.TextResponse, schemas.TextRequest, writes_octets=True),
+    Route("GET", "/", _banner, schemas.BannerResponse, **_OPEN),
+    Route("GET", "/health", health.health, schemas.HealthResponse, **_OPEN),
+    Route("GET", "/health/live", health.live, schemas.LiveResponse, **_OPEN),
+    Route("POST", "/embed/text", text.embed, schemas.TextResponse, schemas.TextRequest, raises=_TEXT, **_VECTORS),
     Route(
         "POST", "/embed/image", image.embed, schemas.ImageResponse, schemas.ImageRequest, parse_json_or_files,
-        writes_octets=True,
+        raises=_IMAGES, **_VECTORS,
     ),
-    Route("POST", "/embed/mixed", mixed.embed, schemas.MixedResponse, schemas.MixedRequest),
-    Route("POST", "/rank", rank.embed_and_rank, rank.RankResponse, rank.RankRequest),
+    Route("POST", "/embed/mixed", mixed.embed, schemas.MixedResponse, schemas.MixedRequest, raises=_IMAGES),
+    Route("POST", "/rank", rank.embed_and_rank, rank.RankResponse, rank.RankRequest, raises=_IMAGES),
     Route(
         "POST", "/v1/embeddings", openai.embeddings, openai.EmbeddingsResponse, openai.EmbeddingsRequest,
-        aliases=("/embeddings",), **_OPENAI,
+        aliases=("/embeddings",), raises=(*_IMAGES, ModelNotFound), **_OPENAI,
     ),
     Route("GET", "/v1/models", openai.models, openai.ModelsResponse, aliases=("/models",), **_OPENAI),
-    Route("GET", "/v1/models/{id}", openai.model, openai.ModelCard, aliases=("/models/{id}",), **_OPENAI),
-    Route("POST", "/vectorize", weaviate.vectorize, weaviate.VectorizeResponse, weaviate.VectorizeRequest, **_WEAVIATE),
+    Route(
+        "GET", "/v1/models/{id}", openai.model, openai.ModelCard,
+        aliases=("/models/{id}",), raises=(ModelNotFound,), **_OPENAI,
+    ),
+    Route(
+        "POST", "/vectorize", weaviate.vectorize, weaviate.VectorizeResponse, weaviate.VectorizeRequest,
+        raises=_IMAGES, **_WEAVIATE,
+    ),
     Route("GET", "/meta", weaviate.meta, weaviate.MetaResponse, **_WEAVIATE),
     Route("GET", "/.well-known/live", weaviate.live, None, is_open=True, **_WEAVIATE),
-    Route("GET", "/.well-known/ready", weaviate.ready, None, is_open=True, **_WEAVIATE),
+    Route(
+        "GET", "/.well-known/ready", weaviate.ready, None,
+        is_open=True, raises=(ModelLoading, ModelUnavailable), **_WEAVIATE,
+    ),
     Route(
         "POST", "/bigquery", bigquery.remote_function, bigquery.RemoteResponse, bigquery.RemoteRequest,
-        write_error=write_bigquery_error,
+        envelope=BIGQUERY, raises=_IMAGES, tag="BigQuery",
+    ),
+    Route("GET", "/openapi.json", _document, dict, **_OPEN),
+    Route("GET", "/docs", docs.page, schemas.File, media_types=("text/html",), write=write_file, **_OPEN),
+    Route(
+        "GET", "/docs/{name}", docs.asset, schemas.File,
+        media_types=("*/*",), write=write_file, raises=(NotFound,), **_OPEN,
+    ),
+    Route(
+        "GET", "/metrics", metrics.scrape, schemas.File,
+        media_types=("text/plain",), write=write_file, tag="Operation",
     ),
 )  # fmt: skip
 
 log = logging.getLogger(__name__)
 _served = itertools.count()
-
-
-def route_names() -> list[str]:
-    """Each route as `METHOD /path`."""
-    return [f"{route.method} {route.path}" for route in ROUTES]
 
 
 def dispatch(request: Request) -> Response:
@@ -96,13 +109,12 @@ def dispatch(request: Request) -> Response:
         response = _answer(request, path, routes)
     except Exception as error:  # noqa: BLE001 - what leaves the function becomes the framework's HTML 500
         failure = error
-        response = next(iter(routes.values()), ROUTES[0]).write_error(error)
+        response = next(iter(routes.values()), ROUTES[0]).envelope.write(error)
     finally:
         request.environ["wsgi.input"] = io.BytesIO()  # the framework would read what we left into memory
     try:
         response = finish(response, context, request.headers.get("Origin", ""), get_settings().cors_origins)
-        route = next((route.path for route in routes.values()), "unknown")
-        _log_request(request, route, response, context, failure)
+        _log_request(request, next(iter(routes.values()), None), response, context, failure)
         return response
     finally:
         current_request.reset(token)
@@ -119,16 +131,16 @@ def _answer(request: Request, path: str, routes: dict[str, Route]) -> Response:
         raise MethodNotAllowed(f"{path} takes {', '.join(allowed)}, not {request.method[:20]}", allowed)
     if not route.is_open:
         get_api_keys().check(request.headers)
-    if route.request is None:
-        return write_json(route.handler(**(route.match(path) or {})))
-    answer = route.handler(route.parse(request, route.request))
-    return write_vectors(answer, request) if route.writes_octets else write_json(answer)
+    arguments = [route.parse(request, route.request)] if route.request else []
+    return route.write(route.handler(*arguments, **(route.match(path) or {})), request)
 
 
 def _log_request(
-    request: Request, route: str, response: Response, context: RequestContext, failure: Exception | None
+    request: Request, route: Route | None, response: Response, context: RequestContext, failure: Exception | None
 ) -> None:
-    """The one record of a request; that of a crash holds the trace."""
+    """The one record of a request, and its place in the metrics; the record of a crash holds the trace."""
+    get_metrics().note_request(route.name if route else "unknown", response.status_code, context)
+    path = route.path if route else "unknown"
     crashed = failure if is_crash(failure) else None
     milliseconds = {stage: round(seconds * 1000, 1) for stage, seconds in context.stages.items()}
     extra = {
@@ -140,7 +152,7 @@ def _log_request(
             "userAgent": request.headers.get("User-Agent", "")[:200],
             "latency": f"{context.elapsed_s():.6f}s",
         },
-        "route": route,
+        "route": path,
         "status": response.status_code,
         "total_ms": round(context.elapsed_s() * 1000, 1),
         "stages_ms": milliseconds,
@@ -149,4 +161,4 @@ def _log_request(
         **context.facts,
     }
     level = logging.ERROR if crashed else logging.INFO
-    log.log(level, "%s %s %d", request.method, route, response.status_code, extra=extra, exc_info=crashed)
+    log.log(level, "%s %s %d", request.method, path, response.status_code, extra=extra, exc_info=crashed)

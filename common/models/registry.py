@@ -17,6 +17,7 @@ from common.batcher import BatchLimits, MicroBatcher
 from common.config import Settings, get_hub_cache, get_settings
 from common.errors import ModelLoading, ModelUnavailable
 from common.memory import resident_bytes, return_freed_memory
+from common.metrics import get_metrics
 from common.models.bundle import Bundle, find_bundle
 from common.models.catalog import resolve
 from common.models.spec import (
@@ -97,7 +98,10 @@ class Tower(Generic[EncoderT, ItemT]):
             raise ModelUnavailable(self._failure, retry_after_s=self._retry_pause_s)
 
     def _encode(self, items: Sequence[ItemT]) -> Vectors:
-        return self.wait(0).encode(items)  # items come from callers that have waited for the encoder
+        started = time.monotonic()
+        vectors = self.wait(0).encode(items)  # items come from callers that have waited for the encoder
+        get_metrics().note_batch(self.name, len(items), time.monotonic() - started)
+        return vectors
 
     def _run_load(self) -> None:
         started, before = time.monotonic(), resident_bytes()
@@ -107,6 +111,7 @@ class Tower(Generic[EncoderT, ItemT]):
             known = isinstance(error, ModelUnavailable)  # a foreign error's text may hold a path
             failure = str(error) if known else f"the {self.name} tower could not be loaded: {type(error).__name__}"
             log.exception("tower not loaded", extra={"tower": self.name})
+            get_metrics().note_load(self.name, "failed", time.monotonic() - started)
             with self._changed:
                 self._state, self._failure, self._failed_at = "failed", failure, time.monotonic()
                 self._changed.notify_all()
@@ -125,6 +130,7 @@ class Tower(Generic[EncoderT, ItemT]):
             "grown_mb": (resident - before) >> 20,
         }
         log.info("tower loaded", extra=extra)
+        get_metrics().note_load(self.name, "loaded", time.monotonic() - started)
 
 
 class Model:

@@ -1,0 +1,129 @@
+"""What this process has counted and measured, for Prometheus.
+
+Counted in plain dictionaries, since prometheus-client costs 0.1 s to import: it comes with the first scrape.
+"""
+
+import threading
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from functools import cache
+from itertools import accumulate
+from typing import TYPE_CHECKING, Protocol
+
+from common.context import RequestContext
+from common.memory import resident_bytes
+
+if TYPE_CHECKING:
+    from prometheus_client.core import HistogramMetricFamily, Metric
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+ITEMS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0)
+Labels = tuple[str, ...]
+
+
+class Queue(Protocol):
+    """A tower's, as far as metrics look at it."""
+
+    @property
+    def queue_items(self) -> int:
+        """Items that are admitted and not answered."""
+        ...
+
+
+class Distribution:
+    """How many observations fell at or below each bound, by labels."""
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self._bounds = bounds
+        self._counts: dict[Labels, list[int]] = {}
+        self._sums: Counter[Labels] = Counter()
+
+    def observe(self, value: float, *labels: str) -> None:
+        """Count one value."""
+        counts = self._counts.setdefault(labels, [0] * (len(self._bounds) + 1))
+        counts[bisect_left(self._bounds, value)] += 1
+        self._sums[labels] += value  # type: ignore[assignment]
+
+    def fill(self, family: "HistogramMetricFamily") -> "HistogramMetricFamily":
+        """`family` with all samples."""
+        bounds = [*map(str, self._bounds), "+Inf"]
+        for labels, counts in self._counts.items():
+            buckets = list(zip(bounds, map(float, accumulate(counts)), strict=True))
+            family.add_metric(labels, buckets, self._sums[labels])
+        return family
+
+
+class Metrics:
+    """All of it. Its methods may be called from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._requests: Counter[Labels] = Counter()
+        self._request_seconds, self._stage_seconds = Distribution(SECONDS), Distribution(SECONDS)
+        self._items: Counter[Labels] = Counter()
+        self._failed_images: Counter[Labels] = Counter()
+        self._batch_items, self._batch_seconds = Distribution(ITEMS), Distribution(SECONDS)
+        self._loads: Counter[Labels] = Counter()
+        self._load_seconds = Distribution(SECONDS)
+
+    def note_request(self, route: str, status: int, context: RequestContext) -> None:
+        """A request was answered."""
+        with self._lock:
+            self._requests[route, str(status)] += 1
+            self._request_seconds.observe(context.elapsed_s(), route)
+            for stage, seconds in context.stages.items():
+                self._stage_seconds.observe(seconds, stage)
+
+    def note_items(self, kind: str, count: int, failures: Sequence[str] = ()) -> None:
+        """Items of a request were embedded, `failures` has the code of each that was not."""
+        with self._lock:
+            self._items[kind,] += count
+            self._failed_images.update((code,) for code in failures)
+
+    def note_batch(self, tower: str, items: int, seconds: float) -> None:
+        """A batch went through a tower."""
+        with self._lock:
+            self._batch_items.observe(items, tower)
+            self._batch_seconds.observe(seconds, tower)
+
+    def note_load(self, tower: str, outcome: str, seconds: float) -> None:
+        """A tower's load ended, as `loaded` or `failed`."""
+        with self._lock:
+            self._loads[tower, outcome] += 1
+            self._load_seconds.observe(seconds, tower)
+
+    def collect(self, queues: dict[str, Queue]) -> "Iterator[Metric]":
+        """Metric families; what can be read off now is read off now."""
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+
+        def counted(name: str, says: str, labels: Labels, counts: Counter[Labels]) -> CounterMetricFamily:
+            family = CounterMetricFamily(name, says, labels=labels)
+            for values, count in counts.items():
+                family.add_metric(values, count)
+            return family
+
+        def spread(name: str, says: str, label: str, distribution: Distribution) -> HistogramMetricFamily:
+            return distribution.fill(HistogramMetricFamily(name, says, labels=[label]))
+
+        with self._lock:
+            yield counted("clip_requests", "Requests answered", ("route", "status"), self._requests)
+            yield spread("clip_request_duration_seconds", "Time to an answer", "route", self._request_seconds)
+            yield spread("clip_stage_duration_seconds", "Time of a request's stage", "stage", self._stage_seconds)
+            yield counted("clip_items_embedded", "Texts and images embedded", ("kind",), self._items)
+            yield counted("clip_images_failed", "Images that failed, by error code", ("code",), self._failed_images)
+            yield spread("clip_batch_size_items", "Items of a forward pass", "tower", self._batch_items)
+            yield spread("clip_batch_duration_seconds", "Time of a forward pass", "tower", self._batch_seconds)
+            yield counted("clip_tower_loads", "Loads of a tower", ("tower", "outcome"), self._loads)
+            yield spread("clip_tower_load_duration_seconds", "Time of a load", "tower", self._load_seconds)
+        waiting = GaugeMetricFamily("clip_queue_items", "Items admitted and not answered", labels=["tower"])
+        for tower, queue in queues.items():
+            waiting.add_metric([tower], queue.queue_items)
+        yield waiting
+        yield GaugeMetricFamily("clip_resident_memory_bytes", "Memory the process holds", value=resident_bytes())
+
+
+@cache
+def get_metrics() -> Metrics:
+    """The metrics of this process."""
+    return Metrics()

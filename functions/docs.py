@@ -1,0 +1,35 @@
+"""GET /docs: the OpenAPI document for people, by Swagger UI, whose files the function serves itself."""
+
+from functools import cache
+from pathlib import Path
+
+from common.errors import NotFound
+from common.schemas import File
+
+FOLDER = Path(__file__).with_name("static") / "docs"
+TYPES = {".css": "text/css", ".js": "text/javascript"}
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+@cache
+def page() -> File:
+    """This page."""
+    data = (FOLDER / "index.html").read_bytes()
+    return File(data, "text/html; charset=utf-8", {"Content-Security-Policy": POLICY})
+
+
+@cache
+def asset(name: str) -> File:
+    """A file of the page. Raises NotFound."""
+    name = name.rpartition("/")[
+        2
+    ]  # the page's links are relative, for a host that serves it under a path: /docs/docs/…
+    for path in FOLDER.iterdir() if Path(name).suffix in TYPES else ():
+        if path.name in (name, f"{name}.gz"):
+            headers = {"Cache-Control": "public, max-age=86400"}
+            kind = f"{TYPES[Path(name).suffix]}; charset=utf-8"
+            return File(path.read_bytes(), kind, headers, is_gzip=path.suffix == ".gz")
+    raise NotFound("there is no such file; GET / lists the routes")

@@ -1,0 +1,48 @@
+"""The OpenAPI document: valid, whole, and as it was reviewed. To review a change: `python -m tests.test_openapi`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from openapi_spec_validator import validate
+
+from functions.openapi import document
+from functions.router import ROUTES
+
+REVIEWED = Path(__file__).with_name("openapi.json")
+
+
+def current() -> dict[str, Any]:
+    """As callers read it."""
+    written: dict[str, Any] = json.loads(json.dumps(document(ROUTES)))
+    return written
+
+
+def test_it_is_valid_openapi() -> None:
+    validate(current())
+
+
+def test_it_is_the_one_that_was_reviewed() -> None:
+    assert current() == json.loads(REVIEWED.read_text("utf-8")), "look at the difference, then run the module"
+
+
+def test_it_has_every_route_and_an_identity_for_each() -> None:
+    operations = [
+        (f"{method.upper()} {path}", operation["operationId"], operation["summary"])
+        for path, methods in current()["paths"].items()
+        for method, operation in methods.items()
+    ]
+    assert [name for name, _, _ in operations] == [route.name for route in ROUTES]
+    assert len({identity for _, identity, _ in operations}) == len(ROUTES)
+    assert all(summary.endswith((".", ":")) for _, _, summary in operations)
+
+
+def test_every_route_that_needs_a_key_says_that_it_can_be_refused() -> None:
+    for route in ROUTES:
+        operation = current()["paths"][route.path][route.method.lower()]
+        assert ("401" in operation["responses"]) is not route.is_open
+        assert bool(operation["security"]) is not route.is_open
+
+
+if __name__ == "__main__":
+    REVIEWED.write_text(json.dumps(current(), indent=1, ensure_ascii=False) + "\n", "utf-8")
