@@ -21,6 +21,13 @@ Node = dict[str, Any]
 DESCRIPTION = """Text and images in, L2-normalised CLIP vectors out. A dot product of two vectors is their cosine.
 
 The examples are those of the demo model, which knows emoji and nothing else."""
+TAGS = {
+    "Embedding": "The function's own routes.",
+    "OpenAI": "The embeddings API of OpenAI's clients, with images.",
+    "Weaviate": "The inference protocol of `multi2vec-clip`.",
+    "BigQuery": "A remote function.",
+    "Operation": "What runs here, and how it is.",
+}
 SECURITY: Node = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "One of `CLIP_API_KEYS`, where those are set."},
     "key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same, for those who prefer it."},
@@ -45,7 +52,8 @@ def document(routes: tuple[Route, ...]) -> Node:
     return {
         "openapi": "3.1.0",
         "info": {"title": SERVICE, "version": VERSION, "description": DESCRIPTION, "license": {"name": "MIT"}},
-        "servers": [{"url": "/"}],
+        "servers": [{"url": "./"}],
+        "tags": [{"name": name, "description": says} for name, says in TAGS.items()],
         "paths": paths,
         "components": {"schemas": components, "headers": HEADERS, "securitySchemes": SECURITY},
     }

@@ -34,6 +34,7 @@ def test_it_has_every_route_and_an_identity_for_each() -> None:
     ]
     assert [name for name, _, _ in operations] == [route.name for route in ROUTES]
     assert len({identity for _, identity, _ in operations}) == len(ROUTES)
+    assert {route.tag for route in ROUTES} == {tag["name"] for tag in current()["tags"]}
     assert all(summary.endswith((".", ":")) for _, _, summary in operations)
 
 
