@@ -2,12 +2,12 @@
 
 import base64
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
-from pydantic import GetPydanticSchema, WithJsonSchema
+from pydantic import GetPydanticSchema
 from pydantic_core.core_schema import any_schema
 
 from common.models.spec import Vectors
@@ -15,13 +15,18 @@ from common.models.spec import Vectors
 EncodingFormat = Literal["float", "base64"]
 OutputDtype = Literal["float", "float16", "int8", "uint8", "binary", "ubinary"]
 Array = NDArray[np.float32] | NDArray[np.float16] | NDArray[np.int8] | NDArray[np.uint8]
-_VECTOR = {"anyOf": [{"type": "array", "items": {"type": "number"}}, {"type": "string"}]}
-_WRITTEN = GetPydanticSchema(lambda _source, _handler: any_schema())  # never read
-Row = Annotated[Array | str | None, _WRITTEN, WithJsonSchema(_VECTOR)]
+_VECTOR = [{"type": "array", "items": {"type": "number"}}, {"type": "string"}]
+
+
+def _documented_as(schema: dict[str, Any]) -> GetPydanticSchema:
+    """For pydantic: a value that is written and never read, with its JSON schema."""
+    return GetPydanticSchema(lambda _source, _handler: any_schema(), lambda _schema, _handler: schema)
+
+
+Row = Annotated[Array | str | None, _documented_as({"anyOf": _VECTOR})]
 Rows = Annotated[  # one row a vector
     Array | Sequence[Array | str | None],
-    _WRITTEN,
-    WithJsonSchema({"type": "array", "items": {"anyOf": [*_VECTOR["anyOf"], {"type": "null"}]}}),
+    _documented_as({"type": "array", "items": {"anyOf": [*_VECTOR, {"type": "null"}]}}),
 ]
 
 
