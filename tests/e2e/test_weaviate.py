@@ -84,7 +84,7 @@ def test_its_wait_says_that_a_model_cannot_be_had(tmp_path: Path) -> None:
         with pytest.raises(TimeoutError, match="status 503"):
             Client(server.url).wait_for_startup(timeout_s=2)
         assert server.get("/.well-known/live").status_code == 204
-        with pytest.raises(VectorizeError, match="fail with status 503: .*mclip"):
+        with pytest.raises(VectorizeError, match=r"fail with status 503: .*mclip"):
             Client(server.url).vectorize(["a fox"], [])
 
 
