@@ -2,9 +2,7 @@
 
 import asyncio
 import base64
-import shutil
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -151,86 +149,3 @@ def test_models_are_listed_and_found_by_every_name(tmp_path: Path) -> None:
         with pytest.raises(openai.NotFoundError):
             client.models.retrieve("gpt-4")
         assert server.get("/models/demo").json()["id"] == "demo"
-
-
-def test_a_wrong_key_is_its_authentication_error_and_the_right_one_passes(tmp_path: Path) -> None:
-    with serve(tmp_path, CLIP_API_KEYS="first-key, second-key") as server:
-        for key in ("first-key", "second-key"):
-            with client_of(server, key) as client:
-                assert client.embeddings.create(model="demo", input="a fox").data
-        with client_of(server) as client, pytest.raises(openai.AuthenticationError) as raised:
-            client.embeddings.create(model="demo", input="a fox")
-        assert (raised.value.code, raised.value.type) == ("unauthorized", "authentication_error")
-
-
-class Witness(httpx2.HTTPTransport):
-    """Notes every status, and does `after` when it is `refused`."""
-
-    def __init__(self, refused: int, after: Callable[[], object]) -> None:
-        super().__init__()
-        self.statuses: list[int] = []
-        self._refused, self._after = refused, after
-
-    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        response = super().handle_request(request)
-        self.statuses.append(response.status_code)
-        if response.status_code == self._refused:
-            self._after()
-        return response
-
-
-def test_its_client_comes_back_after_429(tmp_path: Path, image_server: ImageServer) -> None:
-    """The queue is held by a gated picture until it was refused once; it retries after what Retry-After says."""
-    with serve(tmp_path, CLIP_MAX_QUEUE_ITEMS="1", CLIP_HEALTH_WAIT_S="60") as server:
-        assert server.get("/health").json()["status"] == "healthy"
-        witness = Witness(429, image_server.gate.set)
-        held = threading.Thread(
-            target=server.post, args=("/embed/image", {"urls": [image_server.url + "/gated"]}), daemon=True
-        )
-        held.start()
-        assert image_server.seen("/gated")
-        with client_of(server, http_client=httpx2.Client(transport=witness), max_retries=5) as client:
-            answer = client.embeddings.create(model="demo", input="", extra_body={"input": {"image": PIZZA}})
-        held.join()
-        assert len(answer.data) == 1
-        assert (witness.statuses[0], witness.statuses[-1]) == (429, 200)
-
-
-def test_its_client_comes_back_after_503(tmp_path: Path) -> None:
-    """A bundle that cannot be read stands before the one that ships, until it was refused once."""
-    folder = tmp_path / "weights" / "demo"
-    witness = Witness(503, lambda: shutil.rmtree(folder, ignore_errors=True))
-    with (
-        serve(tmp_path, CLIP_WEIGHTS_DIR=str(folder.parent), CLIP_ENGINE="onnx") as server,
-        client_of(server, http_client=httpx2.Client(transport=witness), max_retries=5) as client,
-    ):
-        folder.mkdir(parents=True)
-        (folder / "manifest.json").write_text("{")
-        assert len(client.embeddings.create(model="demo", input="a fox").data) == 1
-        assert (witness.statuses[0], witness.statuses[-1]) == (503, 200)
-
-
-def test_an_overload_that_lasts_is_its_rate_limit_error(tmp_path: Path, image_server: ImageServer) -> None:
-    with serve(tmp_path, CLIP_MAX_QUEUE_ITEMS="1", CLIP_HEALTH_WAIT_S="60") as server:
-        assert server.get("/health").json()["status"] == "healthy"
-        held = threading.Thread(
-            target=server.post, args=("/embed/image", {"urls": [image_server.url + "/gated"]}), daemon=True
-        )
-        held.start()
-        assert image_server.seen("/gated")
-        with client_of(server, max_retries=0) as client, pytest.raises(openai.RateLimitError) as raised:
-            client.embeddings.create(model="demo", input="", extra_body={"input": {"image": PIZZA}})
-        assert (raised.value.code, raised.value.type) == ("overloaded", "rate_limit_error")
-        image_server.gate.set()
-        held.join()
-
-
-def test_a_model_that_cannot_be_had_is_its_internal_server_error(tmp_path: Path) -> None:
-    """503: the class that its client gives to every status from 500 on."""
-    settings: Any = {"CLIP_MODEL": "mclip", "CLIP_ENGINE": "onnx", "CLIP_WEIGHTS_DIR": str(tmp_path)}
-    with serve(tmp_path, **settings) as server, client_of(server, max_retries=0) as client:
-        with pytest.raises(openai.InternalServerError) as raised:
-            client.embeddings.create(model="mclip", input="a fox")
-        assert (raised.value.status_code, raised.value.code, raised.value.type) == (
-            503, "model_unavailable", "server_error",
-        )  # fmt: skip

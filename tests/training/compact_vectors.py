@@ -48,20 +48,21 @@ class Loss:
 
 def dot(texts: NDArray[Any], images: NDArray[Any]) -> Scores:
     """In float64, so that no integer overflows."""
-    return texts.astype(np.float64) @ images.astype(np.float64).T
+    products: Scores = texts.astype(np.float64) @ images.astype(np.float64).T
+    return products
 
 
 def cosine(texts: NDArray[Any], images: NDArray[Any]) -> Scores:
     """The dot product over both lengths: an int8 vector has a scale of its own."""
-    lengths = np.linalg.norm(texts.astype(np.float64), axis=1)[:, None] * np.linalg.norm(
-        images.astype(np.float64), axis=1
-    )
-    return dot(texts, images) / lengths
+    text_lengths, image_lengths = (np.linalg.norm(rows.astype(np.float64), axis=1) for rows in (texts, images))
+    cosines: Scores = dot(texts, images) / np.outer(text_lengths, image_lengths)
+    return cosines
 
 
 def hamming(texts: NDArray[np.uint8], images: NDArray[np.uint8]) -> Scores:
     """Minus the bits that differ."""
-    return -np.bitwise_count(texts[:, None] ^ images[None]).sum(axis=2, dtype=np.int64)
+    different: Scores = np.bitwise_count(texts[:, None] ^ images[None]).sum(axis=2, dtype=np.int64)
+    return -different
 
 
 def of(dtype: OutputDtype, score: Callable[[Any, Any], Scores]) -> Callable[[Vectors, Vectors], Scores]:
