@@ -11,10 +11,10 @@ from common.embedding import get_embedder
 from common.encoding import as_strings
 from common.errors import ImagesFailed, InvalidRequest
 from common.images.url_policy import as_url
-from common.schemas import MAX_TEXT_CHARS, Item, OnError, Request
+from common.schemas import MAX_IMAGES, MAX_TEXT_CHARS, Item, OnError, Request
 
 MAX_ANSWER_BYTES = 14_000_000  # BigQuery takes 15 MB
-ADVICE = "set max_batching_rows of the remote function lower, or its context's encoding to base64"
+FEWER_ROWS = "set max_batching_rows of the remote function lower"
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class RemoteRequest(Request):
 
     model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
 
-    calls: list[list[Any]]
+    calls: list[Any]
     context: Context = Field(Context(), alias="userDefinedContext")
 
 
@@ -51,6 +51,8 @@ def remote_function(body: RemoteRequest) -> RemoteResponse:
     replies: list[str | None] = [None] * len(body.calls)
     if not items:
         return RemoteResponse(replies)
+    if body.context.input == "image" and len(items) > MAX_IMAGES:  # else most would only run out of time
+        raise InvalidRequest(f"{len(items):,} images in one batch, the limit is {MAX_IMAGES:,}: {FEWER_ROWS}")
     embedder, places = get_embedder(), list(items)
     _check_size(len(items) * (embedder.model.dimensions or 0) * (5 if body.context.encoding == "base64" else 8))
     embedded = embedder.embed_items(list(items.values()))
@@ -64,9 +66,9 @@ def remote_function(body: RemoteRequest) -> RemoteResponse:
     return RemoteResponse(replies)
 
 
-def _item(call: list[Any], context: Context) -> Item | None:
+def _item(call: object, context: Context) -> Item | None:
     """The row's one argument; None for null and for anything that is no text."""
-    value = call[0] if len(call) == 1 else None
+    value = call[0] if isinstance(call, list) and len(call) == 1 else None
     if not isinstance(value, str):
         return None
     if context.input == "text":
@@ -76,4 +78,5 @@ def _item(call: list[Any], context: Context) -> Item | None:
 
 def _check_size(size: int) -> None:
     if size > MAX_ANSWER_BYTES:
-        raise InvalidRequest(f"the answer would have {size:,} bytes, the limit is {MAX_ANSWER_BYTES:,}: {ADVICE}")
+        message = f"the answer would have {size:,} bytes, the limit is {MAX_ANSWER_BYTES:,}: {FEWER_ROWS}"
+        raise InvalidRequest(f"{message}, or its context's encoding to base64")

@@ -14,6 +14,8 @@ from common.images.url_policy import as_url
 from common.models.registry import Model, get_model
 from common.schemas import MAX_IMAGES, MAX_TEXT_CHARS, MAX_TEXTS, EmbeddingRequest, Item, Request, checked_counts
 
+UNSPECIFIED_MODEL = "default/not-specified"  # what infinity's client sends where its caller named none
+
 
 @dataclass(frozen=True)
 class Input:
@@ -56,7 +58,10 @@ _Inputs = str | list[str | _TextInput | _ImageInput]  # as the OpenAPI document 
 
 
 class EmbeddingsRequest(EmbeddingRequest):
-    """`modality` image: plain strings are images. `dimensions` must be the model's own; `user` is not read."""
+    """`modality` image: plain strings are images. `user` is not read.
+
+    `dimensions` must be the model's own, or 0, which infinity's client sends where its caller asked for none.
+    """
 
     input: Annotated[list[Input], PlainValidator(_read_inputs, json_schema_input_type=_Inputs)]
     model: str | None = None
@@ -129,7 +134,7 @@ class ModelsResponse:
 def embeddings(body: EmbeddingsRequest) -> EmbeddingsResponse:
     """Vectors of texts and images, mixed as they come. Raises ImagesFailed: the shape has no place for one failure."""
     embedder, items = get_embedder(), body.items()
-    if body.model is not None:
+    if body.model not in (None, UNSPECIFIED_MODEL):
         _check_model(body.model, embedder.model)
     checked_counts(items)
     embedded = embedder.embed_items(items)
@@ -137,7 +142,7 @@ def embeddings(body: EmbeddingsRequest) -> EmbeddingsResponse:
         first = embedded.errors[0]
         raise ImagesFailed(f"input[{first.index}]: {first.detail} ({first.code})", embedded.errors, field="input")
     dimensions = embedded.vectors.shape[1]
-    if body.dimensions not in (None, dimensions):
+    if body.dimensions not in (None, 0, dimensions):
         message = f"dimensions is {body.dimensions}, and the model has {dimensions}: CLIP is not Matryoshka-trained"
         raise InvalidRequest(f"{message}, so its vectors cannot be cut")
     rows = encode(embedded.vectors, body.encoding_format, body.output_dtype)

@@ -1,5 +1,6 @@
 """The inference protocol of Weaviate's multi2vec-clip module."""
 
+import time
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -12,6 +13,8 @@ from common.errors import ImagesFailed
 from common.images.url_policy import as_url
 from common.models.registry import get_model
 from common.schemas import MAX_IMAGES, MAX_TEXTS, Request, Text, Url
+
+READY_WAIT_S = 0.4  # the module gives up a look after 0.5 s, and would not see why
 
 
 class VectorizeRequest(Request):
@@ -59,8 +62,9 @@ def live() -> None:
 
 def ready() -> None:
     """Both towers are loaded. Raises ModelLoading, ModelUnavailable."""
+    until = time.monotonic() + min(READY_WAIT_S, get_settings().health_wait_s)
     model = get_model()
     for tower in model.towers:
         tower.start_loading()
     for tower in model.towers:
-        tower.wait(get_settings().health_wait_s)
+        tower.wait(max(0.0, until - time.monotonic()))

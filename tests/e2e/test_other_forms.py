@@ -1,7 +1,6 @@
-"""Weaviate's and BigQuery's shapes, ranking, raw vectors, uploads and calls from pages."""
+"""Ranking, raw vectors, uploads and calls from pages."""
 
 import base64
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import numpy as np
 import pytest
 import requests
 
-from common.models.export.emoji import names, picture_of
+from common.models.export.emoji import picture_of
 from tests.e2e.server import Server, serve
 from tests.image_server import ImageServer
 
@@ -24,88 +23,6 @@ def data_url(encoded: str) -> str:
 def native(server: Server, texts: list[str], images: list[str]) -> tuple[Any, Any]:
     body = server.post("/embed/mixed", {"texts": texts, "urls": [data_url(image) for image in images]}).json()
     return np.array(body["text_embeddings"]), np.array(body["image_embeddings"])
-
-
-def test_weaviates_module_gets_vectors_in_its_own_shape(demo: Server) -> None:
-    """What the module's client does: wait for ready, read meta, post texts and images."""
-    assert requests.get(demo.url + "/.well-known/live", timeout=10).status_code == 204
-    assert requests.get(demo.url + "/.well-known/ready", timeout=10).status_code == 204
-    assert demo.get("/meta").json()["model"] == "demo"
-    body = demo.post("/vectorize", {"texts": ["a fox"], "images": [FOX, PIZZA, FOX]}).json()
-    texts, images = native(demo, ["a fox"], [FOX, PIZZA])
-    np.testing.assert_allclose(body["textVectors"], texts, atol=1e-6)
-    np.testing.assert_allclose(body["imageVectors"][:2], images, atol=1e-6)
-    assert body["imageVectors"][0] == body["imageVectors"][2]
-    assert demo.post("/vectorize", {"texts": ["a fox"]}).json()["imageVectors"] == []
-    assert demo.post("/vectorize", {"texts": [], "images": []}).json() == {"textVectors": [], "imageVectors": []}
-    failed = demo.post("/vectorize", {"images": [FOX, "AAAA"]})
-    assert (failed.status_code, failed.json()) == (422, {"error": failed.json()["error"]})
-    assert "images[1]" in failed.json()["error"]
-
-
-def test_weaviate_waits_until_ready(tmp_path: Path) -> None:
-    with serve(tmp_path, CLIP_WEIGHTS_DIR=str(tmp_path), CLIP_MODEL="mclip", CLIP_ALLOW_DOWNLOAD="false") as server:
-        response = server.get("/.well-known/ready")
-        assert response.status_code == 503
-        assert "error" in response.json()
-
-
-def remote(calls: object, **context: str) -> dict[str, Any]:
-    """A request as BigQuery sends it."""
-    return {
-        "requestId": "124ab1c",
-        "caller": "//bigquery.googleapis.com/projects/p/jobs/p:US.job",
-        "sessionUser": "user@example.com",
-        "userDefinedContext": context,
-        "calls": calls,
-    }
-
-
-def test_a_bigquery_batch_gets_one_reply_a_row(demo: Server) -> None:
-    rows = [["a fox"], [None], ["a pizza"], [""], [], ["a", "b"], [3], ["a fox"]]
-    replies = demo.post("/bigquery", remote(rows)).json()["replies"]
-    assert [reply is None for reply in replies] == [False, True, False, False, True, True, True, False]
-    texts, _ = native(demo, ["a fox", "a pizza"], [])
-    np.testing.assert_allclose(json.loads(replies[0]), texts[0], atol=1e-6)
-    np.testing.assert_allclose(json.loads(replies[2]), texts[1], atol=1e-6)
-    assert replies[0] == replies[-1]
-
-
-def test_a_bigquery_batch_of_images_as_base64(demo: Server) -> None:
-    rows = [[data_url(FOX)], ["http://10.0.0.1/a.png"], [None], [PIZZA]]
-    replies = demo.post("/bigquery", remote(rows, input="image", encoding="base64")).json()["replies"]
-    _, images = native(demo, [], [FOX, PIZZA])
-    assert replies[1:3] == [None, None]
-    np.testing.assert_allclose(np.frombuffer(base64.b64decode(replies[0]), "<f4"), images[0], atol=1e-6)
-    np.testing.assert_allclose(np.frombuffer(base64.b64decode(replies[3]), "<f4"), images[1], atol=1e-6)
-    failed = demo.post("/bigquery", remote(rows, input="image", on_error="fail"))
-    assert failed.status_code == 422
-    assert "row 1" in failed.json()["errorMessage"]
-
-
-@pytest.mark.parametrize(
-    "body", [{}, {"calls": "a"}, [], remote([["a"]], input="video"), remote([["a"]], colour="red")]
-)
-def test_a_bad_bigquery_envelope_is_400_in_its_own_shape(demo: Server, body: object) -> None:
-    response = demo.post("/bigquery", body)
-    assert response.status_code == 400
-    assert 0 < len(response.json()["errorMessage"]) < 1000
-
-
-def test_12_000_calls_of_one_word_are_answered_or_refused_with_advice(demo: Server) -> None:
-    rows = [[f"{names()[n % 400]['en']} {n // 400}"] for n in range(12_000)]
-    refused = demo.post("/bigquery", remote(rows))
-    assert refused.status_code == 400
-    assert "max_batching_rows" in refused.json()["errorMessage"]
-    answered = demo.post("/bigquery", remote(rows[:9000], encoding="base64"))
-    assert answered.status_code == 200
-    assert len(answered.json()["replies"]) == 9000
-    assert answered.headers["Content-Length"] < "14000000"
-
-
-def test_an_empty_bigquery_batch_has_no_replies(demo: Server) -> None:
-    assert demo.post("/bigquery", remote([])).json() == {"replies": []}
-    assert demo.post("/bigquery", remote([[None]] * 3)).json() == {"replies": [None] * 3}
 
 
 def test_ranking_puts_the_right_text_first_and_its_probabilities_are_a_softmax(demo: Server) -> None:

@@ -1,0 +1,81 @@
+"""API keys: every route but the open ones asks for one, and refuses in its own protocol's shape."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import requests
+from flask import Response
+
+from functions.envelopes import write_bigquery_error, write_openai_error, write_problem, write_weaviate_error
+from functions.router import ROUTES, Route
+from tests.e2e.server import Server, serve
+
+KEYS = ("first-key", "second-key")
+NO_KEY = "no valid API key: send `Authorization: Bearer KEY` or `X-API-Key: KEY`"
+ENVELOPES: dict[Callable[[BaseException], Response], dict[str, object]] = {
+    write_problem: {
+        "type": "about:blank",
+        "title": "Unauthorized",
+        "status": 401,
+        "detail": NO_KEY,
+        "code": "unauthorized",
+    },
+    write_openai_error: {
+        "error": {"message": NO_KEY, "type": "authentication_error", "param": None, "code": "unauthorized"}
+    },
+    write_weaviate_error: {"error": NO_KEY},
+    write_bigquery_error: {"errorMessage": NO_KEY},
+}
+GUARDED = [route for route in ROUTES if not route.is_open]
+OPEN = [route for route in ROUTES if route.is_open]
+
+
+def name_of(route: Route) -> str:
+    return f"{route.method} {route.path}"
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serve(tmp_path_factory.mktemp("keys"), CLIP_API_KEYS=", ".join(KEYS), CLIP_HEALTH_WAIT_S="60") as server:
+        yield server
+
+
+@pytest.mark.parametrize("route", GUARDED, ids=name_of)
+def test_a_wrong_key_is_401_in_the_routes_own_envelope(guarded: Server, route: Route) -> None:
+    for path in (route.path, *route.aliases):
+        response = requests.request(
+            route.method,
+            guarded.url + path.replace("{id}", "demo"),
+            headers={"Authorization": "Bearer wrong"},
+            timeout=30,
+        )
+        assert (response.status_code, response.headers["WWW-Authenticate"]) == (401, "Bearer")
+        assert response.json() == ENVELOPES[route.write_error]
+
+
+@pytest.mark.parametrize("route", OPEN, ids=name_of)
+def test_what_a_platform_probes_stays_open(guarded: Server, route: Route) -> None:
+    for path in (route.path, *route.aliases):
+        assert requests.request(route.method, guarded.url + path, timeout=90).status_code in (200, 204)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"X-API-Key": "second-key"}, {"Authorization": "bearer first-key"}, {"Authorization": "Bearer  second-key "}],
+)
+def test_either_key_in_either_header_passes(guarded: Server, headers: dict[str, str]) -> None:
+    assert guarded.post("/embed/text", {"texts": ["a"]}, headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{}, {"X-API-Key": "first"}, {"X-API-Key": ""}, {"Authorization": "Basic first-key"}, {"X-API-Key": "é"}],
+)
+def test_no_key_and_a_part_of_a_key_do_not(guarded: Server, headers: dict[str, str]) -> None:
+    latin = {name: value.encode("utf-8").decode("latin-1") for name, value in headers.items()}
+    assert guarded.post("/embed/text", {"texts": ["a"]}, headers=latin).status_code == 401
+
+
+def test_a_key_is_asked_for_before_the_body_is_read(guarded: Server) -> None:
+    response = requests.post(guarded.url + "/embed/text", b"{", timeout=30)
+    assert response.status_code == 401

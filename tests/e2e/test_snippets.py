@@ -1,0 +1,125 @@
+"""Every snippet of the README and of docs/ runs against the demo model, and prints what the text shows.
+
+The bash, sh and python blocks of a document run in their order, in one fresh folder that has a checkout's `.venv`.
+A block is left out where `<!-- not run: why -->` stands in the line before it, or where it needs a cloud or builds
+something. An unnamed, text or json block right after a snippet is its output: white space aside, `…` stands for
+anything, and a number with a point may differ by 0.02, since another CPU rounds its int8 products otherwise.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.server import ROOT, Server
+
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+LANGUAGES = {"bash": ["bash", "-euo", "pipefail", "-c"], "sh": ["sh", "-euc"], "python": [sys.executable, "-c"]}
+BUILDS_OR_NEEDS_A_CLOUD = re.compile(r"^\s*(make|gcloud|bq|gsutil|docker)\s", re.MULTILINE)
+SERVED = re.compile(r"(http://)?(127\.0\.0\.1|localhost):8080")
+NUMBER = re.compile(r"-?\d+\.\d+(?:e-?\d+)?")
+TOLERANCE = 0.02
+BLOCK = re.compile(
+    r"(?:^<!-- not run: (?P<reason>.+) -->\n)?"
+    r"^```(?P<language>\w*)\n(?P<code>.*?)^```\n"
+    r"(?:\n?```(?:text|json)?\n(?P<shown>.*?)^```$)?",
+    re.MULTILINE | re.DOTALL,
+)
+
+
+@dataclass(frozen=True)
+class Snippet:
+    """A fenced block; `shown` None: no output is shown."""
+
+    language: str
+    code: str
+    reason: str | None
+    shown: str | None
+    line: int
+
+    @property
+    def runs(self) -> bool:
+        """Whether it is to be run."""
+        return self.language in LANGUAGES and not self.reason and not BUILDS_OR_NEEDS_A_CLOUD.search(self.code)
+
+
+def snippets_of(text: str) -> list[Snippet]:
+    """All fenced blocks but those that are another's output."""
+    return [
+        Snippet(**found.groupdict(), line=text.count("\n", 0, found.start("code")) + 1)
+        for found in BLOCK.finditer(text)
+    ]
+
+
+def run(snippet: Snippet, folder: Path, server: Server) -> str:
+    """What it prints; fails where it ends in an error, or where a request that it makes is refused unshown."""
+    refused = count_refused(server)
+    code = SERVED.sub(server.url, snippet.code)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("CLIP_")}
+    done = subprocess.run(
+        [*LANGUAGES[snippet.language], code],
+        cwd=folder,
+        env=environment | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, f"line {snippet.line}: {done.stderr}"
+    assert snippet.shown or count_refused(server) == refused, f"line {snippet.line}: refused: {done.stdout}"
+    return done.stdout
+
+
+def count_refused(server: Server) -> int:
+    return sum(record.get("status", 0) >= 400 for record in server.records())
+
+
+def differs(printed: str, shown: str) -> str:
+    """In what `printed` is not what is `shown`; empty: in nothing."""
+    printed, shown = ("".join(text.split()) for text in (printed, shown))
+    pattern = NUMBER.sub("\0", shown)
+    pattern = re.escape(pattern).replace("\0", f"({NUMBER.pattern})").replace("…", ".*?")
+    found = re.fullmatch(pattern, printed)
+    if not found:
+        return f"printed {printed[:2000]}\nshown {shown}"
+    pairs = zip(found.groups(), NUMBER.findall(shown), strict=True)
+    return "; ".join(
+        f"{ours}, shown {theirs}" for ours, theirs in pairs if abs(float(ours) - float(theirs)) > TOLERANCE
+    )
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_snippets_do_what_they_say(document: Path, demo: Server, tmp_path: Path) -> None:
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    for snippet in snippets_of(document.read_text("utf-8")):
+        if snippet.runs:
+            printed = run(snippet, tmp_path, demo)
+            difference = differs(printed, snippet.shown) if snippet.shown else ""
+            assert not difference, f"{document.name}, line {snippet.line}: {difference}"
+
+
+def test_the_documents_have_snippets_of_every_kind() -> None:
+    """Else the test above would pass over documents that it cannot read."""
+    snippets = [snippet for path in DOCUMENTS for snippet in snippets_of(path.read_text("utf-8"))]
+    assert not {snippet.language for snippet in snippets} & {"console", "shell", "zsh", "py", "python3"}
+    ran = [snippet for snippet in snippets if snippet.runs]
+    assert {snippet.language for snippet in ran} >= {"bash", "python"}
+    assert sum(snippet.shown is not None for snippet in ran) >= 8
+
+
+@pytest.mark.parametrize(
+    ("printed", "shown", "same"),
+    [
+        ("a fox 0.816\n", "a  fox 0.82", True),
+        ("a fox 0.816\n", "a fox 0.716", False),
+        ("a fox 0.816\n", "a cat 0.816", False),
+        ('{"a":[0.01,-0.02]}', '{"a": [0.01, …]}', True),
+        ('{"a":[0.01],"b":3}', '{"a": […], "b": 4}', False),
+        ("1e-05 -1.5e-05", "1e-05 -0.001", True),
+    ],
+)
+def test_output_is_compared_by_its_words_and_roughly_by_its_numbers(printed: str, shown: str, same: bool) -> None:
+    assert (not differs(printed, shown)) is same
