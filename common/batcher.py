@@ -5,7 +5,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -115,6 +115,12 @@ class MicroBatcher(Generic[Item]):
         """Places that are reserved and not settled."""
         with self._changed:
             return sum(self._admitted.values())
+
+    def cap(self, max_batch_size: int) -> None:
+        """Run smaller batches than the limits allow from now on."""
+        with self._changed:
+            smaller = min(max_batch_size, self._limits.max_batch_size)
+            self._limits = replace(self._limits, max_batch_size=smaller)
 
     def open(self, size: int) -> Job[Item]:
         """Reserve `size` places. Raises Overloaded when they do not fit beside those reserved already.

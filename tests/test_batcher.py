@@ -191,3 +191,16 @@ def test_concurrent_callers_all_get_their_own_vectors() -> None:
     assert len(answers) == 32
     assert not any(answers.values())
     assert batcher.queue_items == 0
+
+
+@pytest.mark.parametrize(("cap", "sizes"), [(100, [4, 3]), (3, [3, 3, 1])])
+def test_a_cap_makes_batches_smaller_and_never_larger(cap: int, sizes: list[int]) -> None:
+    encoder = GatedEncoder()
+    batcher = make(encoder, size=4)
+    batcher.cap(cap)
+    with encoder.held(batcher):
+        job = batcher.open(7)
+        for item in range(1, 8):
+            job.put(item - 1, item)
+    assert [result[0] for result in job.wait(soon()) if isinstance(result, np.ndarray)] == list(range(1, 8))
+    assert [len(batch) for batch in encoder.batches[1:]] == sizes

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 from common.errors import ModelUnavailable
 from common.models import onnx_engine, torch_engine
@@ -17,7 +18,7 @@ from common.models.bundle import Bundle, BundlePrecision, Fidelity, find_bundle,
 from common.models.catalog import resolve
 from common.models.export import emoji, fidelity
 from common.models.export.__main__ import export, main, replacing
-from common.models.export.quantize import quantize_weights
+from common.models.export.quantize import RowQuantizer, quantize_weights
 from common.models.spec import EngineOptions, ModelSpec, Pixels, TokenIds, Vectors
 from tests.checkpoints import MULTILINGUAL_TEXTS, TINY, UNCUT, make_tiny_mclip, make_uncut_model
 from tests.test_demo import captions, picture_vectors, pictures, recall
@@ -95,6 +96,34 @@ def test_int8_products_cannot_saturate_16_bits(demo: Bundle) -> None:
             tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) == 2 for tensor in constants.values()
         )
         assert floats <= 2, "matrices were left in float32"  # the position table and what is no matrix product
+
+
+@pytest.mark.parametrize("kind", ["Gelu", "Relu"])
+@pytest.mark.parametrize("shape", [["rows", 32], ["n", "rows", 32], None])
+def test_a_quantized_product_is_near_whatever_the_rows_are(kind: str, shape: list[str | int] | None) -> None:
+    """Of small and large rows, of zeros, after a GELU and not; with the tensor's rank known and unknown."""
+    random = np.random.default_rng(5)
+    weights, bias = random.normal(size=(32, 24)).astype(np.float32), random.normal(size=24).astype(np.float32)
+    batch = random.normal(size=(7, 32)).astype(np.float32) * np.array([[0], [1e-4], [0.1], [1], [9], [200], [-1]])
+    batch = batch.astype(np.float32).reshape((1, 7, 32) if shape and len(shape) == 3 else (7, 32))
+    kinds = (helper.make_node(kind, ["x"], ["a"]), helper.make_node("MatMul", ["a", "w"], ["p"]))
+    float_type = onnx.TensorProto.FLOAT
+    graph = helper.make_graph(
+        [*kinds, helper.make_node("Add", ["p", "b"], ["y"])], "product",
+        [helper.make_tensor_value_info("x", float_type, [None] * batch.ndim)],
+        [helper.make_tensor_value_info("y", float_type, [None] * batch.ndim)],
+        [numpy_helper.from_array(weights, "w"), numpy_helper.from_array(bias, "b")],
+        value_info=[helper.make_tensor_value_info("a", float_type, shape)] if shape else [],
+    )  # fmt: skip
+    opsets = [helper.make_opsetid("", 20)]
+    outputs = []
+    for change in (lambda model: model, lambda model: RowQuantizer(model).run()):
+        model = change(helper.make_model(graph, opset_imports=opsets, ir_version=10))
+        session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        outputs.append(session.run(None, {"x": batch})[0])
+    expected, given = (output.reshape(7, 24) for output in outputs)
+    largest = np.abs(expected).max(axis=1, keepdims=True)
+    assert (np.abs(given - expected) <= 0.04 * largest).all()
 
 
 def test_quantized_weights_are_within_half_a_step() -> None:

@@ -22,6 +22,8 @@ from common.models.spec import (
 )
 from common.models.tokenizer import ClipTokenizer, XlmrTokenizer
 
+MAX_IMAGES = 8  # in a forward pass: what more of them make on their way leaves the cores' caches
+
 
 @contextmanager
 def _loading(bundle: Bundle, tower: TowerName) -> Iterator[None]:
@@ -72,11 +74,13 @@ class _Session:
         session_options.inter_op_num_threads = 1
         session_options.log_severity_level = 3  # errors; its warnings are about optimisations
         session_options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL  # the export did it
+        session_options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # requests need the cores too
         self._session = ort.InferenceSession(str(path), session_options, providers=["CPUExecutionProvider"])
         self._input = self._session.get_inputs()[0].name
         self.info = EncoderInfo(
-            manifest.dimensions, sha256, "onnx", "cpu", precision, manifest.logit_scale, manifest.random_weights
-        )
+            manifest.dimensions, sha256, "onnx", "cpu", precision, manifest.logit_scale, manifest.random_weights,
+            max_batch_size=MAX_IMAGES if tower == "image" else None,
+        )  # fmt: skip
 
     def run(self, batch: Pixels | TokenIds) -> Vectors:
         """(n, …) → (n, dimensions) float32 of unit norm."""

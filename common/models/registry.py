@@ -38,9 +38,7 @@ State = Literal["absent", "loading", "ready", "failed"]
 
 TORCH_ONLY = ("fp16", "bf16")  # precisions that no bundle has
 RETRY_PAUSE_S = 5.0  # between two tries to load a tower: a request storm must not become a download storm
-TYPICAL_TOKENS = (
-    32  # a text batch is cut where its padded tokens pass max_batch_size × this, so that none runs for long
-)
+TYPICAL_TOKENS = 32  # a text batch is cut where its padded tokens pass max_batch_size × this: none runs for long
 
 log = logging.getLogger(__name__)
 
@@ -116,6 +114,8 @@ class Tower(Generic[EncoderT, ItemT]):
                 self._state, self._failure, self._failed_at = "failed", failure, time.monotonic()
                 self._changed.notify_all()
             return
+        if encoder.info.max_batch_size:
+            self.batcher.cap(encoder.info.max_batch_size)
         with self._changed:
             self._state, self._encoder = "ready", encoder
             self._changed.notify_all()

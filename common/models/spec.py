@@ -93,7 +93,8 @@ class EncoderInfo:
     """What is known of a tower once it is loaded.
 
     `weights_sha256` is that of the file the weights were read from; `logit_scale` (already exponentiated) belongs to
-    the pair of towers and is None where the file does not hold it.
+    the pair of towers and is None where the file does not hold it. More than `max_batch_size` items in one forward pass
+    are no faster; None: as many as one likes.
     """
 
     dimensions: int
@@ -103,6 +104,7 @@ class EncoderInfo:
     precision: str
     logit_scale: float | None = None
     random_weights: bool = False  # of a bundle made for benchmarks
+    max_batch_size: int | None = None
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ an int8 in 16 bits, and 2 × 255 × 63 = 32,130 fits where 2 × 255 × 127 would
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,11 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 WEIGHT_LIMIT = 63
-ACTIVATION_LIMIT = 127  # around the zero point
 ZERO_POINT = 128
+ACTIVATION_LIMIT = 127  # around the zero point
 SMALLEST = 1e-30  # a row of zeros must not divide by zero
+GELU_MINIMUM = -0.17  # of x · Φ(x) at -0.752, rounded down; QuickGelu's is -0.164
+GELU_ZERO_POINT = 24  # what follows a GELU is nearly all positive: twice the resolution, and no minimum to look for
 
 Weights = NDArray[np.float32]
 
@@ -30,6 +33,15 @@ def quantize_weights(weights: Weights, axis: int) -> tuple[NDArray[np.int8], Wei
     return np.rint(weights / scales).astype(np.int8), scales.ravel()
 
 
+@dataclass(frozen=True)
+class QuantizedRows:
+    """Names of a tensor's `rows` (rows, width) uint8 and of their `scales` (rows, 1); what stands for 0."""
+
+    rows: str
+    scales: str
+    zero_point: int
+
+
 class RowQuantizer:
     """Rewrites a float32 model: each MatMul and Gemm with constant weights, and each embedding table."""
 
@@ -38,7 +50,13 @@ class RowQuantizer:
         self._weights = {tensor.name: tensor for tensor in model.graph.initializer}
         self._nodes: list[onnx.NodeProto] = []
         self._added: dict[str, onnx.TensorProto] = {}
-        self._rows: dict[str, tuple[str, str]] = {}  # float tensor → its quantized rows, their scales
+        self._rows: dict[str, QuantizedRows] = {}  # by float tensor
+        self._made: set[str] = set()  # zero points
+        self._producers = {name: node.op_type for node in model.graph.node for name in node.output}
+        self._shapes = {  # an unknown dimension is 0
+            value.name: [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]
+            for value in model.graph.value_info
+        }
 
     def run(self) -> onnx.ModelProto:
         """The quantized model; the given one is used up."""
@@ -71,6 +89,10 @@ class RowQuantizer:
         transposed = node.op_type == "Gemm" and any(a.name == "transB" and a.i for a in node.attribute)
         return matrix.T if transposed else matrix
 
+    def _is_matrix(self, name: str) -> bool:
+        """Whether a tensor that is computed has two dimensions, for all that the graph says of it."""
+        return len(self._shapes.get(name, ())) == 2
+
     def _constant(self, name: str, value: object, dtype: type = np.float32) -> str:
         self._added[name] = numpy_helper.from_array(np.array(value, dtype), name)
         return name
@@ -79,46 +101,74 @@ class RowQuantizer:
         self._nodes.append(helper.make_node(kind, list(inputs), [output], domain=domain, **attributes))
         return output
 
-    def _quantized_rows(self, name: str, width: int) -> tuple[str, str]:
-        """`name` (…, width) as uint8 (rows, width) and its scales (rows,); made once for all that read it."""
-        if name in self._rows:
-            return self._rows[name]
-        flat = self._add("Reshape", [name, self._constant(f"flat_{width}", [-1, width], np.int64)], f"{name}_flat")
+    def _quantized_rows(self, name: str, width: int) -> QuantizedRows:
+        """`name` (…, width) row by row; made once for all that read it."""
+        if name not in self._rows:
+            flat = name
+            if not self._is_matrix(name):
+                shape = self._constant(f"flat_{width}", [-1, width], np.int64)
+                flat = self._add("Reshape", [name, shape], f"{name}_flat")
+            after_gelu = self._producers.get(name) in ("Gelu", "QuickGelu")
+            scales = self._scales_after_gelu(flat) if after_gelu else self._scales(flat)
+            zero_point = GELU_ZERO_POINT if after_gelu else ZERO_POINT
+            zeros = self._zeros(zero_point, flat, scales)
+            rows = self._add("QuantizeLinear", [flat, scales, zeros], f"{flat}_quantized", axis=0)
+            upright = self._add("Unsqueeze", [scales, self._constant("last_axis", [1], np.int64)], f"{scales}_upright")
+            self._rows[name] = QuantizedRows(rows, upright, zero_point)
+        return self._rows[name]
+
+    def _scales(self, flat: str) -> str:
+        """Of each row (rows, width): its largest value without its sign, over what 8 bits hold of it."""
         axes = self._constant("last_axis", [1], np.int64)
-        high = self._add("ReduceMax", [flat, axes], f"{name}_high", keepdims=0)
-        low = self._add("ReduceMin", [flat, axes], f"{name}_low", keepdims=0)
-        largest = self._add("Max", [high, self._add("Neg", [low], f"{name}_down")], f"{name}_largest")
-        largest = self._add("Max", [largest, self._constant("smallest", SMALLEST)], f"{name}_bounded")
-        scales = self._add("Div", [largest, self._constant("limit", ACTIVATION_LIMIT)], f"{name}_scales")
-        shape = self._add("Shape", [scales], f"{name}_rows")
-        zeros = self._add("Expand", [self._constant("zero", [ZERO_POINT], np.uint8), shape], f"{name}_zeros")
-        rows = self._add("QuantizeLinear", [flat, scales, zeros], f"{name}_quantized", axis=0)
-        self._rows[name] = rows, scales
-        return rows, scales
+        high = self._add("ReduceMax", [flat, axes], f"{flat}_high", keepdims=0)
+        low = self._add("ReduceMin", [flat, axes], f"{flat}_low", keepdims=0)
+        down = self._add("Neg", [low], f"{flat}_down")
+        largest = self._add("Max", [high, down, self._constant("smallest", SMALLEST)], f"{flat}_largest")
+        return self._add("Div", [largest, self._constant("limit", ACTIVATION_LIMIT)], f"{flat}_scales")
+
+    def _scales_after_gelu(self, flat: str) -> str:
+        """The same of rows that hold nothing below GELU_MINIMUM."""
+        high = self._add("ReduceMax", [flat, self._constant("last_axis", [1], np.int64)], f"{flat}_high", keepdims=0)
+        scales = self._add("Div", [high, self._constant("gelu_limit", 255 - GELU_ZERO_POINT)], f"{flat}_positive")
+        smallest = self._constant("gelu_smallest", -GELU_MINIMUM / GELU_ZERO_POINT)
+        return self._add("Max", [scales, smallest], f"{flat}_scales")
+
+    def _zeros(self, zero_point: int, flat: str, scales: str) -> str:
+        """The zero point, as often as there are rows; made once for all tensors of as many rows."""
+        count = self._shapes[flat][0] if flat in self._shapes else None
+        name = f"zeros_{zero_point}_{count or flat}"
+        if name not in self._made:
+            self._made.add(name)
+            shape = self._add("Shape", [scales], f"{name}_shape")
+            self._add("Expand", [self._constant(f"zero_{zero_point}", [zero_point], np.uint8), shape], name)
+        return name
 
     def _replace_product(self, node: onnx.NodeProto, weights: Weights) -> None:
         """MatMul or Gemm → integer product, scaled by column inside, by row behind."""
         name, (source, out) = node.output[0], (node.input[0], node.output[0])
         values, column_scales = quantize_weights(weights, axis=0)
-        rows, scales = self._quantized_rows(source, weights.shape[0])
+        quantized = self._quantized_rows(source, weights.shape[0])
         inputs = [
-            rows,
+            quantized.rows,
             self._constant(f"{name}_weights", values, np.int8),
             self._constant("one", 1.0),
             self._constant(f"{name}_columns", column_scales),
-            self._constant("zero_point", ZERO_POINT, np.uint8),
+            self._constant(f"zero_point_{quantized.zero_point}", quantized.zero_point, np.uint8),
         ]
         product = self._add("MatMulIntegerToFloat", inputs, f"{name}_product", domain="com.microsoft")
-        upright = self._add("Unsqueeze", [scales, self._constant("last_axis", [1], np.int64)], f"{name}_upright")
-        product = self._add("Mul", [product, upright], f"{name}_scaled")
+        steps = [("Mul", quantized.scales)]
         if node.op_type == "Gemm" and len(node.input) > 2:
-            product = self._add("Add", [product, node.input[2]], f"{name}_biased")
+            steps.append(("Add", node.input[2]))
+        if not self._is_matrix(source):
+            steps.append(("Reshape", self._shape_of_product(node, source, weights.shape[1])))
+        for number, (kind, other) in enumerate(steps, 1):
+            product = self._add(kind, [product, other], out if number == len(steps) else f"{name}_step_{number}")
+
+    def _shape_of_product(self, node: onnx.NodeProto, source: str, width: int) -> str:
+        name = node.output[0]
         shape = self._add("Shape", [source], f"{name}_shape", end=-1)
-        shape = self._add(
-            "Concat", [shape, self._constant(f"width_{weights.shape[1]}", [weights.shape[1]], np.int64)],
-            f"{name}_target", axis=0,
-        )  # fmt: skip
-        self._add("Reshape", [product, shape], out)
+        last = self._constant(f"width_{width}", [width], np.int64)
+        return self._add("Concat", [shape, last], f"{name}_target", axis=0)
 
     def _replace_table(self, node: onnx.NodeProto, table: Weights) -> None:
         """An embedding table with one scale a row."""

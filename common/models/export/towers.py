@@ -4,6 +4,7 @@ Built from a loaded reference module, whose tensors they share. They can be expo
 implementation in torch. What does not fit here is exported as the reference module that it is (`Whole*`).
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -29,7 +30,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, heads: int, causal: bool, 
     )
 
 
-def linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
+def linear(weight: Tensor, bias: Tensor | None = None) -> nn.Linear:
     """A layer that holds these very tensors, weight (out, in)."""
     layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
     layer.weight = nn.Parameter(weight, requires_grad=False)
@@ -39,69 +40,88 @@ def linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
 
 
 def quick_gelu(x: Tensor) -> Tensor:
-    """OpenAI CLIP's approximation; ONNX Runtime fuses it into one operator."""
-    return x * torch.sigmoid(1.702 * x)
+    """OpenAI CLIP's approximation, x · sigmoid(1.702 x), as one operator."""
+    return torch.onnx.ops.symbolic(
+        "com.microsoft::QuickGelu", (x,), {"alpha": 1.702}, dtype=x.dtype, shape=x.shape, version=1
+    )
 
 
 class Attention(nn.Module):
-    """Self-attention with q, k and v from one matrix product."""
+    """Self-attention over (count · length, width): two dimensions, as all that is no attention itself sees one row.
 
-    def __init__(self, packed: nn.Linear, out: nn.Linear, heads: int, causal: bool = False) -> None:
+    The keys' bias adds the same to all logits of a query, which softmax does not see. The values' bias comes through
+    the average whole, so it is part of the last one.
+    """
+
+    def __init__(self, query: nn.Linear, key: nn.Linear, value: nn.Linear, out: nn.Linear, heads: int) -> None:
         super().__init__()
-        self.packed, self.out, self.heads, self.causal = packed, out, heads, causal
+        self.query, self.key, self.value, self.heads = query, linear(key.weight), linear(value.weight), heads
+        self.out = linear(out.weight, out.bias + out.weight @ value.bias)
 
-    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """(n, length, width) → the same shape."""
-        query, key, value = self.packed(x).chunk(3, -1)
-        attended: Tensor = self.out(attend(query, key, value, self.heads, self.causal, lengths))
-        return attended
+    def forward(self, x: Tensor, count: int, causal: bool = False, lengths: Tensor | None = None) -> Tensor:
+        """(count · length, width) → the same shape."""
+        return self.pool(x, x, count, causal, lengths)
+
+    def pool(self, rows: Tensor, x: Tensor, count: int, causal: bool = False, lengths: Tensor | None = None) -> Tensor:
+        """`rows` (count · any, width) attend to their text's or picture's places in `x` → the shape of `rows`."""
+        width = x.shape[1]
+        query, key, value = (
+            layer(given).reshape(count, -1, width)
+            for layer, given in ((self.query, rows), (self.key, x), (self.value, x))
+        )
+        attended = attend(query, key, value, self.heads, causal, lengths)
+        joined: Tensor = self.out(attended.reshape(-1, width))
+        return joined
 
 
 class PreNormBlock(nn.Module):
     """open_clip's ResidualAttentionBlock; layer scales are folded into the weights that they follow."""
 
-    def __init__(self, block: ResidualAttentionBlock, causal: bool) -> None:
+    def __init__(self, block: ResidualAttentionBlock) -> None:
         super().__init__()
         if type(block) is not ResidualAttentionBlock or type(block.attn) is not nn.MultiheadAttention:
             raise Unsupported(type(block).__name__)
-        self.norm1, self.norm2 = block.ln_1, block.ln_2
-        packed, out = (
-            linear(block.attn.in_proj_weight, block.attn.in_proj_bias),
-            scaled(block.attn.out_proj, block.ls_1),
-        )
-        self.attention = Attention(packed, out, block.attn.num_heads, causal)
-        self.up, self.down = block.mlp.c_fc, scaled(block.mlp.c_proj, block.ls_2)
         if type(block.mlp.gelu) not in (nn.GELU, QuickGELU):
             raise Unsupported(type(block.mlp.gelu).__name__)
+        self.norm1, self.norm2 = block.ln_1, block.ln_2
+        weights, biases = block.attn.in_proj_weight.chunk(3), block.attn.in_proj_bias.chunk(3)
+        query, key, value = (linear(weight, bias) for weight, bias in zip(weights, biases, strict=True))
+        self.attention = Attention(query, key, value, scaled(block.attn.out_proj, block.ls_1), block.attn.num_heads)
+        self.up, self.down = block.mlp.c_fc, scaled(block.mlp.c_proj, block.ls_2)
         self.activation = quick_gelu if type(block.mlp.gelu) is QuickGELU else F.gelu
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(n, length, width) → the same shape."""
-        x = x + self.attention(self.norm1(x))
-        return x + self.map(x)
+    def forward(self, x: Tensor, count: int, causal: bool) -> Tensor:
+        """(count · length, width) → the same shape."""
+        return self.map(x + self.attention(self.norm1(x), count, causal))
+
+    def pool(self, x: Tensor, at: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """The same for the rows `at` (count,) alone: what the last block makes of the others nobody reads."""
+        normed = self.norm1(x)
+        return self.map(x[at] + self.attention.pool(normed[at], normed, at.shape[0], lengths=lengths))
 
     def map(self, x: Tensor) -> Tensor:
-        """The block's second half, without its residual."""
-        mapped: Tensor = self.down(self.activation(self.up(self.norm2(x))))
+        """The block's second half, (rows, width) → the same shape."""
+        mapped: Tensor = x + self.down(self.activation(self.up(self.norm2(x))))
         return mapped
 
 
-class PooledBlock(PreNormBlock):
-    """The last block of a tower that is pooled at one place: what it makes of the other places nobody reads."""
+class PreNormBlocks(nn.Module):
+    """The blocks of a tower that is pooled at one place of each text or picture."""
 
-    def __init__(self, block: ResidualAttentionBlock) -> None:
-        super().__init__(block, causal=False)
-        width, packed = block.attn.embed_dim, self.attention.packed
-        self.query = linear(packed.weight[:width], packed.bias[:width])
-        self.key_value = linear(packed.weight[width:], packed.bias[width:])
+    def __init__(self, blocks: Iterable[ResidualAttentionBlock], causal: bool) -> None:
+        super().__init__()
+        *first, self.last = (PreNormBlock(block) for block in blocks)
+        self.first, self.causal = nn.ModuleList(first), causal
 
-    def pool(self, x: Tensor, row: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """`row` (n, width) of `x` (n, length, width), attending to the first `lengths` places → (n, width)."""
-        key, value = self.key_value(self.norm1(x)).chunk(2, -1)
-        query = self.query(self.norm1(row)).unsqueeze(1)
-        attended = attend(query, key, value, self.attention.heads, False, lengths)
-        row = row + self.attention.out(attended.squeeze(1))
-        return row + self.map(row)
+    def forward(self, x: Tensor, at: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """(count · length, width) and the pooled rows `at` (count,) → (count, width).
+
+        The pooled row attends to the first `lengths` (count,) places.
+        """
+        for block in self.first:
+            x = block(x, at.shape[0], self.causal)
+        pooled: Tensor = self.last.pool(x, at, lengths)
+        return pooled
 
 
 def scaled(layer: nn.Linear, scale: nn.Module) -> nn.Linear:
@@ -124,20 +144,18 @@ class PlainImage(nn.Module):
         self.embed = _patch_layer(module.conv1, preprocessing)
         self.start = module.class_embedding + module.positional_embedding[0]
         self.positions = module.positional_embedding[1:]
-        self.norm_in, self.norm_out = module.ln_pre, module.ln_post
-        *blocks, last = module.transformer.resblocks
-        self.blocks, self.last = nn.ModuleList(PreNormBlock(block, causal=False) for block in blocks), PooledBlock(last)
-        self.projection = module.proj
+        self.norm_in, self.norm_out, self.projection = module.ln_pre, module.ln_post, module.proj
+        self.blocks = PreNormBlocks(module.transformer.resblocks, causal=False)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(n, size, size, 3) uint8 → (n, dimensions) of unit norm."""
         count, grid, patch = pixels.shape[0], self.grid, self.patch
         patches = pixels.reshape(count, grid, patch, grid, patch * 3).permute(0, 1, 3, 2, 4)
-        x = self.embed(patches.reshape(count, grid * grid, patch * patch * 3).float()) + self.positions
+        x = self.embed(patches.reshape(count * grid * grid, patch * patch * 3).float())
+        x = x.reshape(count, grid * grid, -1) + self.positions
         x = self.norm_in(torch.cat([self.start.expand(count, 1, -1), x], 1))
-        for block in self.blocks:
-            x = block(x)
-        x = self.norm_out(self.last.pool(x, x[:, 0]))  # the class token alone: one row a picture
+        at = torch.arange(count) * x.shape[1]  # the class token alone: one row a picture
+        x = self.norm_out(self.blocks(x.flatten(0, 1), at))
         return F.normalize(x if self.projection is None else x @ self.projection, dim=-1)
 
 
@@ -161,17 +179,15 @@ class PlainText(nn.Module):
             raise Unsupported(type(module).__name__)
         self.embed, self.positions = module.token_embedding, module.positional_embedding
         self.norm_out, self.projection = module.ln_final, module.text_projection
-        *blocks, last = module.transformer.resblocks
-        self.blocks, self.last = nn.ModuleList(PreNormBlock(block, causal=True) for block in blocks), PooledBlock(last)
+        self.blocks = PreNormBlocks(module.transformer.resblocks, causal=True)
 
     def forward(self, ids: Tensor) -> Tensor:
         """(n, length) int64 → (n, dimensions) of unit norm."""
-        x = self.embed(ids) + self.positions[torch.arange(ids.shape[1])]  # a slice would fix the length in the export
-        for block in self.blocks:
-            x = block(x)
-        ends = ids.argmax(-1)
-        row = x[torch.arange(ids.shape[0]), ends]
-        x = self.norm_out(self.last.pool(x, row, (ends + 1).to(torch.int32)))  # the end token alone: one row a text
+        count, length = ids.shape
+        x = self.embed(ids) + self.positions[torch.arange(length)]  # a slice would fix the length in the export
+        ends = ids.argmax(-1)  # the end token alone: one row a text
+        x = self.blocks(x.flatten(0, 1), torch.arange(count) * length + ends, (ends + 1).to(torch.int32))
+        x = self.norm_out(x)
         if isinstance(self.projection, nn.Linear):
             x = self.projection(x)
         elif self.projection is not None:
@@ -184,16 +200,14 @@ class PostNormBlock(nn.Module):
 
     def __init__(self, layer: Any, heads: int) -> None:
         super().__init__()
-        own = layer.attention.self
-        parts = (own.query, own.key, own.value)
-        packed = linear(torch.cat([part.weight for part in parts]), torch.cat([part.bias for part in parts]))
-        self.attention = Attention(packed, layer.attention.output.dense, heads)
-        self.norm1, self.norm2 = layer.attention.output.LayerNorm, layer.output.LayerNorm
+        own, output = layer.attention.self, layer.attention.output
+        self.attention = Attention(own.query, own.key, own.value, output.dense, heads)
+        self.norm1, self.norm2 = output.LayerNorm, layer.output.LayerNorm
         self.up, self.down = layer.intermediate.dense, layer.output.dense
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """(n, length, width) → the same shape."""
-        x = self.norm1(x + self.attention(x, lengths))
+        """(n · length, width) → the same shape."""
+        x = self.norm1(x + self.attention(x, lengths.shape[0], lengths=lengths))
         mapped: Tensor = self.norm2(x + self.down(F.gelu(self.up(x))))
         return mapped
 
@@ -219,8 +233,9 @@ class PlainMultilingual(nn.Module):
         """(n, length) int64, padded behind → (n, dimensions) of unit norm."""
         mask = ids != self.pad_id
         lengths = mask.sum(1, dtype=torch.int32)
-        x = self.norm_in(self.embed(ids) + self.positions[torch.arange(ids.shape[1])])
+        x = self.norm_in(self.embed(ids) + self.positions[torch.arange(ids.shape[1])]).flatten(0, 1)
         for block in self.blocks:
             x = block(x, lengths)
+        x = x.reshape(*ids.shape, -1)
         mean = (x * mask.unsqueeze(2)).sum(1) / lengths.unsqueeze(1)
         return F.normalize(self.projection(mean), dim=-1)
