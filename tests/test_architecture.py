@@ -62,6 +62,7 @@ def test_engines_are_imported_in_the_engine_alone() -> None:
     assert importers(*ENGINES) <= torch_engine | export
     assert importers("onnx") <= export
     assert importers("onnxruntime") <= export | {"common.models.onnx_engine"}
+    assert importers("google") <= {"common.storage"}
     assert importers("common.models.torch_engine") <= torch_engine | export | {"common.models.registry"}
     assert importers("common.models.onnx_engine") <= export | {"common.models.registry"}
     assert importers("common.models.export") <= export, "the function must not need what an export needs"

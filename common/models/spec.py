@@ -80,6 +80,7 @@ class EngineOptions:
     """What an engine needs of the settings."""
 
     weights_dir: Path
+    weights_uri: str = ""  # a bundle in a bucket, in place of what weights_dir holds
     allow_download: bool = True
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "int8", "fp32", "fp16", "bf16"] = "auto"
