@@ -42,6 +42,10 @@ smoke: $(VENV)/.serve ## check a running function: URL=… [IMAGE_URL=…] [TOKE
 export: $(VENV)/.engine ## write the bundle weights/MODEL: [ARGS="--random-weights --precisions int8"]
 	$(BIN)/python -m common.models.export $(MODEL) $(ARGS)
 
+package: $(VENV)/.serve ## write build/function, what is deployed: MODEL=clip [ENGINE=torch] [PRECISION=fp32] [WEIGHTS_URI=gs://…] [STORAGE=1]
+	$(BIN)/python -m deploy.package $(MODEL) $(if $(ENGINE),--engine $(ENGINE)) $(if $(PRECISION),--precision $(PRECISION)) \
+		$(if $(WEIGHTS_URI),--weights-uri $(WEIGHTS_URI)) $(if $(STORAGE),--storage)
+
 bench: $(VENV)/.dev ## compare with the design that this succeeds: MODEL=clip [QUICK=1]
 	$(BIN)/python -m tests.benchmarks --model $(if $(filter demo,$(MODEL)),clip,$(MODEL)) $(if $(QUICK),--quick)
 
