@@ -40,13 +40,16 @@ class OpenClipTower:
     """A tower of an open_clip model.
 
     Its weights are in `folder`, one of ours, beside an `open_clip_config.json`; else in `hub_repo`, for the named
-    `architecture`; else they are what open_clip's own table has as `pretrained` for that `architecture`.
+    `architecture`; else they are what open_clip's own table has as `pretrained` for that `architecture`. Where they
+    are pinned they must have `weights_sha256`, and come from the repository's `hub_revision`.
     """
 
     architecture: str = ""
     pretrained: str = ""
     hub_repo: str = ""
     folder: Path | None = None
+    weights_sha256: str = ""
+    hub_revision: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class MultilingualTower:
     hub_repo: str = ""
     weights_sha256: str = ""
     folder: Path | None = None
+    hub_revision: str = ""
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,10 @@ def environment(folder: Path, *requirements: Path) -> Path:
     """The interpreter of a new environment that holds these files' packages, which `pip check` has passed."""
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     python = folder / "bin" / "python"
-    install(python, *requirements)
-    return python
-
-
-def install(python: Path, *requirements: Path) -> None:
-    """Put these files' packages beside what is there."""
     options = [option for path in requirements for option in ("-r", path)]
     subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-compile", *options], check=True)
     subprocess.run([python, "-m", "pip", "check"], check=True, capture_output=True)
+    return python
 
 
 def packages_of(python: Path) -> set[str]:
