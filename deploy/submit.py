@@ -160,7 +160,7 @@ def submit_build(deployment: Deployment) -> Command:
 def describe_url(deployment: Deployment) -> Command:
     """Prints the function's URL."""
     place = [f"--project={deployment.project}", f"--region={deployment.region}"]
-    return ["gcloud", "functions", "describe", deployment.name, "--gen2", *place, "--format=value(serviceConfig.uri)"]
+    return ["gcloud", "functions", "describe", deployment.name, *place, "--format=value(serviceConfig.uri)"]
 
 
 def explain(deployment: Deployment) -> str:
