@@ -1,4 +1,4 @@
-# make serve · test · test-hostile · lint · smoke · export. MODEL and PORT choose what is served and where.
+# make serve · test · test-hostile · lint · smoke · export · package · deploy. MODEL and PORT choose what is served and where.
 MODEL ?= demo
 PORT ?= 8080
 PYTHON ?= python3
@@ -14,7 +14,7 @@ WITH_INDEX = if $(PYTHON) -c "import urllib.request as u; u.urlopen('$(TORCH_IND
 # A bundle needs no torch: the demos ship theirs, `make export` writes others.
 BUNDLED := $(filter demo demo-mclip,$(MODEL))$(wildcard weights/$(subst /,-,$(MODEL))/manifest.json)
 
-.PHONY: help serve test test-hostile lint format smoke export bench clean
+.PHONY: help serve test test-hostile lint format smoke export package deploy bench clean
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
@@ -41,6 +41,14 @@ smoke: $(VENV)/.serve ## check a running function: URL=… [IMAGE_URL=…] [TOKE
 
 export: $(VENV)/.engine ## write the bundle weights/MODEL: [ARGS="--random-weights --precisions int8"]
 	$(BIN)/python -m common.models.export $(MODEL) $(ARGS)
+
+package: $(VENV)/.serve ## write build/function, what is deployed: MODEL=clip [ENGINE=torch] [PRECISION=fp32] [WEIGHTS_URI=gs://…] [STORAGE=1]
+	$(BIN)/python -m deploy.package $(MODEL) $(if $(ENGINE),--engine $(ENGINE)) $(if $(PRECISION),--precision $(PRECISION)) \
+		$(if $(WEIGHTS_URI),--weights-uri $(WEIGHTS_URI)) $(if $(STORAGE),--storage)
+
+deploy: ## deploy with Cloud Build: PROJECT=… REGION=… MODEL=clip [NAME=…] [YES=1] [SET="_MIN_INSTANCES=1 …"]
+	$(PYTHON) -m deploy.submit --project "$(PROJECT)" --region "$(REGION)" --model $(MODEL) $(if $(NAME),--name $(NAME)) \
+		$(if $(YES),--yes) $(SET)
 
 bench: $(VENV)/.dev ## compare with the design that this succeeds: MODEL=clip [QUICK=1]
 	$(BIN)/python -m tests.benchmarks --model $(if $(filter demo,$(MODEL)),clip,$(MODEL)) $(if $(QUICK),--quick)

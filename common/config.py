@@ -52,7 +52,13 @@ class Settings(BaseModel):
         "auto", description="auto is onnx where a bundle of the model is found, else torch"
     )
     weights_dir: Path = Field(
-        Path("weights"), description="where checkpoints are looked for first: <dir>/<model>/<tower>/"
+        Path(__file__).resolve().parents[1] / "weights",  # wherever the process is started from
+        description="where bundles and checkpoints are looked for first: <dir>/<model>/; default: beside main.py",
+    )
+    weights_uri: str = Field(
+        "",
+        pattern=r"^gs://[^/\s]+(/\S*)?$",
+        description="gs://bucket/folder of a bundle, which is fetched when a tower is loaded",
     )
     allow_download: bool = Field(True, description="may weights be fetched from the model hub")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes cuda where there is one")
@@ -122,13 +128,21 @@ class Settings(BaseModel):
                 raise SettingsError(f"{variable} is not a setting" + (f"; did you mean {close[0]}?" if close else ""))
         values["log_level"] = str(values.get("log_level", "INFO")).upper()
         try:
-            return cls.model_validate(values)
+            settings = cls.model_validate(values)
         except ValidationError as error:
             first = error.errors()[0]
             variable = {field: variable for variable, field in names.items()}.get(
                 str(first["loc"][0]), str(first["loc"][0])
             )
             raise SettingsError(f"{variable}={environ.get(variable)!r} cannot be used: {first['msg']}") from error
+        if settings.weights_uri and needs_torch(settings.engine, settings.device, settings.precision):
+            raise SettingsError("CLIP_WEIGHTS_URI names a bundle: the onnx engine runs it, on a cpu, in int8 or fp32")
+        return settings
+
+
+def needs_torch(engine: str, device: str, precision: str) -> bool:
+    """Whether these settings ask for what no bundle gives."""
+    return engine == "torch" or (engine == "auto" and (device == "cuda" or precision in ("fp16", "bf16")))
 
 
 def hub_cache(environ: Mapping[str, str]) -> Path | None:

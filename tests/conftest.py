@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.server import Server, serve
+from tests.e2e.fresh import environment
+from tests.e2e.server import ROOT, Server, serve
 from tests.image_server import ImageServer, serving
 
 
@@ -28,3 +29,9 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with serve(folder, CLIP_FETCH_TIMEOUT_S="2", CLIP_HEALTH_WAIT_S="60") as server:
         assert server.get("/health").json()["status"] == "healthy"
         yield server
+
+
+@pytest.fixture(scope="session")
+def serve_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interpreter of a fresh environment that holds requirements-serve.txt and nothing else."""
+    return environment(tmp_path_factory.mktemp("serve") / "environment", ROOT / "requirements-serve.txt")

@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-SOURCES = [ROOT / "main.py", *sorted((ROOT / "functions").rglob("*.py")), *sorted((ROOT / "common").rglob("*.py"))]
+SOURCES = [
+    ROOT / "main.py",
+    *(path for name in ("functions", "common", "deploy") for path in sorted((ROOT / name).rglob("*.py"))),
+]
 HANDLERS = {"text", "image", "mixed", "health", "banner", "rank", "openai", "weaviate", "bigquery", "docs", "metrics"}
 ENGINES = {"torch", "torchvision", "open_clip", "transformers", "multilingual_clip", "safetensors"}
 
@@ -62,6 +65,7 @@ def test_engines_are_imported_in_the_engine_alone() -> None:
     assert importers(*ENGINES) <= torch_engine | export
     assert importers("onnx") <= export
     assert importers("onnxruntime") <= export | {"common.models.onnx_engine"}
+    assert importers("google") <= {"common.storage"}
     assert importers("common.models.torch_engine") <= torch_engine | export | {"common.models.registry"}
     assert importers("common.models.onnx_engine") <= export | {"common.models.registry"}
     assert importers("common.models.export") <= export, "the function must not need what an export needs"
@@ -76,6 +80,10 @@ def reads_environment(tree: ast.AST) -> bool:
         and node.value.id == "os"
         for node in ast.walk(tree)
     ) or bool({"os.environ", "os.getenv"} & set(imports(tree)))
+
+
+def test_the_function_knows_nothing_of_its_deployment() -> None:
+    assert {module.partition(".")[0] for module in importers("deploy")} <= {"deploy"}
 
 
 def test_the_environment_is_read_in_config_alone() -> None:

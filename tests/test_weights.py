@@ -9,7 +9,7 @@ import pytest
 from common.errors import ModelNotFound, ModelUnavailable
 from common.models.catalog import CATALOG, resolve
 from common.models.spec import EngineOptions, OpenClipTower
-from common.models.weights import fetch_file, find_file, local_folder, read_json, verify
+from common.models.weights import fetch_file, find_file, local_folder, open_clip_file, pin, read_json, verify
 
 DEMO = resolve("demo")
 NAME = "open_clip_model.safetensors"
@@ -83,3 +83,18 @@ def test_the_catalog_holds_the_traps() -> None:
 def test_a_name_that_is_no_model_is_refused(name: str) -> None:
     with pytest.raises(ModelNotFound, match="known are clip, mclip, demo, demo-mclip"):
         resolve(name)
+
+
+def test_pinned_weights_must_be_those(tmp_path: Path) -> None:
+    source = (DEMO.image.folder or Path()) / "open_clip_model.safetensors"
+    right = hashlib.sha256(source.read_bytes()).hexdigest()
+    pinned = pin(DEMO, f"text={right},image={'0' * 64}@main")
+    assert (pinned.image.hub_revision, pinned.text.weights_sha256) == ("main", right)
+    options = EngineOptions(weights_dir=tmp_path)
+    assert isinstance(pinned.text, OpenClipTower)
+    assert open_clip_file(pinned, pinned.text, source.parent, options).sha256 == right
+    with pytest.raises(ModelUnavailable, match="expected 0000"):
+        open_clip_file(pinned, pinned.image, source.parent, options)
+    for wrong in ("text", "sound=" + right, "text=abc"):
+        with pytest.raises(ValueError, match="is no pin"):
+            pin(DEMO, wrong)

@@ -4,8 +4,6 @@ import base64
 import binascii
 import re
 import time
-from functools import cache
-from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
 from common.errors import (
@@ -19,9 +17,7 @@ from common.errors import (
 )
 from common.images.fetcher import Fetcher, check_content_type
 from common.images.memory_budget import LargeTurn
-
-if TYPE_CHECKING:
-    from google.cloud.storage import Client
+from common.storage import split_url, storage_client
 
 _DATA = re.compile(r"data:([^,;]*)((?:;[^,;]*)*),", re.IGNORECASE)
 
@@ -73,23 +69,13 @@ def _decode_base64(payload: str) -> bytes:
         raise InvalidUrl("the data: URL is not valid base64") from error
 
 
-@cache
-def _storage_client() -> "Client":
-    from google.cloud import storage
-
-    return storage.Client()
-
-
 def read_object(url: str, max_bytes: int, deadline: float) -> bytes:
-    """An object of Cloud Storage, read as the function's own service account. Raises FetchError.
-
-    google-cloud-storage is optional: it costs memory and half a second that callers without gs:// need not pay.
-    """
-    bucket, _, name = url[len("gs://") :].partition("/")
+    """An object of Cloud Storage, read as the function's own service account. Raises FetchError."""
+    bucket, name = split_url(url)
     if url[:5].lower() != "gs://" or not bucket or not name:
         raise InvalidUrl("a Cloud Storage URL is gs://bucket/object")
     try:
-        client = _storage_client()
+        client = storage_client()
     except ImportError as error:
         raise InvalidUrl("gs:// URLs need google-cloud-storage: pip install google-cloud-storage") from error
     left_s = deadline - time.monotonic()

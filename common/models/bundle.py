@@ -123,6 +123,9 @@ class Bundle:
             raise ModelUnavailable(f"model {self.manifest.model}: {message}")
         return path, sha256
 
+    def release(self, name: str) -> None:
+        """The engine has read this file and needs it no more; a local bundle keeps it."""
+
 
 def find_bundle(spec: ModelSpec, options: EngineOptions) -> Bundle | None:
     """The operator's bundle, `<weights_dir>/<model>/`, else the one that ships with the function; None: neither.

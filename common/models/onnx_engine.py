@@ -68,14 +68,18 @@ class _Session:
         manifest = bundle.manifest
         precision = bundle.choose(tower, options.precision)
         described = manifest.text if tower == "text" else manifest.image
-        path, sha256 = bundle.verified(described.files[precision])
+        name = described.files[precision]
+        path, sha256 = bundle.verified(name)
         session_options = ort.SessionOptions()
         session_options.intra_op_num_threads = options.num_threads
         session_options.inter_op_num_threads = 1
         session_options.log_severity_level = 3  # errors; its warnings are about optimisations
         session_options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL  # the export did it
         session_options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # requests need the cores too
-        self._session = ort.InferenceSession(str(path), session_options, providers=["CPUExecutionProvider"])
+        try:
+            self._session = ort.InferenceSession(str(path), session_options, providers=["CPUExecutionProvider"])
+        finally:
+            bundle.release(name)
         self._input = self._session.get_inputs()[0].name
         self.info = EncoderInfo(
             manifest.dimensions, sha256, "onnx", "cpu", precision, manifest.logit_scale, manifest.random_weights,
@@ -91,7 +95,10 @@ class _Session:
 def _load_tokenizer(bundle: Bundle) -> ClipTokenizer | XlmrTokenizer:
     if bundle.manifest.text.tokenizer == "clip":
         return ClipTokenizer(bundle.manifest.text.context_length)
-    return XlmrTokenizer(bundle.verified(TOKENIZER)[0])
+    try:
+        return XlmrTokenizer(bundle.verified(TOKENIZER)[0])
+    finally:
+        bundle.release(TOKENIZER)
 
 
 class OnnxText:

@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any, Generic, Literal, TypeVar
 
 from common.batcher import BatchLimits, MicroBatcher
-from common.config import Settings, get_hub_cache, get_settings
+from common.config import Settings, get_hub_cache, get_settings, needs_torch
 from common.errors import ModelLoading, ModelUnavailable
 from common.memory import resident_bytes, return_freed_memory
 from common.metrics import get_metrics
@@ -36,7 +36,6 @@ EncoderT = TypeVar("EncoderT", bound=Encoder[Any])
 ItemT = TypeVar("ItemT")
 State = Literal["absent", "loading", "ready", "failed"]
 
-TORCH_ONLY = ("fp16", "bf16")  # precisions that no bundle has
 RETRY_PAUSE_S = 5.0  # between two tries to load a tower: a request storm must not become a download storm
 TYPICAL_TOKENS = 32  # a text batch is cut where its padded tokens pass max_batch_size × this: none runs for long
 
@@ -184,8 +183,12 @@ def choose_bundle(spec: ModelSpec, options: EngineOptions, engine: str) -> Bundl
 
     Raises ModelUnavailable where the engine must be onnx and there is no bundle, or the bundle is not right.
     """
-    if engine == "torch" or (engine == "auto" and (options.device == "cuda" or options.precision in TORCH_ONLY)):
+    if needs_torch(engine, options.device, options.precision):
         return None
+    if options.weights_uri:
+        from common.models.remote_bundle import remote_bundle
+
+        return remote_bundle(options.weights_uri, spec)
     bundle = find_bundle(spec, options)
     if bundle is None and engine == "onnx":
         message = "CLIP_ENGINE is onnx, but CLIP_WEIGHTS_DIR holds no bundle of it; `make export` writes one"
@@ -237,6 +240,7 @@ def get_model() -> Model:
     settings = get_settings()
     options = EngineOptions(
         weights_dir=settings.weights_dir,
+        weights_uri=settings.weights_uri,
         allow_download=settings.allow_download,
         device=settings.device,
         precision=settings.precision,

@@ -40,13 +40,16 @@ class OpenClipTower:
     """A tower of an open_clip model.
 
     Its weights are in `folder`, one of ours, beside an `open_clip_config.json`; else in `hub_repo`, for the named
-    `architecture`; else they are what open_clip's own table has as `pretrained` for that `architecture`.
+    `architecture`; else they are what open_clip's own table has as `pretrained` for that `architecture`. Where they
+    are pinned they must have `weights_sha256`, and come from the repository's `hub_revision`.
     """
 
     architecture: str = ""
     pretrained: str = ""
     hub_repo: str = ""
     folder: Path | None = None
+    weights_sha256: str = ""
+    hub_revision: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class MultilingualTower:
     hub_repo: str = ""
     weights_sha256: str = ""
     folder: Path | None = None
+    hub_revision: str = ""
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,7 @@ class EngineOptions:
     """What an engine needs of the settings."""
 
     weights_dir: Path
+    weights_uri: str = ""  # a bundle in a bucket, in place of what weights_dir holds
     allow_download: bool = True
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "int8", "fp32", "fp16", "bf16"] = "auto"

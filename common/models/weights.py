@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,22 @@ def local_folder(spec: ModelSpec, tower: TowerName, options: EngineOptions) -> P
     return shipped
 
 
+def pin(spec: ModelSpec, pins: str) -> ModelSpec:
+    """The model whose weights must be these: `text=SHA256@REVISION,image=SHA256`, a revision being optional.
+
+    Raises ValueError.
+    """
+    for part in pins.split(",") if pins else ():
+        name, _, value = part.partition("=")
+        sha256, _, revision = value.partition("@")
+        if name not in ("text", "image") or not _SHA256.fullmatch(sha256):
+            raise ValueError(f"{part!r} is no pin: text=SHA256 or image=SHA256, and @REVISION if you like")
+        tower = spec.text if name == "text" else spec.image
+        pinned = replace(tower, weights_sha256=sha256, hub_revision=revision)
+        spec = replace(spec, text=pinned) if name == "text" else replace(spec, image=pinned)  # type: ignore[arg-type]
+    return spec
+
+
 def find_file(folder: Path, names: Sequence[str], spec: ModelSpec) -> Path:
     """The first of `names` in `folder`. Raises ModelUnavailable naming all of them."""
     for name in names:
@@ -54,8 +70,11 @@ def find_file(folder: Path, names: Sequence[str], spec: ModelSpec) -> Path:
     raise ModelUnavailable(f"model {spec.id}: no {' or '.join(names)} in its folder {folder.name}/")
 
 
-def fetch_file(repo: str, names: Sequence[str], spec: ModelSpec, options: EngineOptions) -> Path:
-    """The first of `names` in a hub repository, from the cache if it is there. Raises ModelUnavailable."""
+def fetch_file(repo: str, names: Sequence[str], spec: ModelSpec, options: EngineOptions, revision: str = "") -> Path:
+    """The first of `names` in a hub repository, from the cache if it is there. Raises ModelUnavailable.
+
+    `revision` is a commit or tag of the repository; empty: its newest.
+    """
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError
 
@@ -65,7 +84,10 @@ def fetch_file(repo: str, names: Sequence[str], spec: ModelSpec, options: Engine
             if not offline and not options.allow_download:
                 continue
             try:
-                return Path(hf_hub_download(repo, name, cache_dir=options.hub_cache, local_files_only=offline))
+                path = hf_hub_download(
+                    repo, name, revision=revision or None, cache_dir=options.hub_cache, local_files_only=offline
+                )
+                return Path(path)
             except EntryNotFoundError as error:  # also: not in the cache
                 failure = error
             except Exception as error:  # noqa: BLE001 - whatever the network does, the message is the same
@@ -119,6 +141,6 @@ def open_clip_file(spec: ModelSpec, tower: OpenClipTower, folder: Path | None, o
     path = (
         find_file(folder, OPEN_CLIP_FILES, spec)
         if folder
-        else fetch_file(tower.hub_repo, OPEN_CLIP_FILES, spec, options)
+        else fetch_file(tower.hub_repo, OPEN_CLIP_FILES, spec, options, tower.hub_revision)
     )
-    return verify(path, spec)
+    return verify(path, spec, tower.weights_sha256)

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,14 +62,18 @@ def start(
     settings: Mapping[str, str],
     source: Path = ROOT / "main.py",
     python: Path = Path(sys.executable),
+    under: Sequence[str | Path] = (),
 ) -> tuple[Server, int]:
-    """Start the console script beside `python` with `settings` in its environment; not yet listening."""
+    """Start the console script beside `python` with `settings` in its environment; not yet listening.
+
+    `under` is a command that ends in running the one that it is given.
+    """
     port = free_port()
     clean = {name: value for name, value in os.environ.items() if not name.startswith("CLIP_")}
     script = python.with_name("functions-framework")
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [script, "--target", "embed", "--source", source, "--host", "127.0.0.1", "--port", str(port)],
+            [*under, script, "--target", "embed", "--source", source, "--host", "127.0.0.1", "--port", str(port)],
             env=clean | {"PYTHONUNBUFFERED": "1"} | dict(settings),
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -83,11 +87,12 @@ def serve(
     folder: Path,
     source: Path = ROOT / "main.py",
     python: Path = Path(sys.executable),
+    under: Sequence[str | Path] = (),
     **settings: str,
 ) -> Iterator[Server]:
     """A server that answers, ended by SIGTERM at the end."""
     defaults = {"CLIP_MODEL": "demo", "CLIP_FETCH_ALLOW_NETWORKS": "127.0.0.0/8"}
-    server, port = start(folder / "server.log", defaults | settings, source, python)
+    server, port = start(folder / "server.log", defaults | settings, source, python, under)
     try:
         until = time.monotonic() + START_S
         while not _listens(port):

@@ -1,4 +1,4 @@
-"""What `make serve` installs is enough: an environment that holds requirements-serve.txt and nothing else."""
+"""Fresh environments of each requirements file; what `make serve` installs is enough to serve a bundle."""
 
 import subprocess
 import sys
@@ -6,31 +6,19 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.fresh import environment, packages_of
 from tests.e2e.server import ROOT, serve
 from tests.e2e.test_process import FOX
 
 HEAVY = {"torch", "torchvision", "open-clip-torch", "transformers", "multilingual-clip", "onnx", "onnxscript"}
 
 
-@pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter of a fresh environment."""
-    folder = tmp_path_factory.mktemp("environment")
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    made = folder / "bin" / "python"
-    requirements = ROOT / "requirements-serve.txt"
-    subprocess.run([made, "-m", "pip", "install", "--quiet", "-r", requirements], check=True)
-    return made
-
-
-def test_a_bundle_is_served_without_torch(python: Path, tmp_path: Path) -> None:
-    listed = subprocess.run(
-        [python, "-m", "pip", "list", "--format=freeze"], check=True, capture_output=True, text=True
-    ).stdout
-    assert not {line.split("==")[0].lower() for line in listed.splitlines()} & HEAVY
-    subprocess.run([python, "-m", "pip", "check"], check=True)
+def test_a_bundle_is_served_without_torch(serve_python: Path, tmp_path: Path) -> None:
+    installed = packages_of(serve_python)
+    assert "onnxruntime" in installed
+    assert not installed & HEAVY
     for model in ("demo", "demo-mclip"):
-        with serve(tmp_path, python=python, CLIP_MODEL=model) as server:
+        with serve(tmp_path, python=serve_python, CLIP_MODEL=model) as server:
             body = server.post("/embed/mixed", {"texts": ["a fox", "a pizza"], "urls": [FOX]}).json()
             fox, pizza = (
                 sum(map(float.__mul__, text, body["image_embeddings"][0])) for text in body["text_embeddings"]
@@ -39,8 +27,19 @@ def test_a_bundle_is_served_without_torch(python: Path, tmp_path: Path) -> None:
             assert server.get("/").json()["text"]["engine"] == "onnx"
 
 
-def test_a_model_without_a_bundle_says_what_is_missing(python: Path, tmp_path: Path) -> None:
-    with serve(tmp_path, python=python, CLIP_MODEL="clip") as server:
+def test_a_model_without_a_bundle_says_what_is_missing(serve_python: Path, tmp_path: Path) -> None:
+    with serve(tmp_path, python=serve_python, CLIP_MODEL="clip", CLIP_WEIGHTS_DIR="nowhere") as server:
         response = server.post("/embed/text", {"texts": ["a fox"]})
         assert (response.status_code, response.json()["code"]) == (503, "model_unavailable")
         assert "torch" in response.json()["detail"]
+
+
+@pytest.mark.parametrize("name", ["requirements-storage.txt", "requirements.txt"])
+def test_each_requirements_file_installs_in_a_fresh_environment(name: str, tmp_path: Path) -> None:
+    """`pip check` passes: the platform's build runs it. Those of the tests are what this process runs in."""
+    python = environment(tmp_path / "environment", ROOT / name)
+    assert (packages_of(python) & HEAVY == HEAVY) is (name == "requirements.txt")
+
+
+def test_this_environment_is_consistent() -> None:
+    subprocess.run([sys.executable, "-m", "pip", "check"], check=True)

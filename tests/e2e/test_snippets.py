@@ -24,7 +24,7 @@ SERVED = re.compile(r"(http://)?(127\.0\.0\.1|localhost):8080")
 NUMBER = re.compile(r"-?\d+\.\d+(?:e-?\d+)?")
 TOLERANCE = 0.02
 BLOCK = re.compile(
-    r"(?:^<!-- not run: (?P<reason>.+) -->\n)?"
+    r"(?:^<!-- not run: (?P<reason>[^\n]+) -->\n)?"
     r"^```(?P<language>\w*)\n(?P<code>.*?)^```\n"
     r"(?:\n?```(?:text|json)?\n(?P<shown>.*?)^```$)?",
     re.MULTILINE | re.DOTALL,

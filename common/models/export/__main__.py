@@ -23,6 +23,7 @@ from common.models.export.build import BundleBuilder
 from common.models.export.progress import shown
 from common.models.export.random_weights import write_random_weights
 from common.models.spec import EngineOptions, ModelSpec
+from common.models.weights import pin
 
 PRECISIONS: tuple[BundlePrecision, ...] = ("fp32", "int8")
 
@@ -34,13 +35,14 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--out", type=Path, default=Path("weights"), help="the bundle becomes OUT/MODEL")
     parser.add_argument("--precisions", default="fp32,int8", help="fp32, int8, or both")
     parser.add_argument("--random-weights", action="store_true", help="of real size, for benchmarks only")
+    parser.add_argument("--pins", default="", help="text=SHA256[@REVISION],image=…: refuse other weights")
     parsed = parser.parse_args(arguments)
     precisions = [precision for precision in PRECISIONS if precision in parsed.precisions.split(",")]
     if not precisions:
         parser.error(f"--precisions {parsed.precisions}: give fp32, int8, or both")
     started = time.monotonic()
     try:
-        spec = resolve(parsed.model)
+        spec = pinned(parser, resolve(parsed.model), parsed.pins)
         folder = parsed.out / spec.id.replace("/", "-")
         manifest = export(spec, folder, precisions, parsed.random_weights)
     except EmbeddingError as error:
@@ -48,6 +50,14 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     report(manifest, folder, time.monotonic() - started)
     return 0
+
+
+def pinned(parser: argparse.ArgumentParser, spec: ModelSpec, pins: str) -> ModelSpec:
+    """The model with its pins; ends the program where they are none."""
+    try:
+        return pin(spec, pins)
+    except ValueError as error:
+        parser.error(f"--pins: {error}")
 
 
 def export(spec: ModelSpec, folder: Path, precisions: Sequence[BundlePrecision], random_weights: bool) -> Manifest:

@@ -28,9 +28,10 @@ def load_multilingual_text(spec: ModelSpec, tower: MultilingualTower, options: E
         file = weights.verify(weights.find_file(folder, weights.MCLIP_FILES, spec), spec)
         vocabulary = weights.find_file(folder, [weights.MCLIP_TOKENIZER], spec)
     else:
-        path = weights.fetch_file(tower.hub_repo, weights.MCLIP_FILES[::-1], spec, options)  # .bin is the pinned one
+        names, revision = weights.MCLIP_FILES[::-1], tower.hub_revision  # .bin is the pinned one
+        path = weights.fetch_file(tower.hub_repo, names, spec, options, revision)
         file = weights.verify(path, spec, tower.weights_sha256)
-        vocabulary = weights.fetch_file(tower.hub_repo, [weights.MCLIP_TOKENIZER], spec, options)
+        vocabulary = weights.fetch_file(tower.hub_repo, [weights.MCLIP_TOKENIZER], spec, options, revision)
     tensors = read_tensors(file.path, lambda name: not name.endswith("position_ids") and ".pooler." not in name)
     module = _build(tensors)
     dimensions = tensors["LinearTransformation.weight"].shape[0]

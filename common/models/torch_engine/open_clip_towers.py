@@ -76,14 +76,14 @@ def _find_in_table(spec: ModelSpec, tower: OpenClipTower, model: dict[str, Any],
     repo, _, name = (entry.get("hf_hub") or "").rpartition("/")
     if repo:
         names = (name.replace(".bin", ".safetensors"), name) if name else weights.OPEN_CLIP_FILES
-        path = weights.fetch_file(repo, names, spec, options)
+        path = weights.fetch_file(repo, names, spec, options, tower.hub_revision)
     elif options.allow_download:
         cache = str(options.hub_cache) if options.hub_cache else None
         path = Path(open_clip.pretrained.download_pretrained_from_url(entry["url"], cache_dir=cache))
     else:
         raise ModelUnavailable(f"model {spec.id}: its weights come from a URL, and CLIP_ALLOW_DOWNLOAD is false")
     settings = {key: entry[key] for key in ("mean", "std", "interpolation", "resize_mode") if entry.get(key)}
-    return Source(model, settings, weights.verify(path, spec), tower.architecture)
+    return Source(model, settings, weights.verify(path, spec, tower.weights_sha256), tower.architecture)
 
 
 def _build(source: Source, tower: str) -> tuple[nn.Module, dict[str, Tensor]]:

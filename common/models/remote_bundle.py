@@ -1,0 +1,84 @@
+"""A bundle in a bucket: CLIP_WEIGHTS_URI. Its files come when a tower is loaded and go when the engine has read them,
+since the platform keeps files in memory.
+"""
+
+import logging
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TypeVar
+
+from common import storage
+from common.errors import ModelUnavailable
+from common.models.bundle import MANIFEST, Bundle, read_bundle
+from common.models.spec import ModelSpec
+
+Result = TypeVar("Result")
+
+INSTALL = "CLIP_WEIGHTS_URI needs google-cloud-storage (pip install -r requirements-storage.txt)"
+
+log = logging.getLogger(__name__)
+_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class RemoteBundle(Bundle):
+    """A bundle whose manifest is in `folder`, and whose other files are there while they are being loaded."""
+
+    uri: str
+
+    def verified(self, name: str) -> tuple[Path, str]:
+        """Fetch a file of the bundle, then as Bundle.verified. Raises ModelUnavailable; the file is then gone."""
+        if name not in self.manifest.sha256 or Path(name).name != name:
+            raise ModelUnavailable(f"model {self.manifest.model}: its bundle's manifest has no sha256 of {name}")
+        path, started = self.folder / name, time.monotonic()
+        try:
+            _translated(self.manifest.model, name, lambda: storage.download_file(f"{self.uri}/{name}", path))
+            fetched = super().verified(name)
+        except BaseException:
+            self.release(name)
+            raise
+        extra = {"file": name, "bytes": path.stat().st_size, "seconds": round(time.monotonic() - started, 3)}
+        log.info("weights fetched", extra=extra)
+        return fetched
+
+    def release(self, name: str) -> None:
+        """Remove a file, and the one with its weights: what the engine has mapped stays until it is unmapped."""
+        for path in self.folder.glob(f"{name}*"):
+            path.unlink(missing_ok=True)
+
+
+def remote_bundle(uri: str, spec: ModelSpec) -> RemoteBundle:
+    """The bundle in the folder `uri`, whose manifest is read once a process: both towers are of one export.
+
+    Raises ModelUnavailable.
+    """
+    with _lock:
+        return _read_manifest(uri.rstrip("/"), spec)
+
+
+@cache  # of successes alone: an error is raised anew
+def _read_manifest(uri: str, spec: ModelSpec) -> RemoteBundle:
+    manifest = _translated(spec.id, MANIFEST, lambda: storage.read_file(f"{uri}/{MANIFEST}"))
+    folder = Path(tempfile.mkdtemp(prefix="clip-bundle-"))
+    (folder / MANIFEST).write_bytes(manifest)
+    return RemoteBundle(folder, read_bundle(folder, spec).manifest, uri)
+
+
+def _translated(model: str, name: str, read: Callable[[], Result]) -> Result:
+    """What `read` gives; its errors, whatever the library and the network raise, as ModelUnavailable."""
+    try:
+        return read()
+    except ImportError as error:
+        raise ModelUnavailable(f"model {model}: {INSTALL}") from error
+    except Exception as error:
+        reason = {
+            401: "the function's service account may not read it (roles/storage.objectViewer)",
+            403: "the function's service account may not read it (roles/storage.objectViewer)",
+            404: "there is no such object",
+        }.get(getattr(error, "code", 0), f"it could not be read ({type(error).__name__})")
+        raise ModelUnavailable(f"model {model}: {name} in CLIP_WEIGHTS_URI: {reason}") from error

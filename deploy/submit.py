@@ -1,0 +1,250 @@
+"""Deploy from a clone: `python -m deploy.submit --project P --region R --model M`, which is `make deploy`.
+
+Says what it will do and asks; then enables the APIs, makes the two service accounts where they are missing, gives the
+building one its roles, submits cloudbuild.yaml, and prints the function's URL. Running it again updates the function.
+"""
+
+import argparse
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+NAME = "clip-embeddings"
+APIS = (
+    "artifactregistry",
+    "cloudbuild",
+    "cloudfunctions",
+    "iam",
+    "iamcredentials",
+    "logging",
+    "run",
+    "storage",
+)
+BUILD_ROLES = (  # of the account that builds, on the project
+    "roles/cloudbuild.builds.builder",  # logs, images, the bucket with the source
+    "roles/cloudfunctions.developer",
+    "roles/run.invoker",  # the smoke test calls what was deployed
+)
+OPEN_ROLE = "roles/run.admin"  # may say who calls: where everybody may
+
+Command = list[str]
+
+
+@dataclass(frozen=True)
+class Size:
+    """What an instance gets; from the figures in docs/deployment.md. `machine` is what the bundle is exported on."""
+
+    memory: str
+    cpu: int
+    concurrency: int
+    machine: str = "e2-highcpu-8"
+
+
+SIZES = {
+    "demo": Size("512Mi", 1, 16),
+    "demo-mclip": Size("512Mi", 1, 16),
+    "clip": Size("2Gi", 2, 16),
+    "mclip": Size("4Gi", 2, 8, machine="e2-highcpu-32"),  # quantizing its text tower takes 11.4 GB
+}
+OTHER = Size("4Gi", 4, 8, machine="e2-highcpu-32")  # NAME/PRETRAINED: measure, then say so in a substitution
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What to deploy and where. `substitutions` are the operator's own, over those that follow from the rest."""
+
+    project: str
+    region: str
+    model: str
+    name: str = NAME
+    substitutions: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def size(self) -> Size:
+        """That of the model."""
+        return SIZES.get(self.model, OTHER)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether anybody may call it."""
+        return self.substitutions.get("_ALLOW_UNAUTHENTICATED") == "true"
+
+    def account(self, substitution: str, name: str) -> str:
+        """A service account: the operator's, or one named after the function."""
+        return self.substitutions.get(substitution) or f"{name}@{self.project}.iam.gserviceaccount.com"
+
+    @property
+    def accounts(self) -> tuple[str, str]:
+        """The function's own account, and the one that builds it."""
+        return (
+            self.account("_SERVICE_ACCOUNT", self.name),
+            self.account("_BUILD_SERVICE_ACCOUNT", f"{self.name}-build"),
+        )
+
+    def all_substitutions(self) -> dict[str, str]:
+        """For cloudbuild.yaml."""
+        runs, builds = self.accounts
+        return {
+            "_MODEL": self.model,
+            "_NAME": self.name,
+            "_REGION": self.region,
+            "_MEMORY": self.size.memory,
+            "_CPU": str(self.size.cpu),
+            "_CONCURRENCY": str(self.size.concurrency),
+            "_SERVICE_ACCOUNT": runs,
+            "_BUILD_SERVICE_ACCOUNT": builds,
+        } | self.substitutions
+
+
+def create_accounts(deployment: Deployment) -> list[tuple[Command, Command]]:
+    """Pairs of a command that fails where an account is missing, and the one that makes it."""
+    project = f"--project={deployment.project}"
+    return [
+        (
+            ["gcloud", "iam", "service-accounts", "describe", account, project, "--format=value(email)"],
+            ["gcloud", "iam", "service-accounts", "create", account.partition("@")[0], project],
+        )
+        for account in deployment.accounts
+        if account.endswith(f"@{deployment.project}.iam.gserviceaccount.com")
+    ]
+
+
+def grant_roles(deployment: Deployment) -> list[Command]:
+    """What the building account needs: to build, to deploy as both accounts, and a token for the smoke test."""
+    project, (runs, builds) = f"--project={deployment.project}", deployment.accounts
+    member = f"--member=serviceAccount:{builds}"
+    roles = BUILD_ROLES + ((OPEN_ROLE,) if deployment.is_open else ())
+    on_project = ["gcloud", "projects", "add-iam-policy-binding", deployment.project]
+    on_account = ["gcloud", "iam", "service-accounts", "add-iam-policy-binding"]
+    return [
+        *([*on_project, member, f"--role={role}", "--condition=None", "--format=none"] for role in roles),
+        *(
+            [*on_account, account, project, member, f"--role={role}", "--format=none"]
+            for account, role in (
+                (runs, "roles/iam.serviceAccountUser"),
+                (builds, "roles/iam.serviceAccountUser"),
+                (builds, "roles/iam.serviceAccountOpenIdTokenCreator"),
+            )
+        ),
+    ]
+
+
+def enable_apis(deployment: Deployment) -> Command:
+    """Harmless where they are enabled."""
+    names = [f"{name}.googleapis.com" for name in APIS]
+    return ["gcloud", "services", "enable", *names, f"--project={deployment.project}"]
+
+
+def submit_build(deployment: Deployment) -> Command:
+    """Waits for the build and shows its log."""
+    pairs = "~".join(f"{name}={value}" for name, value in deployment.all_substitutions().items())
+    return [
+        "gcloud",
+        "builds",
+        "submit",
+        ".",
+        "--config=cloudbuild.yaml",
+        "--ignore-file=.gcloudbuildignore",
+        f"--project={deployment.project}",
+        f"--region={deployment.region}",
+        f"--machine-type={deployment.size.machine}",
+        f"--substitutions=^~^{pairs}",
+    ]
+
+
+def describe_url(deployment: Deployment) -> Command:
+    """Prints the function's URL."""
+    place = [f"--project={deployment.project}", f"--region={deployment.region}"]
+    return ["gcloud", "functions", "describe", deployment.name, *place, "--format=value(serviceConfig.uri)"]
+
+
+def explain(deployment: Deployment) -> str:
+    """What will be done, in words and commands."""
+    values, runs, builds = deployment.all_substitutions(), *deployment.accounts
+    commands = [
+        enable_apis(deployment),
+        *(create for _, create in create_accounts(deployment)),
+        *grant_roles(deployment),
+        submit_build(deployment),
+    ]
+    return "\n".join(
+        [
+            f"Deploy model {deployment.model} as the function {deployment.name}",
+            f"  in {deployment.region} of project {deployment.project}",
+            f"  each instance {values['_CPU']} vCPU, {values['_MEMORY']}, {values['_CONCURRENCY']} requests at a time",
+            f"  called by {'ANYBODY' if deployment.is_open else 'whom IAM lets (roles/run.invoker)'}",
+            f"  runs as {runs}, which gets no role; is built as {builds}",
+            "with these commands (accounts are made where they are missing):",
+            *(f"  {shlex.join(command)}" for command in commands),
+        ]
+    )
+
+
+def call_it(url: str, is_open: bool) -> str:
+    """A curl that works, for whom may call."""
+    token = "" if is_open else ' -H "Authorization: Bearer $(gcloud auth print-identity-token)"'
+    return f"""curl {url}/embed/text{token} -H "Content-Type: application/json" -d '{{"texts": ["a fox"]}}'"""
+
+
+def run(command: Command) -> None:
+    """Raises CalledProcessError."""
+    print(f"+ {shlex.join(command)}", flush=True)
+    subprocess.run(command, check=True, cwd=ROOT)
+
+
+def deploy(deployment: Deployment) -> str:
+    """The function's URL. Raises CalledProcessError with the command that failed."""
+    run(enable_apis(deployment))
+    for look, create in create_accounts(deployment):
+        if subprocess.run(look, capture_output=True).returncode:
+            run(create)
+    for command in [*grant_roles(deployment), submit_build(deployment)]:
+        run(command)
+    described = subprocess.run(describe_url(deployment), check=True, capture_output=True, text=True)
+    return described.stdout.strip()
+
+
+def parse(arguments: Sequence[str]) -> tuple[Deployment, bool]:
+    """What to deploy, and whether to do so unasked."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.submit", description=__doc__)
+    for name in ("project", "region", "model"):
+        parser.add_argument(f"--{name}", required=True)
+    parser.add_argument("--name", default=NAME)
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.add_argument("substitutions", nargs="*", metavar="_NAME=VALUE", help="of cloudbuild.yaml")
+    parsed = parser.parse_args(arguments)
+    if wrong := [text for text in parsed.substitutions if not text.startswith("_") or "=" not in text]:
+        parser.error(f"{wrong[0]} is no substitution: _NAME=VALUE")
+    if not parsed.project or not parsed.region:
+        parser.error("PROJECT=… and REGION=… say where to deploy")
+    pairs = (text.partition("=") for text in parsed.substitutions)
+    given = {name: value for name, _, value in pairs}
+    return Deployment(parsed.project, parsed.region, parsed.model, parsed.name, given), parsed.yes
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The exit status: 0, or 1 where it was not deployed."""
+    deployment, yes = parse(arguments)
+    print(explain(deployment))
+    if not shutil.which("gcloud"):
+        print("gcloud is not installed: https://cloud.google.com/sdk/docs/install", file=sys.stderr)
+        return 1
+    if not yes and input("Go on? [y/N] ").strip().lower() not in ("y", "yes"):
+        print("nothing was done")
+        return 1
+    try:
+        url = deploy(deployment)
+    except subprocess.CalledProcessError as error:
+        print(f"not deployed: this failed: {shlex.join(error.cmd)}", file=sys.stderr)
+        return 1
+    print(f"\n{url}\n{call_it(url, deployment.is_open)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

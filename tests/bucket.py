@@ -1,0 +1,66 @@
+"""A loopback bucket: the storage emulator's own handlers, served by threads, with a note of what was asked."""
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from gcp_storage_emulator.handlers import buckets
+from gcp_storage_emulator.server import RequestHandler
+from gcp_storage_emulator.storage import Storage
+
+BUCKET = "weights"
+
+
+@dataclass
+class Bucket:
+    """`host` is what STORAGE_EMULATOR_HOST wants. `ranges` holds the Range headers of each object's downloads.
+
+    `together`, where it is set, keeps each range waiting until as many are asked for at the same time.
+    """
+
+    host: str
+    ranges: dict[str, list[str]] = field(default_factory=dict)
+    together: threading.Barrier | None = None
+
+    def upload(self, objects: Mapping[str, bytes]) -> None:
+        """Put objects there, through the real client."""
+        from google.auth.credentials import AnonymousCredentials
+        from google.cloud import storage
+
+        client = storage.Client("test", AnonymousCredentials(), client_options={"api_endpoint": self.host})
+        for name, data in objects.items():
+            client.bucket(BUCKET).blob(name).upload_from_string(data)
+
+    def upload_folder(self, folder: Path, prefix: str) -> None:
+        """Put the files of a folder there."""
+        self.upload({f"{prefix}/{path.name}": path.read_bytes() for path in folder.iterdir()})
+
+
+@contextmanager
+def serving_bucket() -> Iterator[Bucket]:
+    """An empty bucket named BUCKET."""
+    storage = Storage(use_memory_fs=True)
+    buckets.create_bucket(BUCKET, storage)
+    served = Bucket("")
+
+    class Handler(RequestHandler):  # type: ignore[misc]
+        def do_GET(self) -> None:  # noqa: N802 - the standard library's name
+            if asked := self.headers.get("Range"):
+                served.ranges.setdefault(self.path.rpartition("/")[2].partition("?")[0], []).append(asked)
+                if served.together:
+                    served.together.wait(30)
+            super().do_GET()
+
+        def log_message(self, format: str, *arguments: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, storage)) as server:
+        served.host = f"http://127.0.0.1:{server.server_port}"
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield served
+        server.shutdown()

@@ -1,0 +1,23 @@
+"""Fresh environments: what a requirements file installs where nothing else is."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+
+def environment(folder: Path, *requirements: Path) -> Path:
+    """The interpreter of a new environment that holds these files' packages, which `pip check` has passed."""
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    python = folder / "bin" / "python"
+    options = [option for path in requirements for option in ("-r", path)]
+    subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-compile", *options], check=True)
+    subprocess.run([python, "-m", "pip", "check"], check=True, capture_output=True)
+    return python
+
+
+def packages_of(python: Path) -> set[str]:
+    """Names of the packages that it has."""
+    listed = subprocess.run(
+        [python, "-m", "pip", "list", "--format=freeze"], check=True, capture_output=True, text=True
+    ).stdout
+    return {line.split("==")[0].lower().replace("_", "-") for line in listed.splitlines()}
