@@ -25,7 +25,7 @@ from common.errors import (
     ItemError,
     ServiceError,
 )
-from common.images.url_policy import host_of, redact
+from common.images.url_policy import hash_of, host_of, redact
 from common.metrics import get_metrics
 from common.models.registry import Model, get_model
 from common.models.spec import Pixels, TextEncoder, TokenIds, Tokens, Vectors
@@ -178,8 +178,9 @@ class Embedder:
         _record_stages(job)
         errors = _image_errors(results)
         for url, error in errors.items():
-            extra = {"code": error.code, "host": host_of(url), "reason": error.reason, "retryable": error.retryable}
-            log.warning("image not embedded", extra=extra)
+            where = {"host": host_of(url), "url_hash": hash_of(url)}
+            extra = {"code": error.code, "reason": error.reason, "retryable": error.retryable}
+            log.warning("image not embedded", extra=where | extra)
         vectors = {url: result for url, result in results.items() if isinstance(result, np.ndarray)}
         indices = [index for index, url in enumerate(urls) if url in vectors]
         rows = np.array([vectors[urls[index]] for index in indices], np.float32).reshape(len(indices), dimensions)

@@ -141,8 +141,32 @@ REQUESTS: dict[str, Callable[[], tuple[str, bytes]]] = {
     "the largest picture of 16 bits": lambda: images([fitting(10, 0, 16)]),
     "the largest palette picture": lambda: images([fitting(9, 3)]),
     "the largest progressive JPEG": lambda: images([progressive()]),
+    "ten million escapes in a data: URL": lambda: images(["data:image/png," + "%00" * (10 * 2**20)]),
+    "a data: URL of 15 MB": lambda: images([data_url(padded(15 * 2**20))]),
+    "an OpenAI input of 15 MB": lambda: (
+        "/v1/embeddings",
+        json.dumps({"input": {"image": base64.b64encode(padded(15 * 2**20)).decode()}}).encode(),
+    ),
+    "two files of 15 MB": lambda: form([padded(15 * 2**20), padded(15 * 2**20 + 1)]),
+    "a file of 31 MB": lambda: form([padded(31 * 2**20)]),
+    "2,048 texts of endless entities": lambda: (
+        "/embed/text",
+        json.dumps({"texts": [f"&#{'9' * 4900};{n}" for n in range(2048)]}).encode(),
+    ),
     "a strip of 1 × 30,000": lambda: images([data_url(png_bomb(1, 30_000, 6)), data_url(png_bomb(30_000, 1, 2))]),
 }  # fmt: skip
+
+
+def padded(size: int) -> bytes:
+    """A picture of that many bytes: what comes after its end is not read."""
+    data = saved(Image.new("RGB", (64, 64)), "PNG")
+    return data + bytes(size - len(data))
+
+
+def form(files: list[bytes]) -> tuple[str, bytes]:
+    """A multipart form, told by its first bytes."""
+    head = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a"\r\nContent-Type: image/png\r\n\r\n'
+    return "/embed/image", b"".join(head + file + b"\r\n" for file in files) + b"--x--\r\n"
 
 
 def images(urls: list[str]) -> tuple[str, bytes]:
@@ -157,8 +181,9 @@ def worker_of(server: Server) -> int:
 def send(server: Server, path: str, body: bytes) -> tuple[requests.Response, float, float]:
     """The answer, the seconds it took and the megabytes by which memory grew at most."""
     worker = worker_of(server)
+    kind = "multipart/form-data; boundary=x" if body.startswith(b"--x") else "application/json"
     before, started = forget_peak(worker), time.monotonic()
-    response = requests.post(server.url + path, body, headers={"Content-Type": "application/json"}, timeout=60)
+    response = requests.post(server.url + path, body, headers={"Content-Type": kind}, timeout=60)
     return response, time.monotonic() - started, (peak(worker) - before) / 2**20
 
 
