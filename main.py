@@ -12,6 +12,7 @@ from flask import Request, Response
 from common.config import SettingsError, get_settings
 from common.errors import ModelNotFound
 from common.logging import configure
+from common.memory import keep_no_large_blocks
 from common.models.registry import get_model, preload
 from functions.router import dispatch
 
@@ -23,6 +24,7 @@ try:
 except (SettingsError, ModelNotFound) as error:
     sys.exit(f"cannot start: {error}")
 
+keep_no_large_blocks()
 configure(settings.log_level, settings.project)
 for name in ("fetch_allow_hosts", "fetch_allow_networks"):
     if allowed := getattr(settings, name):

@@ -4,6 +4,7 @@ Equal items of a request are fetched and encoded once. A bad image costs an Item
 """
 
 import logging
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -126,10 +127,12 @@ class Embedder:
 
     def embed_images(self, urls: Sequence[str]) -> ImageEmbeddings:
         """Raises ServiceError when the tower is not there or the queue is full; late images get `timeout`."""
-        return self._collect_images(urls, self._start_images(urls))
+        _, images = self.embed_mixed([], urls)
+        return images
 
     def embed_mixed(self, texts: Sequence[str], urls: Sequence[str]) -> tuple[TextEmbeddings, ImageEmbeddings]:
         """Both at once: the images are fetched while the texts are encoded. Either may be empty."""
+        get_request_context().held_bytes = sum(map(sys.getsizeof, (*texts, *urls)))
         job = self._start_images(urls) if urls else None
         try:
             text = self.embed_texts(texts) if texts else TextEmbeddings(np.empty((0, 0), np.float32), [], 0)

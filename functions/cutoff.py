@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 
+
 class Cutoff:
     """Shuts sockets at their deadlines, from one thread that starts with the first of them.
 

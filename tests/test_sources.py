@@ -14,7 +14,6 @@ from common.images.storage import ObjectReader
 from common.images.url_policy import UrlPolicy
 from tests.image_server import ImageServer, picture
 
-
 POLICY = UrlPolicy(allow_networks=(ip_network("127.0.0.0/8"),))
 SOURCES = (
     Fetcher(timeout_s=5, retries=0, max_bytes=10_000, user_agent="test", policy=POLICY),

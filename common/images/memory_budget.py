@@ -8,7 +8,8 @@ from contextlib import contextmanager
 
 from common.errors import ImageTimeout, TooManyPixels
 
-DECODE_BYTES = 224 * 2**20  # of all decodes that run at a time: 58 megapixels of RGB, which Pillow keeps in 4 bytes
+DECODE_BYTES = 224 * 2**20  # of all decodes that run at a time: 58 megapixels of RGB, which Pillow keeps in 4 bytes,
+# less what their files and their requests take
 LARGE_BYTES = 2**20  # a download beyond this takes a turn
 LARGE_DOWNLOADS = 3  # at a time
 
@@ -25,7 +26,9 @@ class MemoryBudget:
     def reserve(self, count: int, deadline: float) -> Iterator[None]:
         """Hold `count` bytes. Raises TooManyPixels where they never fit, ImageTimeout where not by `deadline`."""
         if count > self._limit:
-            raise TooManyPixels(f"the image takes {count >> 20:,} MB to decode, the limit is {self._limit >> 20:,}")
+            raise TooManyPixels(
+                f"the image takes {count >> 20:,} MB to decode beside its request, the limit is {self._limit >> 20:,}"
+            )
         turn = object()
         with self._changed:
             self._waiting.append(turn)

@@ -1,17 +1,18 @@
 """From a URL of a request to the image's bytes: http(s), data and gs."""
 
 import base64
-import binascii
 import re
+import time
 from collections.abc import Iterator
 from urllib.parse import unquote_to_bytes
 
-from common.errors import BodyTooLarge, InvalidUrl
+from common.errors import BodyTooLarge, FetchTimeout, InvalidUrl
 from common.images.fetcher import Fetcher, check_content_type
-from common.images.memory_budget import LargeTurn
+from common.images.memory_budget import LARGE_BYTES, LargeTurn
 from common.images.storage import ObjectReader
 
 SLICE_CHARS = 16 * 1024
+_STANDARD = str.maketrans("-_", "+/")
 _DATA = re.compile(r"data:([^,;]*)((?:;[^,;]*)*),", re.IGNORECASE)
 
 
@@ -24,10 +25,12 @@ class ImageLoader:
     def load(self, url: str, deadline: float, turn: LargeTurn | None = None) -> bytes:
         """The bytes behind `url`, by `deadline` (a monotonic instant) at the latest. Raises FetchError.
 
-        What is downloaded and grows large takes `turn`.
+        What is large takes `turn`.
         """
         scheme = url[:6].partition(":")[0].lower()
         if scheme == "data":
+            if turn and len(url) > LARGE_BYTES and not turn.take(max(0.0, deadline - time.monotonic())):
+                raise FetchTimeout("other large images took all the time")
             return read_data_url(url, self._max_bytes)
         if scheme == "gs":
             return self._objects.read(url, deadline, turn)
@@ -65,8 +68,10 @@ def _slices(payload: str) -> Iterator[str]:
 
 def _decode_base64(payload: str) -> bytes:
     """Standard or URL-safe alphabet, with or without padding, no white space."""
+    if "-" in payload or "_" in payload:
+        payload = payload.translate(_STANDARD)
+    payload = payload.rstrip("=")
     try:
-        text = payload.encode("ascii").translate(bytes.maketrans(b"-_", b"+/")).rstrip(b"=")
-        return base64.b64decode(text + b"=" * (-len(text) % 4), validate=True)
-    except (binascii.Error, UnicodeEncodeError) as error:
+        return base64.b64decode(payload + "=" * (-len(payload) % 4), validate=True)
+    except ValueError as error:  # binascii.Error too
         raise InvalidUrl("the data: URL is not valid base64") from error

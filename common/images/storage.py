@@ -46,7 +46,9 @@ class ObjectReader:
             if LARGE_BYTES <= len(data) <= self._max_bytes:
                 if turn and not turn.take(_seconds_to(deadline)):
                     raise FetchTimeout("other large downloads took all the time")
-                data = data[:-1] + _download(blob, LARGE_BYTES - 1, self._max_bytes + 1, deadline)  # never an empty range
+                data = data[:-1] + _download(
+                    blob, LARGE_BYTES - 1, self._max_bytes + 1, deadline
+                )  # never an empty range
         except Exception as error:
             raise _translate(error) from error
         if len(data) > self._max_bytes:
