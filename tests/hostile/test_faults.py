@@ -239,10 +239,10 @@ def test_callers_who_leave_amid_their_body_or_before_the_answer(server: Server, 
         (head("9" * 30) + b"{}", 413),
         (head(2, "Expect: 100-continue") + b"{}", 400),
         (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 100_000 + b"\r\n\r\n", 431),
-        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", None),  # TLS: no answer that it could read
     ],
 )
-def test_broken_http_is_answered_and_forgotten(server: Server, raw: bytes, status: int) -> None:
+def test_broken_http_is_answered_and_forgotten(server: Server, raw: bytes, status: int | None) -> None:
     with connect(server) as connection:
         connection.sendall(raw)
         connection.shutdown(socket.SHUT_WR)
@@ -250,7 +250,7 @@ def test_broken_http_is_answered_and_forgotten(server: Server, raw: bytes, statu
         while piece := connection.recv(65536):
             answer += piece
     statuses = [line.split()[1] for line in answer.split(b"\r\n") if line.startswith(b"HTTP/1.1 ")]
-    assert statuses[-1:] == [str(status).encode()] or answer == b""
+    assert statuses[-1:] == ([str(status).encode()] if status else [])
 
 
 def test_an_image_host_that_dies_midway_costs_its_own_images(server: Server, image_server: ImageServer) -> None:
