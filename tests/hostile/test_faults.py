@@ -324,6 +324,7 @@ def test_an_engine_that_throws_once_fails_nobody_who_has_company(tmp_path: Path)
 def test_a_disk_that_is_full_stops_nothing(tmp_path: Path) -> None:
     """From its start on the process cannot write a byte to any file, the log's included."""
     with serve(tmp_path, CLIP_HEALTH_WAIT_S="60") as server:
+        assert server.get("/health/live").status_code == 200  # there is a worker
         for pid in (server.process.pid, worker_of(server)):
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, 0))
         assert right(server)
