@@ -78,11 +78,27 @@ def test_what_costs_time_or_makes_no_sense_is_refused(boxes: bytes, error: type[
         coded_pixels(box(b"ftyp", b"avif", bytes(4)) + boxes)
 
 
-def test_an_item_of_many_empty_places_is_no_work() -> None:
-    """Numbers of no width: 65,535 parts in not a byte."""
-    entry = struct.pack(">HHHH", 1, 0, 0, 0xFFFF)[:6] + b"\xff\xff"
-    iloc = box(b"iloc", bytes(4), b"\x00\x00", struct.pack(">H", 0xFFFF), entry * 0xFFFF)
-    assert coded_pixels(box(b"ftyp", b"avif", bytes(4)) + box(b"meta", bytes(4), iloc)) == 0
+def of_items(*entries: bytes, sizes: bytes = b"\x44\x00") -> bytes:
+    """A file that says of these entries of `iloc` that they are AV1 items, all of id 1."""
+    infe = box(b"infe", b"\2", bytes(3), struct.pack(">HH4s", 1, 0, b"av01"))
+    iloc = box(b"iloc", bytes(4), sizes, struct.pack(">H", len(entries)), *entries)
+    iinf = box(b"iinf", bytes(4), struct.pack(">H", 1), infe)
+    return box(b"ftyp", b"avif", bytes(4)) + box(b"meta", bytes(4), iinf, iloc) + box(b"mdat", bytes(1000))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        of_items(*[struct.pack(">HHH", 1, 0, 0xFFFF)] * 0xFFFF, sizes=b"\0\0"),  # 65,535 extents in not a byte
+        of_items(*[struct.pack(">HHH", 2, 0, 0)] * 0xFFFF),  # items that are no pictures
+        of_items(*[struct.pack(">HHHIIII", 1, 0, 2, 0, 900, 0, 900)] * 100),  # the same bytes, joined anew each time
+        box(b"ftyp", b"avif", bytes(4)) + box(b"mdat", b"\x12\0" * MAX_PARTS) + box(b"stco", bytes(8), b"\0\0\0\x18"),
+    ],
+    ids=["extents", "items", "joins", "units"],
+)
+def test_what_small_files_ask_to_be_done_over_and_over_is_refused(data: bytes) -> None:
+    with pytest.raises(TooComplex):
+        coded_pixels(data)
 
 
 def test_the_limit_of_pixels_holds_as_well() -> None:

@@ -5,7 +5,7 @@ ISO/IEC 14496-12 (boxes, `iloc`, `infe`, `stco`), AV1 Bitstream & Decoding Proce
 """
 
 from collections.abc import Iterator, Sequence
-from typing import TypeVar
+from itertools import chain
 
 from common.errors import CorruptImage, TooComplex
 
@@ -14,7 +14,6 @@ NESTED = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"iprp")
 SEQUENCE_HEADER = 1
 HEADER_BYTES = 512  # more than any sequence header has before its frame size: 32 operating points of 89 bits at most
 Box = tuple[bytes, int, int]  # kind, and where its content starts and ends
-T = TypeVar("T")
 
 
 class _Bits:
@@ -32,23 +31,28 @@ class _Bits:
         return value & ((1 << count) - 1)
 
 
+class _Parts:
+    """Counts what is looked at."""
+
+    def __init__(self) -> None:
+        self._left = MAX_PARTS
+
+    def spend(self, count: int = 1) -> None:
+        self._left -= count
+        if self._left < 0:
+            raise TooComplex(f"the AVIF file has more than {MAX_PARTS:,} parts")
+
+
 def coded_pixels(data: bytes) -> int:
     """Pixels of the largest frame that any stream of the file may hold. Raises CorruptImage, TooComplex."""
-    headers = (content for kind, content in _few(_units(data)) if kind == SEQUENCE_HEADER)
+    headers = (content for kind, content in _units(data, _Parts()) if kind == SEQUENCE_HEADER)
     return max((_frame_pixels(_Bits(header)) for header in headers), default=0)
 
 
-def _few(parts: Iterator[T]) -> Iterator[T]:
-    """`parts`. Raises TooComplex where they are too many."""
-    for count, part in enumerate(parts):
-        if count == MAX_PARTS:
-            raise TooComplex(f"the AVIF file has more than {MAX_PARTS:,} parts")
-        yield part
-
-
-def _boxes(data: bytes, start: int, end: int) -> Iterator[Box]:
+def _boxes(data: bytes, start: int, end: int, parts: _Parts) -> Iterator[Box]:
     """All boxes, those inside others too."""
     while start + 8 <= end:
+        parts.spend()
         size, kind, content = int.from_bytes(data[start : start + 4], "big"), data[start + 4 : start + 8], start + 8
         if size == 1:
             size, content = int.from_bytes(data[start + 8 : start + 16], "big"), start + 16
@@ -57,43 +61,47 @@ def _boxes(data: bytes, start: int, end: int) -> Iterator[Box]:
             raise CorruptImage("the AVIF file has a broken box")
         yield kind, content, stop
         if kind == b"meta":
-            yield from _boxes(data, content + 4, stop)  # after version and flags
+            yield from _boxes(data, content + 4, stop, parts)  # after version and flags
         elif kind == b"iinf":
-            yield from _boxes(data, content + (8 if data[content] else 6), stop)  # and the count
+            yield from _boxes(data, content + (8 if data[content] else 6), stop, parts)  # and the count
         elif kind in NESTED:
-            yield from _boxes(data, content, stop)
+            yield from _boxes(data, content, stop, parts)
         start = stop
 
 
-def _units(data: bytes) -> Iterator[tuple[int, bytes]]:
+def _units(data: bytes, parts: _Parts) -> Iterator[tuple[int, bytes]]:
     """Type and first bytes of the open bitstream units of every AV1 item, and from every chunk of a track on."""
-    boxes = list(_few(_boxes(data, 0, len(data))))
+    boxes = list(_boxes(data, 0, len(data), parts))
     if any(kind == b"mini" for kind, _, _ in boxes):
         raise TooComplex("the AVIF file has a minimized header, which is not read")
-    view, is_layered = memoryview(data), b"a1lx" in data
-    for stream in _few(_items(data, boxes)):
-        yield from _units_of(stream, 0, is_layered, set())
     seen: set[int] = set()  # chunks follow each other
-    for start in _few(_chunks(data, boxes)):
-        yield from _units_of(view, start, is_layered, seen)
+    streams = [(memoryview(data), start, seen) for start in _chunks(data, boxes, parts)]
+    for stream, start, known in chain(streams, ((item, 0, set[int]()) for item in _items(data, boxes, parts))):
+        for unit in _units_of(stream, start, known, is_layered=b"a1lx" in data):
+            parts.spend()
+            yield unit
 
 
-def _items(data: bytes, boxes: Sequence[Box]) -> Iterator[memoryview]:
-    view = memoryview(data)
+def _items(data: bytes, boxes: Sequence[Box], parts: _Parts) -> Iterator[memoryview]:
+    view, joined = memoryview(data), 0
     items = {_av1_item(data[start:end]) for kind, start, end in boxes if kind == b"infe"}
     inner = [start for kind, start, _ in boxes if kind == b"idat"]
-    for kind, start, end in boxes:
-        if kind == b"iloc":
-            for item, is_inner, parts in _locations(_Bits(data[start:end])):
-                if item in items:
-                    yield from (_joined(view, origin, parts) for origin in (inner if is_inner else [0]))
+    tables = [_Bits(data[start:end]) for kind, start, end in boxes if kind == b"iloc"]
+    for item, is_inner, extents in chain.from_iterable(_locations(table, parts) for table in tables):
+        for origin in (inner if is_inner else [0]) if item in items else []:
+            pieces = [view[origin + start : origin + start + size if size else None] for start, size in extents]
+            joined += sum(map(len, pieces[1:]))
+            if joined > len(data):
+                raise TooComplex("the AVIF file uses its bytes more than once")
+            yield pieces[0] if len(pieces) == 1 else memoryview(b"".join(pieces))
 
 
-def _chunks(data: bytes, boxes: Sequence[Box]) -> Iterator[int]:
+def _chunks(data: bytes, boxes: Sequence[Box], parts: _Parts) -> Iterator[int]:
     for kind, start, end in boxes:
         if kind in (b"stco", b"co64"):
             width = 4 if kind == b"stco" else 8
             for place in range(start + 8, end - width + 1, width):
+                parts.spend()
                 yield int.from_bytes(data[place : place + width], "big")
 
 
@@ -103,35 +111,28 @@ def _av1_item(infe: bytes) -> int | None:
     return int.from_bytes(infe[4 : 4 + width], "big") if infe[6 + width : 10 + width] == b"av01" else None
 
 
-def _locations(iloc: _Bits) -> Iterator[tuple[int, bool, list[tuple[int, int]]]]:
-    """Of each item its id, whether its bytes are in `idat`, and its parts: start and length, 0 for the rest."""
+def _locations(iloc: _Bits, parts: _Parts) -> Iterator[tuple[int, bool, list[tuple[int, int]]]]:
+    """Of each item its id, whether its bytes are in `idat`, and its extents: start and size, 0 for the rest."""
     version = iloc.read(8)
     iloc.read(24)
-    offset_bits, length_bits, base_bits, index_bits = (8 * iloc.read(4) for _ in range(4))
+    offset_bits, size_bits, base_bits, index_bits = (8 * iloc.read(4) for _ in range(4))
     id_bits = 32 if version == 2 else 16
     for _ in range(iloc.read(id_bits)):
         item = iloc.read(id_bits)
         method = iloc.read(16) & 15 if version else 0
         iloc.read(16)
-        base, parts, count = iloc.read(base_bits), [], iloc.read(16)
-        for _ in _few(iter(range(count))) if offset_bits + length_bits else []:
+        base, count = iloc.read(base_bits), iloc.read(16)
+        parts.spend(1 + count)
+        extents = []
+        for _ in range(count):
             if version:
                 iloc.read(index_bits)
-            parts.append((base + iloc.read(offset_bits), iloc.read(length_bits)))
-        parts = parts or [(base, 0)]
-        yield item, method == 1, parts
+            extents.append((base + iloc.read(offset_bits), iloc.read(size_bits)))
+        if extents:
+            yield item, method == 1, extents
 
 
-def _joined(view: memoryview, origin: int, parts: list[tuple[int, int]]) -> memoryview:
-    pieces = [view[origin + start : origin + start + length if length else None] for start, length in parts]
-    if len(pieces) == 1:
-        return pieces[0]
-    if sum(map(len, pieces)) > len(view):
-        raise TooComplex("the AVIF file uses its bytes more than once")
-    return memoryview(b"".join(pieces))
-
-
-def _units_of(stream: memoryview, place: int, is_layered: bool, seen: set[int]) -> Iterator[tuple[int, bytes]]:
+def _units_of(stream: memoryview, place: int, seen: set[int], *, is_layered: bool) -> Iterator[tuple[int, bytes]]:
     """Those of one stream from `place` on (5.3), as far as they make sense: its decoder stops there as well."""
     while place < len(stream) and place not in seen:
         seen.add(place)
