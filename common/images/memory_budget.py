@@ -8,10 +8,11 @@ from contextlib import contextmanager
 
 from common.errors import ImageTimeout, TooManyPixels
 
-DECODE_BYTES = 224 * 2**20  # of all decodes that run at a time: 58 megapixels of RGB, which Pillow keeps in 4 bytes,
-# less what their files and their requests take
-LARGE_BYTES = 2**20  # a download beyond this takes a turn
-LARGE_DOWNLOADS = 3  # at a time
+# Of all decodes that run at a time, their files and their requests' texts: 58 megapixels of RGB, which Pillow keeps in
+# 4 bytes.
+DECODE_BYTES = 224 * 2**20
+LARGE_BYTES = 2**20  # a file beyond this takes a turn
+LARGE_FILES = 3  # at a time
 
 
 class MemoryBudget:
@@ -51,9 +52,9 @@ class MemoryBudget:
 
 
 class LargeTurn:
-    """One download's right to be large: taken when it becomes so, given back when its picture is decoded."""
+    """One file's right to be large: taken when it is found to be, given back when its picture is decoded."""
 
-    _free = threading.BoundedSemaphore(LARGE_DOWNLOADS)
+    _free = threading.BoundedSemaphore(LARGE_FILES)
 
     def __init__(self) -> None:
         self._taken = False
