@@ -63,9 +63,8 @@ def _boxes(data: bytes, start: int, end: int, parts: _Parts) -> Iterator[Box]:
         if kind == b"meta":
             yield from _boxes(data, content + 4, stop, parts)  # after version and flags
         elif kind == b"iinf":
-            yield from _boxes(
-                data, content + (6 if data[content : content + 1] == b"\0" else 8), stop, parts
-            )  # and the count
+            count_bytes = 2 if data[content : content + 1] == b"\0" else 4  # by the version
+            yield from _boxes(data, content + 4 + count_bytes, stop, parts)
         elif kind in NESTED:
             yield from _boxes(data, content, stop, parts)
         start = stop
