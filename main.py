@@ -1,5 +1,6 @@
 """The Cloud Function's entry point: `embed` receives every path and method."""
 
+import logging
 import os
 import sys
 from pathlib import Path
@@ -11,8 +12,11 @@ from flask import Request, Response
 from common.config import SettingsError, get_settings
 from common.errors import ModelNotFound
 from common.logging import configure
+from common.memory import keep_no_large_blocks
 from common.models.registry import get_model, preload
 from functions.router import dispatch
+
+log = logging.getLogger(__name__)
 
 try:
     settings = get_settings()
@@ -20,7 +24,11 @@ try:
 except (SettingsError, ModelNotFound) as error:
     sys.exit(f"cannot start: {error}")
 
+keep_no_large_blocks()
 configure(settings.log_level, settings.project)
+for name in ("fetch_allow_hosts", "fetch_allow_networks"):
+    if allowed := getattr(settings, name):
+        log.warning("CLIP_%s changes what may be fetched: %s", name.upper(), ", ".join(map(str, allowed)))
 if settings.preload:  # in the worker: the server forks after this import, and threads do not survive a fork
     os.register_at_fork(after_in_child=lambda: preload(settings.preload))
 

@@ -4,6 +4,7 @@ Equal items of a request are fetched and encoded once. A bad image costs an Item
 """
 
 import logging
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -25,7 +26,7 @@ from common.errors import (
     ItemError,
     ServiceError,
 )
-from common.images.url_policy import host_of, redact
+from common.images.url_policy import hash_of, host_of, redact
 from common.metrics import get_metrics
 from common.models.registry import Model, get_model
 from common.models.spec import Pixels, TextEncoder, TokenIds, Tokens, Vectors
@@ -126,10 +127,12 @@ class Embedder:
 
     def embed_images(self, urls: Sequence[str]) -> ImageEmbeddings:
         """Raises ServiceError when the tower is not there or the queue is full; late images get `timeout`."""
-        return self._collect_images(urls, self._start_images(urls))
+        _, images = self.embed_mixed([], urls)
+        return images
 
     def embed_mixed(self, texts: Sequence[str], urls: Sequence[str]) -> tuple[TextEmbeddings, ImageEmbeddings]:
         """Both at once: the images are fetched while the texts are encoded. Either may be empty."""
+        get_request_context().held_bytes = sum(map(sys.getsizeof, (*texts, *urls)))
         job = self._start_images(urls) if urls else None
         try:
             text = self.embed_texts(texts) if texts else TextEmbeddings(np.empty((0, 0), np.float32), [], 0)
@@ -178,8 +181,9 @@ class Embedder:
         _record_stages(job)
         errors = _image_errors(results)
         for url, error in errors.items():
-            extra = {"code": error.code, "host": host_of(url), "reason": error.reason, "retryable": error.retryable}
-            log.warning("image not embedded", extra=extra)
+            where = {"host": host_of(url), "url_hash": hash_of(url)}
+            extra = {"code": error.code, "reason": error.reason, "retryable": error.retryable}
+            log.warning("image not embedded", extra=where | extra)
         vectors = {url: result for url, result in results.items() if isinstance(result, np.ndarray)}
         indices = [index for index, url in enumerate(urls) if url in vectors]
         rows = np.array([vectors[urls[index]] for index in indices], np.float32).reshape(len(indices), dimensions)

@@ -5,6 +5,8 @@ import resource
 import sys
 from pathlib import Path
 
+LARGE_BLOCK_BYTES = 128 * 1024  # glibc's own first choice, which it would raise
+_M_MMAP_THRESHOLD = -3  # of <malloc.h>
 _STATM = Path("/proc/self/statm")
 
 
@@ -20,5 +22,17 @@ def return_freed_memory() -> None:
     """Give what a load has freed back to the system; glibc alone keeps it, some 20 MB a tower."""
     try:
         ctypes.CDLL("libc.so.6").malloc_trim(0)
+    except (OSError, AttributeError):  # another libc
+        return
+
+
+def keep_no_large_blocks() -> None:
+    """Let glibc give freed blocks of LARGE_BLOCK_BYTES and more back at once.
+
+    By default it keeps those that it has seen before, up to 32 MiB each: a request's body and its copies would still be
+    there while its picture is decoded.
+    """
+    try:
+        ctypes.CDLL("libc.so.6").mallopt(_M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES)
     except (OSError, AttributeError):  # another libc
         return

@@ -8,10 +8,8 @@ import base64
 import io
 import json
 import re
-import socket
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 import orjson
@@ -25,10 +23,8 @@ from werkzeug.wsgi import get_input_stream
 from common.context import get_request_context
 from common.errors import DeadlineExceeded, FieldError, InvalidRequest, TooLarge, UnsupportedMediaType
 from common.schemas import MAX_BODY_BYTES
-from functions.cutoff import Cutoff
 
 Body = TypeVar("Body", bound=BaseModel)
-_cutoff = Cutoff()
 
 MAX_VALUES = 100_000  # in one body: 32 MiB of `[],` would become 700 MB of lists
 # A string of JSON, with the colon that makes it a key. One that never ends goes to the end: no place is read twice.
@@ -63,23 +59,17 @@ def read_body(request: Request) -> bytes:
     if (request.content_length or 0) > MAX_BODY_BYTES:
         raise _too_large(f"{request.content_length:,} bytes")
     try:
-        with _cut_off(request):
-            body = get_input_stream(request.environ).read(MAX_BODY_BYTES + 1)  # a chunked body has no length to trust
+        body = get_input_stream(request.environ).read(MAX_BODY_BYTES + 1)  # a chunked body has no length to trust
+        is_whole = len(body) >= (request.content_length or 0)
     except (ClientDisconnected, OSError):
-        body = b""
-    if len(body) < (request.content_length or 0):
-        if not get_request_context().remaining_s():
-            raise DeadlineExceeded("the request's body did not come in time")
-        raise InvalidRequest("the body ends before its Content-Length")
+        is_whole = False
+    if not get_request_context().remaining_s():
+        raise DeadlineExceeded("the request's body did not come in time")
+    if not is_whole:
+        raise InvalidRequest("the body ends before its Content-Length or its last chunk, or its chunks are broken")
     if len(body) > MAX_BODY_BYTES:
         raise _too_large(f"more than {MAX_BODY_BYTES:,} bytes")
     return body
-
-
-def _cut_off(request: Request) -> AbstractContextManager[None]:
-    """Let the body end at the request's deadline, however slowly it drips."""
-    connection: socket.socket | None = request.environ.get("gunicorn.socket")
-    return _cutoff.at(get_request_context().deadline, connection) if connection else nullcontext()
 
 
 def _too_large(size: str) -> TooLarge:
@@ -109,6 +99,7 @@ def parse_json_or_files(request: Request, model: type[Body]) -> Body:
     unknown = sorted({name for name in files if name != "files"})
     if unknown or not files:
         raise InvalidRequest(f'the form has files under {_shown(", ".join(unknown))}, expected files under "files"')
+    del body  # a copy less while there are others
     urls = [_data_url(file.read(), file.mimetype) for file in files.getlist("files")]
     return validate({**form, "urls": urls}, model)
 

@@ -24,9 +24,7 @@ def page() -> File:
 @cache
 def asset(name: str) -> File:
     """A file of the page. Raises NotFound."""
-    name = name.rpartition("/")[
-        2
-    ]  # the page's links are relative, for a host that serves it under a path: /docs/docs/…
+    _, _, name = name.rpartition("/")  # its links are relative, for a host that serves it under a path: /docs/docs/…
     for path in FOLDER.iterdir() if Path(name).suffix in TYPES else ():
         if path.name in (name, f"{name}.gz"):
             headers = {"Cache-Control": "public, max-age=86400"}

@@ -136,18 +136,23 @@ def embeddings(body: EmbeddingsRequest) -> EmbeddingsResponse:
     embedder, items = get_embedder(), body.items()
     if body.model not in (None, UNSPECIFIED_MODEL):
         _check_model(body.model, embedder.model)
+    _check_dimensions(body.dimensions, embedder.model.dimensions)
     checked_counts(items)
     embedded = embedder.embed_items(items)
+    _check_dimensions(body.dimensions, embedder.model.dimensions)  # now it is known of every model
     if embedded.errors:
         first = embedded.errors[0]
         raise ImagesFailed(f"input[{first.index}]: {first.detail} ({first.code})", embedded.errors, field="input")
-    dimensions = embedded.vectors.shape[1]
-    if body.dimensions not in (None, 0, dimensions):
-        message = f"dimensions is {body.dimensions}, and the model has {dimensions}: CLIP is not Matryoshka-trained"
-        raise InvalidRequest(f"{message}, so its vectors cannot be cut")
     rows = encode(embedded.vectors, body.encoding_format, body.output_dtype)
     data = [Embedding(index, row) for index, row in enumerate(rows)]
     return EmbeddingsResponse(data, embedder.model.spec.id, Usage(embedded.tokens, embedded.tokens))
+
+
+def _check_dimensions(asked: int | None, own: int | None) -> None:
+    if own and asked not in (None, 0, own):
+        why = "CLIP is not Matryoshka-trained, so its vectors cannot be cut"
+        fault = FieldError(("dimensions",), f"is {asked:,}, and the model has {own}: {why}")
+        raise InvalidRequest(f"{fault.path} {fault.message}", [fault])
 
 
 def models() -> ModelsResponse:

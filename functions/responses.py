@@ -3,6 +3,7 @@
 import gzip
 import math
 from collections.abc import Sequence
+from itertools import compress
 
 import orjson
 from flask import Request, Response
@@ -89,12 +90,13 @@ def write_vectors(value: object, request: Request) -> Response:
     rows = getattr(value, "embeddings", None)
     if rows is None or request.accept_mimetypes.best_match([JSON, OCTETS]) != OCTETS:
         return write_json(value, request)
+    kept = [row is not None for row in rows]  # the bytes have no place for a failed image, not even under `null`
     response = Response(as_bytes(rows), mimetype=OCTETS)
-    response.headers["X-Embedding-Count"] = str(len(rows))
+    response.headers["X-Embedding-Count"] = str(sum(kept))
     response.headers["X-Embedding-Dimensions"] = str(getattr(value, "dimensions", 0))
     indices = getattr(value, "indices", None)
     if indices is not None:
-        response.headers["X-Embedding-Indices"] = ",".join(map(str, indices))
+        response.headers["X-Embedding-Indices"] = ",".join(map(str, compress(indices, kept)))
     return response
 
 

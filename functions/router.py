@@ -3,6 +3,8 @@
 import io
 import itertools
 import logging
+import socket
+import time
 from typing import Any
 
 from flask import Request, Response
@@ -27,6 +29,7 @@ from common.errors import (
 from common.metrics import get_metrics
 from functions import banner, bigquery, docs, health, image, metrics, mixed, openai, openapi, rank, text, weaviate
 from functions.bodies import parse_json_or_files
+from functions.cutoff import Cutoff
 from functions.envelopes import BIGQUERY, OPENAI, WEAVIATE
 from functions.responses import JSON, OCTETS, finish, is_crash, write_file, write_options, write_vectors
 from functions.route import Route
@@ -94,14 +97,20 @@ ROUTES = (
     ),
 )  # fmt: skip
 
+MAX_LOGGED_CHARS = 200  # of what a caller can make as long as it likes
+
 log = logging.getLogger(__name__)
 _served = itertools.count()
+_cutoff = Cutoff()
 
 
 def dispatch(request: Request) -> Response:
     """Answer any request. Never raises: whatever goes wrong becomes an answer in the route's own error shape."""
     context = RequestContext.from_headers(request.headers, get_settings().request_timeout_s)
     token = current_request.set(context)
+    connection: socket.socket | None = request.environ.get("gunicorn.socket")
+    if connection:
+        _cutoff.await_request(connection, context.deadline)
     path = request.path.rstrip("/") or "/"
     routes = {route.method: route for route in ROUTES if route.match(path) is not None}
     failure: Exception | None = None
@@ -118,6 +127,8 @@ def dispatch(request: Request) -> Response:
         return response
     finally:
         current_request.reset(token)
+        if connection:
+            _cutoff.await_reader(connection, time.monotonic() + get_settings().request_timeout_s)
 
 
 def _answer(request: Request, path: str, routes: dict[str, Route]) -> Response:
@@ -146,10 +157,10 @@ def _log_request(
     extra = {
         "httpRequest": {
             "requestMethod": request.method,
-            "requestUrl": request.path,
+            "requestUrl": request.path[:MAX_LOGGED_CHARS],
             "status": response.status_code,
             "responseSize": response.content_length,
-            "userAgent": request.headers.get("User-Agent", "")[:200],
+            "userAgent": request.headers.get("User-Agent", "")[:MAX_LOGGED_CHARS],
             "latency": f"{context.elapsed_s():.6f}s",
         },
         "route": path,

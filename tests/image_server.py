@@ -59,6 +59,8 @@ class ImageServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.changed = threading.Condition()
         self.requests: Counter[str] = Counter()
+        self.connections = 0
+        self.names_asked: list[str] = []  # by TLS clients
         self.headers_seen: dict[str, dict[str, str]] = {}
         self._files: dict[str, tuple[bytes, str]] = {}
         self._target = ""
@@ -79,6 +81,11 @@ class ImageServer(ThreadingHTTPServer):
         """A URL that leads to `url` by that many redirects."""
         self._target = url
         return f"{self.url}/away/{hops - 1}"
+
+    def verify_request(self, request: object, client_address: object) -> bool:
+        """Called once a connection."""
+        self.connections += 1
+        return True
 
     def seen(self, path: str) -> bool:
         """Wait until a request for `path` has come; False if none does."""

@@ -8,6 +8,7 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.TiffImagePlugin import IFDRational
 
 from common.errors import CorruptImage, DecodeError, NotAnImage, TooComplex, TooManyPixels
 from common.images.decode import DecodeLimits, prepare, sniff
@@ -97,6 +98,35 @@ def test_a_file_of_a_million_empty_chunks_ends_at_the_deadline() -> None:
 def test_broken_exif_does_not_lose_the_picture() -> None:
     data = saved(Image.new("RGB", (40, 40), "red"), "JPEG", exif=b"Exif\0\0garbage that is no TIFF header")
     assert decode(data)[16, 16, 0] > 200
+
+
+def test_a_broken_mpo_header_and_a_resolution_of_nothing_by_nothing_do_not_lose_the_picture() -> None:
+    image = Image.new("RGB", (40, 40), "red")
+    mpo = saved(image, "MPO", save_all=True, append_images=[image])
+    place = mpo.index(b"MPF\0") + 4
+    for garbage in (b"\xff" * 40, b"II*\0" + b"\xff" * 36, bytes(40)):
+        assert decode(mpo[:place] + garbage + mpo[place + 40 :])[16, 16, 0] > 200
+    exif = Image.Exif()
+    exif[0x011A], exif[0x011B], exif[0x0128] = IFDRational(0, 0), IFDRational(0, 0), 2
+    assert decode(saved(image, "JPEG", exif=exif.tobytes()))[16, 16, 0] > 200
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        png(0, 8),
+        png(8, 0),
+        b"GIF89a\0\0\0\0\0\0\0;",
+        b"\xff\xd8\xff\xe0%PDF-1.7 <script>alert(1)</script>",
+        b"GIF89a=1;alert(1)//" + bytes(100),
+        picture("BMP")[:14] + bytes(4) + picture("BMP")[18:],
+        saved(Image.new("P", (8, 8)), "PNG").replace(b"PLTE", b"pLTE"),
+    ],
+    ids=["no width", "no height", "empty GIF", "JPEG and PDF", "GIF and script", "BMP of no header", "no palette"],
+)
+def test_zero_sizes_polyglots_and_files_without_what_they_need_are_refused(data: bytes) -> None:
+    with pytest.raises(DecodeError):
+        decode(data)
 
 
 def test_exif_orientation_turns_the_picture_unless_the_reference_is_asked_for() -> None:

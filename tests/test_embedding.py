@@ -18,6 +18,7 @@ from common.images.decode import DecodeLimits
 from common.images.fetcher import Fetcher
 from common.images.pipeline import ImagePipeline
 from common.images.sources import ImageLoader
+from common.images.storage import ObjectReader
 from common.images.url_policy import UrlPolicy
 from common.models.registry import Model, Tower
 from common.models.spec import EncoderInfo, ModelSpec, OpenClipTower, Pixels, Preprocessing, TokenIds, Tokens, Vectors
@@ -74,7 +75,7 @@ class World:
         model = Model(spec, Tower("text", lambda: self.text, LIMITS, len), Tower("image", self._load_image, LIMITS))
         policy = UrlPolicy((), tuple(map(ip_network, networks)))
         fetcher = Fetcher(timeout_s=5, retries=0, max_bytes=10**6, user_agent="test", policy=policy)
-        loader = ImageLoader(fetcher, max_bytes=10**6)
+        loader = ImageLoader(fetcher, ObjectReader(timeout_s=5, max_bytes=10**6), max_bytes=10**6)
         self.pipeline = ImagePipeline(loader, DecodeLimits(max_pixels=10**6), concurrency=2)
         self.embedder = Embedder(model, lambda: self.pipeline, TextCache(cache_bytes), load_timeout_s=5)
 

@@ -2,8 +2,10 @@
 
 import io
 import socket
+import threading
 import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_network
 
 import pytest
@@ -17,11 +19,13 @@ from common.errors import (
     FetchError,
     FetchTimeout,
     HttpStatus,
+    InvalidUrl,
     TooManyRedirects,
     UnsupportedType,
 )
 from common.images.fetcher import Fetcher
-from common.images.transport import AddressInfo
+from common.images.memory_budget import LARGE_BYTES, LARGE_FILES, LargeTurn
+from common.images.transport import RESOLVER_THREADS, AddressInfo
 from common.images.url_policy import UrlPolicy
 from tests.image_server import ImageServer, picture
 
@@ -204,6 +208,61 @@ def test_connections_are_kept_and_shared(image_server: ImageServer) -> None:
     fetcher = make()
     urls = [image_server.serve(f"/{number}.png", picture()) for number in range(5)]
     assert all(fetcher.fetch(url, later()) == picture() for url in urls)
+    assert image_server.connections == 1
+
+
+def test_a_host_gets_four_connections_at_a_time_and_no_more(image_server: ImageServer) -> None:
+    fetcher = make()
+    with ThreadPoolExecutor(12) as pool:
+        urls = [f"{image_server.url}/gated?{number}" for number in range(12)]
+        fetched = [pool.submit(fetcher.fetch, url, later()) for url in urls]
+        with image_server.changed:
+            assert image_server.changed.wait_for(lambda: image_server.requests["/gated"] == 4, timeout=30)
+        image_server.gate.set()
+        assert all(one.result() == picture() for one in fetched)
+    assert image_server.connections == 4
+
+
+def test_a_resolver_that_is_silent_takes_a_bounded_number_of_threads_and_recovers() -> None:
+    gate, lock, asked = threading.Event(), threading.Lock(), []
+
+    def resolve(host: str, port: int, *_: object) -> list[AddressInfo]:
+        with lock:
+            asked.append(host)
+        gate.wait(30)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.0.0.1", port))]
+
+    fetcher = make(UrlPolicy(), timeout_s=0.3, retries=0, resolve=resolve)
+    with ThreadPoolExecutor(3 * RESOLVER_THREADS) as pool:
+        urls = [f"http://images-{number}.example.com/" for number in range(3 * RESOLVER_THREADS)]
+        failures = [pool.submit(fetcher.fetch, url, later()).exception() for url in urls]
+    assert {failure.code for failure in failures if isinstance(failure, FetchError)} <= {"dns_failure", "timeout"}
+    assert len(failures) == 3 * RESOLVER_THREADS
+    assert len(asked) == RESOLVER_THREADS
+    gate.set()
+    with pytest.raises(BlockedUrl):
+        make(UrlPolicy(), retries=0, resolve=resolve).fetch("http://images.example.com/", later())
+
+
+@pytest.mark.parametrize("location", ["http://[::1/", "//[", "http://exa\u2100mple.com/", "http://a:b:c/"])
+def test_a_redirect_to_what_is_no_url_is_an_invalid_url(image_server: ImageServer, location: str) -> None:
+    with pytest.raises(InvalidUrl):
+        make().fetch(image_server.redirect_to(location), later())
+
+
+def test_a_body_takes_its_turn_by_what_is_received_however_it_is_framed(image_server: ImageServer) -> None:
+    """A turn that never comes ends a download that grows large, be it headers, chunk lines or body."""
+    others = [LargeTurn() for _ in range(LARGE_FILES)]
+    assert all(turn.take(0) for turn in others)
+    try:
+        small, large = image_server.serve("/a", picture()), image_server.serve("/b", bytes(LARGE_BYTES + 1))
+        fetcher = make(max_bytes=2 * LARGE_BYTES, timeout_s=0.5)
+        assert fetcher.fetch(small, later(), LargeTurn()) == picture()
+        with pytest.raises(FetchTimeout, match="other large downloads"):
+            fetcher.fetch(large, later(), LargeTurn())
+    finally:
+        for turn in others:
+            turn.__exit__()
 
 
 def test_errors_hold_no_query_string(image_server: ImageServer) -> None:

@@ -9,16 +9,21 @@ import pytest
 
 from common.errors import BodyTooLarge, InvalidUrl, UnsupportedType
 from common.images.fetcher import Fetcher
-from common.images.sources import ImageLoader
+from common.images.sources import SLICE_CHARS, ImageLoader
+from common.images.storage import ObjectReader
 from common.images.url_policy import UrlPolicy
 from tests.image_server import ImageServer, picture
+
+POLICY = UrlPolicy(allow_networks=(ip_network("127.0.0.0/8"),))
+SOURCES = (
+    Fetcher(timeout_s=5, retries=0, max_bytes=10_000, user_agent="test", policy=POLICY),
+    ObjectReader(timeout_s=5, max_bytes=10_000),
+)
 
 
 @pytest.fixture
 def loader() -> ImageLoader:
-    policy = UrlPolicy(allow_networks=(ip_network("127.0.0.0/8"),))
-    fetcher = Fetcher(timeout_s=5, retries=0, max_bytes=10_000, user_agent="test", policy=policy)
-    return ImageLoader(fetcher, max_bytes=10_000)
+    return ImageLoader(*SOURCES, max_bytes=10_000)
 
 
 def load(loader: ImageLoader, url: str) -> bytes:
@@ -49,6 +54,13 @@ def test_base64_data_urls_are_read_in_all_their_spellings(loader: ImageLoader, u
 
 def test_percent_encoded_data_urls_are_read(loader: ImageLoader) -> None:
     assert load(loader, "data:image/gif,GIF89a%00%FF") == b"GIF89a\x00\xff"
+
+
+@pytest.mark.parametrize("shift", range(4))
+def test_an_escape_is_read_whole_wherever_it_stands(shift: int) -> None:
+    text = "a" * (SLICE_CHARS - shift) + "%41" * 4 + "%4" + "%" * 3
+    large = ImageLoader(*SOURCES, max_bytes=SLICE_CHARS * 2)
+    assert load(large, "data:image/gif," + text) == b"a" * (SLICE_CHARS - shift) + b"AAAA%4%%%"
 
 
 @pytest.mark.parametrize(

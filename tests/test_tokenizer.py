@@ -140,3 +140,10 @@ def test_xlmr_texts_are_cut_at_512_tokens() -> None:
     assert (len(over.ids), over.truncated) == (512, True)
     assert over.ids[-1] == 2
     assert empty.ids.tolist() == [0, 2]
+
+
+@pytest.mark.parametrize("digits", [99, 100, 4300, 4301, 4900])
+@pytest.mark.parametrize("ampersand", ["&", "&amp;", "&amp;amp;"])
+def test_an_entity_of_thousands_of_digits_is_no_error(digits: int, ampersand: str) -> None:
+    """Python makes no number of more than 4,300 digits, and html.unescape raises."""
+    assert ours()([f"a fox {ampersand}#{'9' * digits};"])[0].truncated is False

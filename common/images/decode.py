@@ -13,7 +13,9 @@ from typing import Any
 
 from PIL import Image, ImageFile, PngImagePlugin
 
+from common.context import get_request_context
 from common.errors import CorruptImage, DecodeError, ImageTimeout, NotAnImage, TooComplex, TooManyPixels
+from common.images.avif import coded_pixels
 from common.images.memory_budget import DECODE_BYTES, MemoryBudget
 from common.memory import return_freed_memory
 from common.models.preprocess import Picture, preprocess
@@ -108,7 +110,7 @@ def _decode(image: Image.Image, data: bytes, preprocessing: Preprocessing, deadl
         coefficients = _coefficient_bytes(image, data)
         if not preprocessing.reference:
             shrunk_by = _draft(image, preprocessing.size)
-    memory = coefficients + _pixel_bytes(image, data)
+    memory = coefficients + _pixel_bytes(image, data) + _file_bytes(image, data) + get_request_context().held_bytes
     with _memory.reserve(memory, deadline):
         image.load()
         pixels = preprocess(Picture(image, size, shrunk_by, _orientation(image)), preprocessing)
@@ -121,6 +123,8 @@ def _decode(image: Image.Image, data: bytes, preprocessing: Preprocessing, deadl
 def _pixel_bytes(image: Image.Image, data: bytes) -> int:
     """The most memory that loading and preprocessing the picture takes."""
     pixels = image.size[0] * image.size[1]
+    if image.format == "AVIF":
+        pixels = max(pixels, coded_pixels(data))
     if image.format == "WEBP" and b"VP8L" in data:
         return LOSSLESS_WEBP_BYTES * pixels
     if image.format in CODEC_BYTES:
@@ -128,6 +132,11 @@ def _pixel_bytes(image: Image.Image, data: bytes) -> int:
     if "transparency" in image.info:
         return WIDEST_MODE_BYTES * pixels
     return MODE_BYTES.get(image.mode, WIDEST_MODE_BYTES) * pixels
+
+
+def _file_bytes(image: Image.Image, data: bytes) -> int:
+    """What the file itself takes: the decoders of CODEC_BYTES read a copy of it."""
+    return (2 if image.format in CODEC_BYTES else 1) * len(data)
 
 
 def _coefficient_bytes(image: Image.Image, data: bytes) -> int:

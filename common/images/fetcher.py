@@ -111,7 +111,7 @@ class Fetcher:
             try:
                 if response.status_code not in REDIRECT_STATUS or "Location" not in response.headers:
                     return self._read(response)
-                target = urljoin(url, response.headers["Location"].encode("latin-1").decode("utf-8", "replace"))
+                target = _target(url, response.headers["Location"])
             finally:
                 response.raw.close()  # a body that nobody reads would cost its bytes; the connection goes with it
                 response.close()
@@ -150,6 +150,14 @@ class Fetcher:
         except Exception as error:
             raise _translate(error) from error
         return body.getvalue()  # no copy, other than a bytearray's
+
+
+def _target(url: str, location: str) -> str:
+    """Where a redirect leads. Raises InvalidUrl."""
+    try:
+        return urljoin(url, location.encode("latin-1").decode("utf-8", "replace"))
+    except ValueError as error:  # brackets that do not close, letters that would become a slash
+        raise InvalidUrl("the server redirected to what is no URL") from error
 
 
 def _too_large(limit: int) -> BodyTooLarge:

@@ -8,9 +8,11 @@ from contextlib import contextmanager
 
 from common.errors import ImageTimeout, TooManyPixels
 
-DECODE_BYTES = 224 * 2**20  # of all decodes that run at a time: 58 megapixels of RGB, which Pillow keeps in 4 bytes
-LARGE_BYTES = 2**20  # a download beyond this takes a turn
-LARGE_DOWNLOADS = 3  # at a time
+# Of all decodes that run at a time, their files and their requests' texts: 58 megapixels of RGB, which Pillow keeps in
+# 4 bytes.
+DECODE_BYTES = 224 * 2**20
+LARGE_BYTES = 2**20  # a file beyond this takes a turn
+LARGE_FILES = 3  # at a time
 
 
 class MemoryBudget:
@@ -25,7 +27,9 @@ class MemoryBudget:
     def reserve(self, count: int, deadline: float) -> Iterator[None]:
         """Hold `count` bytes. Raises TooManyPixels where they never fit, ImageTimeout where not by `deadline`."""
         if count > self._limit:
-            raise TooManyPixels(f"the image takes {count >> 20:,} MB to decode, the limit is {self._limit >> 20:,}")
+            raise TooManyPixels(
+                f"the image takes {count >> 20:,} MB to decode beside its request, the limit is {self._limit >> 20:,}"
+            )
         turn = object()
         with self._changed:
             self._waiting.append(turn)
@@ -48,9 +52,9 @@ class MemoryBudget:
 
 
 class LargeTurn:
-    """One download's right to be large: taken when it becomes so, given back when its picture is decoded."""
+    """One file's right to be large: taken when it is found to be, given back when its picture is decoded."""
 
-    _free = threading.BoundedSemaphore(LARGE_DOWNLOADS)
+    _free = threading.BoundedSemaphore(LARGE_FILES)
 
     def __init__(self) -> None:
         self._taken = False

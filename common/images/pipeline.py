@@ -17,6 +17,7 @@ from common.images.decode import DecodeLimits, prepare
 from common.images.fetcher import Fetcher
 from common.images.memory_budget import LargeTurn
 from common.images.sources import ImageLoader
+from common.images.storage import ObjectReader
 from common.images.url_policy import UrlPolicy
 from common.models.spec import Pixels, Preprocessing
 
@@ -128,5 +129,6 @@ def get_pipeline() -> ImagePipeline:
         user_agent=settings.fetch_user_agent,
         policy=UrlPolicy(settings.fetch_allow_hosts, settings.fetch_allow_networks),
     )
-    loader = ImageLoader(fetcher, max_bytes=settings.fetch_max_bytes)
+    objects = ObjectReader(timeout_s=settings.fetch_timeout_s, max_bytes=settings.fetch_max_bytes)
+    loader = ImageLoader(fetcher, objects, max_bytes=settings.fetch_max_bytes)
     return ImagePipeline(loader, DecodeLimits(max_pixels=settings.max_image_pixels), settings.fetch_concurrency)

@@ -26,7 +26,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util.ssl_ import create_urllib3_context
 
 from common.errors import BlockedUrl, BodyTooLarge, DnsFailure, FetchTimeout
-from common.images.memory_budget import LargeTurn
+from common.images.memory_budget import LARGE_BYTES, LargeTurn
 from common.images.url_policy import PORTS, UrlPolicy, check_address
 
 CONNECT_TIMEOUT_S = 3.0
@@ -49,6 +49,7 @@ class Budget:
     deadline: float
     bytes_left: int
     turn: LargeTurn | None = None
+    bytes_received: int = 0
 
     def seconds(self, at_most: float) -> float:
         """Seconds left, at most `at_most`. Raises FetchTimeout when there are none."""
@@ -63,10 +64,13 @@ class Budget:
             raise FetchTimeout("other large downloads took all the time")
 
     def spend(self, count: int) -> None:
-        """Count received bytes. Raises BodyTooLarge."""
+        """Count received bytes. Raises BodyTooLarge; FetchTimeout when they are many and no turn comes."""
         self.bytes_left -= count
+        self.bytes_received += count
         if self.bytes_left < 0:
             raise BodyTooLarge("the server sent more bytes than the limit")
+        if self.bytes_received > LARGE_BYTES:
+            self.take_turn()
 
 
 budget: contextvars.ContextVar[Budget] = contextvars.ContextVar("budget")

@@ -1,6 +1,7 @@
 """Which URLs and addresses may be fetched: pure rules, no sockets. The sockets obey in transport.py."""
 
 import fnmatch
+import hashlib
 import ipaddress
 import re
 from dataclasses import dataclass
@@ -159,3 +160,8 @@ def host_of(url: str) -> str:
         return (urlsplit(url[:MAX_URL_CHARS]).hostname or "")[:MAX_SHOWN_CHARS]
     except ValueError:
         return ""
+
+
+def hash_of(url: str) -> str:
+    """12 hex digits that tell a URL from others in the log, where neither its path nor its query may stand."""
+    return hashlib.sha256(url.encode("utf-8", "surrogatepass")).hexdigest()[:12]

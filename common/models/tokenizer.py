@@ -22,6 +22,7 @@ XLMR_CONTEXT_LENGTH = 512  # 514 positions less the two that the padding index t
 CHARS_PER_TOKEN = 64  # context length × this is read of a text: far beyond what fills the context
 
 _MERGES = Path(__file__).with_name("clip_bpe_merges.txt.gz")  # OpenAI CLIP's bpe_simple_vocab_16e6, those it uses
+_ENDLESS_ENTITY = regex.compile(r"&#[0-9]{100,};?")  # no character has such a number
 _XLMR_START, _XLMR_END, _XLMR_UNKNOWN = 0, 2, 3  # <s>, </s>, <unk>
 _CLIP_WORD = regex.compile(r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+", regex.IGNORECASE)
 
@@ -31,8 +32,13 @@ def clean(text: str) -> str:
     if not (text.isascii() and text.isprintable()) or "&" in text:  # the rest holds nothing to mend
         import ftfy
 
-        text = html.unescape(html.unescape(ftfy.fix_text(text))).strip()
+        text = _unescape(_unescape(ftfy.fix_text(text))).strip()
     return " ".join(text.split()).lower()
+
+
+def _unescape(text: str) -> str:
+    """html.unescape, which raises on an entity of more digits than Python makes a number of."""
+    return html.unescape(_ENDLESS_ENTITY.sub("\N{REPLACEMENT CHARACTER}", text))
 
 
 class ClipTokenizer:

@@ -112,7 +112,11 @@ def test_a_failing_image_is_an_error_with_its_index(demo: Server) -> None:
         ({"input": [[1, 2]]}, "input", "token ids, which belong to another model's tokenizer; send strings"),
         ({"input": [1, 2]}, "input", "send strings"),
         ({"input": []}, "input", "limits are 1 and"),
-        ({"input": "a", "dimensions": 128}, None, "dimensions is 128, and the model has 256: CLIP is not Matryoshka"),
+        (
+            {"input": "a", "dimensions": 128},
+            "dimensions",
+            "dimensions is 128, and the model has 256: CLIP is not Matryoshka",
+        ),
         ({"input": {"image": ""}}, "input[0]", "empty"),
         ({"input": ["a" * 100_001]}, "input[0]", "100,001 characters"),
         ({"input": [None]}, "input", "neither a string"),

@@ -64,6 +64,9 @@ def test_raw_vectors_come_as_octets(demo: Server) -> None:
     assert (raw.headers["X-Embedding-Indices"], len(raw.content)) == ("1", 256)
     vector = np.frombuffer(raw.content, np.int8).astype(float)
     assert vector @ images[0] / np.linalg.norm(vector) == pytest.approx(1, abs=1e-3)
+    kept = demo.post("/embed/image", {"urls": urls, "on_error": "null"}, headers=accept)
+    assert (kept.headers["X-Embedding-Count"], kept.headers["X-Embedding-Indices"]) == ("1", "1")
+    assert len(kept.content) == 1024, "bytes have no null: the indices say which rows are there"
     both = demo.post("/embed/text", {"texts": ["a"]}, headers={"Accept": "*/*"})
     assert both.headers["Content-Type"] == "application/json"
 

@@ -154,7 +154,18 @@ def test_one_record_a_request_says_what_it_cost(tmp_path: Path, image_server: Im
         (warning,) = messages(server, "image not embedded")
         assert (warning["severity"], warning["code"], warning["host"]) == ("WARNING", "http_status", "127.0.0.1")
         assert warning["request_id"] == record["request_id"]
+        assert warning["url_hash"] == hashlib.sha256(secret.encode()).hexdigest()[:12]
         assert "secret" not in server.log.read_text()
+
+
+def test_what_changes_where_images_may_come_from_is_loud_at_the_start(tmp_path: Path) -> None:
+    with serve(tmp_path, CLIP_FETCH_ALLOW_HOSTS="*.example.com") as server:
+        server.get("/health/live").raise_for_status()
+        warnings = [str(record["message"]) for record in server.records() if record["severity"] == "WARNING"]
+    assert warnings == [
+        "CLIP_FETCH_ALLOW_HOSTS changes what may be fetched: *.example.com",
+        "CLIP_FETCH_ALLOW_NETWORKS changes what may be fetched: 127.0.0.0/8",
+    ]
 
 
 def test_log_level_silences_what_is_below_it(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Faults of callers, hosts and the machine, through the real process: after each, it is healthy and answers right."""
 
+import base64
 import json
 import resource
 import signal
@@ -8,17 +9,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 import requests
 
+from common.images.transport import RESOLVER_THREADS
 from tests.e2e.server import ROOT, Server, serve
 from tests.hostile.test_memory import worker_of
 from tests.image_server import ImageServer, picture, serving
 
 TIMEOUT_S = 3
+THREADS = 8
 TEXT = {"texts": ["a fox"]}
 FAILS_ONCE = f'''
 """The real function, whose engine throws at two of its batches of texts."""
@@ -41,13 +44,55 @@ def embed(request):
 '''
 
 
+SILENT_DNS = f'''
+"""The real function, whose name server answers when nobody waits for it any more."""
+import socket, sys, threading
+
+def late(*_, **__):
+    threading.Event().wait(8)
+    raise socket.gaierror(socket.EAI_AGAIN, "late")
+
+socket.getaddrinfo = late
+sys.path.insert(0, {str(ROOT)!r})
+import main
+
+def embed(request):
+    return main.embed(request)
+'''
+READ_ONLY = f'''
+"""The real function, for whose worker every disk is read-only."""
+import errno, os, sys
+sys.path.insert(0, {str(ROOT)!r})
+import main
+
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+CHANGES = {{"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.truncate"}}
+
+def refuse(event, arguments):
+    if event in CHANGES or (event == "open" and arguments[2] & WRITING and arguments[0] != "/dev/null"):
+        raise OSError(errno.EROFS, f"Read-only file system: {{arguments[0]}}")
+
+def begin():
+    sys.addaudithook(refuse)
+    try:
+        open("written", "w")
+    except OSError:
+        print("read-only", flush=True)
+
+os.register_at_fork(after_in_child=begin)
+
+def embed(request):
+    return main.embed(request)
+'''
+
+
 @contextmanager
 def serving_demo(folder: Path, timeout_s: float = TIMEOUT_S, queue_items: int = 2048) -> Iterator[Server]:
-    """A server of eight threads, both towers loaded, that is as good after the test as before."""
+    """A server of THREADS threads, both towers loaded, that is as good after the test as before."""
     timeout, items = str(timeout_s), str(queue_items)
     with serve(
         folder, CLIP_REQUEST_TIMEOUT_S=timeout, CLIP_MAX_QUEUE_ITEMS=items, CLIP_HEALTH_WAIT_S="60",
-        CLIP_FETCH_TIMEOUT_S="2", THREADS="8",
+        CLIP_FETCH_TIMEOUT_S="2", THREADS=str(THREADS),
     ) as server:  # fmt: skip
         before = right(server)
         yield server
@@ -84,16 +129,19 @@ def head(length: int | str, *lines: str) -> bytes:
     return f"{names}\r\nContent-Length: {length}\r\n\r\n".encode()
 
 
-def drip(server: Server) -> tuple[bytes, float]:
-    """Promise a body and send a byte now and then; the answer and the seconds until it came."""
+CHUNKED = head(0).replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
+
+
+def drip(server: Server, start: bytes, piece: bytes) -> tuple[bytes, float]:
+    """Promise a body and send a piece now and then; the answer and the seconds until it came."""
     with connect(server) as connection:
         started = time.monotonic()
-        connection.sendall(head(10_000))
+        connection.sendall(start)
         connection.settimeout(0.1)
         answer = b""
         while time.monotonic() - started < 4 * TIMEOUT_S and not answer:
             try:
-                connection.sendall(b" ")
+                connection.sendall(piece)
                 answer = connection.recv(65536)
             except TimeoutError:
                 continue
@@ -102,12 +150,72 @@ def drip(server: Server) -> tuple[bytes, float]:
         return answer, time.monotonic() - started
 
 
-def test_callers_who_drip_their_bodies_hold_their_threads_no_longer_than_the_timeout(server: Server) -> None:
-    with ThreadPoolExecutor(8) as pool:
-        slow = [pool.submit(drip, server) for _ in range(8)]  # as many as there are threads
+@pytest.mark.parametrize(("start", "piece"), [(head(10_000), b" "), (CHUNKED, b"1\r\n \r\n")], ids=["length", "chunks"])
+def test_callers_who_drip_their_bodies_hold_their_threads_no_longer_than_the_timeout(
+    server: Server, start: bytes, piece: bytes
+) -> None:
+    with ThreadPoolExecutor(THREADS) as pool:
+        slow = [pool.submit(drip, server, start, piece) for _ in range(THREADS)]
         for answer, seconds in (one.result() for one in slow):
             assert answer.startswith(b"HTTP/1.1 504")
             assert seconds < TIMEOUT_S + 1.5
+
+
+def test_callers_who_drip_after_they_were_refused_hold_no_thread_either(server: Server) -> None:
+    """The server reads what was left of a body before it takes a connection's next request."""
+    connections = [connect(server) for _ in range(THREADS)]
+    for connection in connections:
+        connection.sendall(head(10_000).replace(b"/embed/text", b"/nowhere"))
+    for connection in connections:
+        assert connection.recv(4096).startswith(b"HTTP/1.1 404")
+    with dripping(connections):
+        assert server.get("/health/live").status_code == 200
+
+
+@contextmanager
+def dripping(connections: list[socket.socket]) -> Iterator[None]:
+    """Meanwhile each sends a byte now and then."""
+    done = threading.Event()
+
+    def drip_all() -> None:
+        while not done.wait(0.1):
+            for connection in connections:
+                with suppress(OSError):
+                    connection.sendall(b" ")
+
+    thread = threading.Thread(target=drip_all)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+        for connection in connections:
+            connection.close()
+
+
+def test_callers_who_do_not_read_their_answers_hold_no_thread_for_ever(server: Server) -> None:
+    body = json.dumps({"texts": ["a fox"] * 2048}).encode()  # some 6 MB of an answer, more than sockets hold
+    with ExitStack() as stack:
+        for _ in range(THREADS):
+            connection = stack.enter_context(connect(server))
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.sendall(head(len(body)) + body)
+        assert wait_for(lambda: len(answered(server, "/embed/text", texts=2048)) >= THREADS)
+        assert server.get("/health/live").status_code == 200
+
+
+def answered(server: Server, route: str, **facts: object) -> list[dict[str, object]]:
+    """The records of requests to `route` with these facts."""
+    return [record for record in server.records() if record.get("route") == route and facts.items() <= record.items()]
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 30) -> bool:
+    """Whether it came true in time."""
+    until = time.monotonic() + seconds
+    while not condition() and time.monotonic() < until:
+        threading.Event().wait(0.05)
+    return condition()
 
 
 def test_callers_who_leave_amid_their_body_or_before_the_answer(server: Server, image_server: ImageServer) -> None:
@@ -131,10 +239,10 @@ def test_callers_who_leave_amid_their_body_or_before_the_answer(server: Server, 
         (head("9" * 30) + b"{}", 413),
         (head(2, "Expect: 100-continue") + b"{}", 400),
         (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 100_000 + b"\r\n\r\n", 431),
-        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", None),  # TLS: no answer that it could read
     ],
 )
-def test_broken_http_is_answered_and_forgotten(server: Server, raw: bytes, status: int) -> None:
+def test_broken_http_is_answered_and_forgotten(server: Server, raw: bytes, status: int | None) -> None:
     with connect(server) as connection:
         connection.sendall(raw)
         connection.shutdown(socket.SHUT_WR)
@@ -142,7 +250,7 @@ def test_broken_http_is_answered_and_forgotten(server: Server, raw: bytes, statu
         while piece := connection.recv(65536):
             answer += piece
     statuses = [line.split()[1] for line in answer.split(b"\r\n") if line.startswith(b"HTTP/1.1 ")]
-    assert statuses[-1:] == [str(status).encode()] or answer == b""
+    assert statuses[-1:] == ([str(status).encode()] if status else [])
 
 
 def test_an_image_host_that_dies_midway_costs_its_own_images(server: Server, image_server: ImageServer) -> None:
@@ -157,9 +265,47 @@ def test_an_image_host_that_dies_midway_costs_its_own_images(server: Server, ima
     assert [error["index"] for error in body["errors"]] == [0, 1, 3, 4]
 
 
+def test_a_redirect_to_what_is_no_url_is_one_entry(server: Server, image_server: ImageServer) -> None:
+    for location in ("http://[::1/", "//[", "http://exa\u2100mple.com/", "http://a:b:c/", ""):
+        (error,) = server.post("/embed/image", {"urls": [image_server.redirect_to(location)]}).json()["errors"]
+        assert error["code"] in ("invalid_url", "too_many_redirects"), location
+
+
 def test_a_name_that_does_not_resolve_is_one_entry(server: Server) -> None:
     body = server.post("/embed/image", {"urls": ["http://no-such-host.invalid/a.png"]}).json()
     assert body["errors"][0]["code"] in ("dns_failure", "timeout")
+
+
+def test_a_name_server_that_is_silent_costs_its_own_images_and_no_more_than_the_deadline(tmp_path: Path) -> None:
+    """More names than the resolver has threads; what needs no name is served meanwhile."""
+    source = tmp_path / "silent_dns.py"
+    source.write_text(SILENT_DNS)
+    good = "data:image/png;base64," + base64.b64encode(picture()).decode()
+    with serve(tmp_path, source, CLIP_HEALTH_WAIT_S="60", CLIP_REQUEST_TIMEOUT_S="5", THREADS="8") as server:
+        assert right(server)
+        urls = [good, *(f"http://images-{number}.example.com/a.png" for number in range(2 * RESOLVER_THREADS))]
+        with ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(server.post, "/embed/image", {"urls": urls})
+            assert right(server)
+            body = answer.result().json()
+        assert body["indices"] == [0]
+        assert {error["code"] for error in body["errors"]} <= {"dns_failure", "timeout"}
+        assert answer.result().elapsed.total_seconds() < 5 + 1
+        assert server.post("/embed/image", {"urls": [good]}).json()["indices"] == [0]
+        assert right(server)
+
+
+def test_a_disk_that_is_read_only_stops_nothing(tmp_path: Path) -> None:
+    source = tmp_path / "read_only.py"
+    source.write_text(READ_ONLY)
+    with serve(tmp_path, source, CLIP_HEALTH_WAIT_S="60", HOME=str(tmp_path / "none")) as server:
+        assert right(server)
+        assert "read-only" in server.log.read_text()
+        good = "data:image/avif;base64," + base64.b64encode(picture("AVIF")).decode()
+        assert server.post("/embed/image", {"urls": [good]}).json()["indices"] == [0]
+        assert server.post("/embed/text", {"texts": 1}).status_code == 400
+        assert server.get("/metrics").status_code == 200
+        assert right(server)
 
 
 def test_an_engine_that_throws_once_fails_nobody_who_has_company(tmp_path: Path) -> None:
@@ -178,6 +324,7 @@ def test_an_engine_that_throws_once_fails_nobody_who_has_company(tmp_path: Path)
 def test_a_disk_that_is_full_stops_nothing(tmp_path: Path) -> None:
     """From its start on the process cannot write a byte to any file, the log's included."""
     with serve(tmp_path, CLIP_HEALTH_WAIT_S="60") as server:
+        assert server.get("/health/live").status_code == 200  # there is a worker
         for pid in (server.process.pid, worker_of(server)):
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, 0))
         assert right(server)

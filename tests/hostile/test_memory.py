@@ -141,8 +141,42 @@ REQUESTS: dict[str, Callable[[], tuple[str, bytes]]] = {
     "the largest picture of 16 bits": lambda: images([fitting(10, 0, 16)]),
     "the largest palette picture": lambda: images([fitting(9, 3)]),
     "the largest progressive JPEG": lambda: images([progressive()]),
+    "ten million escapes in a data: URL": lambda: images(["data:image/png," + "%00" * (10 * 2**20)]),
+    "a data: URL of 15 MB": lambda: images([data_url(padded(15 * 2**20))]),
+    "an OpenAI input of 15 MB": lambda: (
+        "/v1/embeddings",
+        json.dumps({"input": {"image": base64.b64encode(padded(15 * 2**20)).decode()}}).encode(),
+    ),
+    "two files of 15 MB": lambda: form([padded(15 * 2**20), padded(15 * 2**20 + 1)]),
+    "a file of 31 MB": lambda: form([padded(31 * 2**20)]),
+    "2,048 texts of endless entities": lambda: (
+        "/embed/text",
+        json.dumps({"texts": [f"&#{'9' * 4900};{n}" for n in range(2048)]}).encode(),
+    ),
+    "the largest progressive JPEG in a form of 31 MB": lambda: form(
+        [padded(19 * 2**20, base64.b64decode(progressive().partition(",")[2])), bytes(11 * 2**20)]
+    ),
+    "the largest palette picture beside 20 MB of texts that take 80": lambda: (
+        "/embed/mixed",
+        json.dumps(
+            {"urls": [fitting(9, 3)], "texts": [f"😀 {n:3}" + "a fox, " * 14_000 for n in range(200)]},
+            ensure_ascii=False,
+        ).encode(),
+    ),
     "a strip of 1 × 30,000": lambda: images([data_url(png_bomb(1, 30_000, 6)), data_url(png_bomb(30_000, 1, 2))]),
 }  # fmt: skip
+
+
+def padded(size: int, data: bytes = b"") -> bytes:
+    """A picture of that many bytes: what comes after its end is not read."""
+    data = data or saved(Image.new("RGB", (64, 64)), "PNG")
+    return data + bytes(size - len(data))
+
+
+def form(files: list[bytes]) -> tuple[str, bytes]:
+    """A multipart form, told by its first bytes."""
+    head = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a"\r\nContent-Type: image/png\r\n\r\n'
+    return "/embed/image", b"".join(head + file + b"\r\n" for file in files) + b"--x--\r\n"
 
 
 def images(urls: list[str]) -> tuple[str, bytes]:
@@ -157,8 +191,9 @@ def worker_of(server: Server) -> int:
 def send(server: Server, path: str, body: bytes) -> tuple[requests.Response, float, float]:
     """The answer, the seconds it took and the megabytes by which memory grew at most."""
     worker = worker_of(server)
+    kind = "multipart/form-data; boundary=x" if body.startswith(b"--x") else "application/json"
     before, started = forget_peak(worker), time.monotonic()
-    response = requests.post(server.url + path, body, headers={"Content-Type": "application/json"}, timeout=60)
+    response = requests.post(server.url + path, body, headers={"Content-Type": kind}, timeout=60)
     return response, time.monotonic() - started, (peak(worker) - before) / 2**20
 
 
@@ -180,4 +215,15 @@ def test_large_downloads_take_turns(server: Server, image_server: ImageServer) -
     response, seconds, grown_mb = send(server, *images(urls))
     print(f"32 downloads of 19 MB: {seconds:.1f} s, +{grown_mb:.0f} MB")
     assert response.json()["errors"] == []
+    assert grown_mb < ALLOWED_MB
+
+
+def test_large_downloads_of_large_pictures_take_no_more(server: Server, image_server: ImageServer) -> None:
+    side = int(((DECODE_BYTES - 19 * 2**20) / 4) ** 0.5) - 8
+    body = padded(19 * 2**20, png_bomb(side, side, 2))
+    urls = [image_server.serve(f"/{number}.png", body) for number in range(5)]
+    response, seconds, grown_mb = send(server, *images(urls))
+    print(f"5 downloads of 19 MB, {side}²: {response.status_code}, {seconds:.1f} s, +{grown_mb:.0f} MB")
+    assert len(response.json()["indices"]) >= 1
+    assert {error["code"] for error in response.json()["errors"]} <= {"timeout"}
     assert grown_mb < ALLOWED_MB
