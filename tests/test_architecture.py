@@ -10,7 +10,20 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = [ROOT / "main.py", *sorted((ROOT / "functions").rglob("*.py")), *sorted((ROOT / "common").rglob("*.py"))]
-HANDLERS = {"text", "image", "mixed", "health", "banner", "rank", "openai", "weaviate", "bigquery", "docs", "metrics"}
+HANDLERS = {
+    "text",
+    "image",
+    "mixed",
+    "health",
+    "banner",
+    "rank",
+    "openai",
+    "weaviate",
+    "bigquery",
+    "docs",
+    "metrics",
+    "playground",
+}
 ENGINES = {"torch", "torchvision", "open_clip", "transformers", "multilingual_clip", "safetensors"}
 
 
