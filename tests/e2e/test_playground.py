@@ -1,0 +1,329 @@
+"""The playground in a real browser: what people do there, and what they see."""
+
+import base64
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, Page, Route, expect
+
+from common.models.export.emoji import picture_of
+from tests.e2e.browser import BUILD, Visit, check_accessible, visit
+from tests.e2e.server import ROOT, Server, serve
+from tests.image_server import ImageServer
+
+# Two frames after the first row's best is `name`: it is painted.
+WHEN_SHOWN = """(name) => { window.shown = new Promise((resolve) => {
+  const look = () => {
+    if (document.querySelector('#rows .ranked .thumb')?.ariaLabel !== name) return;
+    requestAnimationFrame(() => requestAnimationFrame(() => resolve(performance.now())));
+  };
+  new MutationObserver(look).observe(document.querySelector('#rows'), { subtree: true, childList: true, characterData: true });
+}); }"""
+ANSWERED = "() => performance.getEntriesByType('resource').filter(({ name }) => name.endsWith('/embed/text')).at(-1).responseEnd"
+
+
+def note(**figures: object) -> None:
+    """Figures for those who read build/playground.json; a busy machine's are no reason to fail."""
+    BUILD.mkdir(exist_ok=True)
+    path = BUILD / "playground.json"
+    known = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps(known | figures, indent=1) + "\n")
+
+
+def best(page: Page) -> dict[str, str]:
+    """Each text's best picture."""
+    rows = page.locator("#rows tr").all()
+    return {
+        row.locator(".words").inner_text(): row.locator(".ranked .thumb").first.get_attribute("aria-label") or ""
+        for row in rows
+    }
+
+
+def write(page: Page, *lines: str) -> None:
+    """These texts instead of those that stand there, and wait until they are drawn."""
+    page.get_by_label("Texts, one a line").fill("\n".join(lines))
+    expect(page.locator("#rows .words")).to_have_text(list(lines))
+
+
+@pytest.fixture
+def english(browser: Browser, demo: Server) -> Iterator[Visit]:
+    """The page with `demo`, its samples drawn."""
+    with visit(browser, demo.url) as opened:
+        expect(opened.page.locator("td.best")).to_have_count(8)
+        yield opened
+
+
+def test_it_says_something_at_first_sight(english: Visit, demo: Server) -> None:
+    page = english.page
+    names = page.locator("#images .name").all_inner_texts()
+    assert list(best(page).values()) == names
+    expect(page.locator("#says")).to_contain_text("knows emoji and their names, and nothing else")
+    expect(page.locator("#model")).to_have_text("demo")
+    expect(page.locator("#dimensions")).to_have_text("256")
+    expect(page.locator("#engine")).to_have_text("onnx int8 cpu")
+    expect(page.locator("#fingerprint")).to_have_text(demo.get("/").json()["fingerprint"])
+    expect(page.locator("#time-text")).to_contain_text("encode")
+    expect(page.locator("#time-image")).to_contain_text("decode")
+    assert english.hosts == {demo.url.removeprefix("http://")}
+    paths = [request.removeprefix(f"GET {demo.url}").removeprefix(f"POST {demo.url}") for request in english.requests]
+    assert {path for path in paths if path.startswith("/")} == {"/", "/embed/text", "/embed/image"}
+
+
+def test_with_the_multilingual_model_it_speaks_many_languages(browser: Browser, mclip: Server) -> None:
+    with visit(browser, mclip.url) as opened:
+        expect(opened.page.locator("td.best")).to_have_count(8)
+        names = opened.page.locator("#images .name").all_inner_texts()
+        assert list(best(opened.page).values()) == names
+        assert best(opened.page)["狐"] == "fox"
+
+
+def test_english_is_answered_while_it_is_typed(english: Visit) -> None:
+    page = english.page
+    page.get_by_label("Texts, one a line").fill("")
+    expect(page.locator("#match-empty")).to_be_visible()
+    page.get_by_label("Texts, one a line").press_sequentially("pizza")
+    expect(page.locator("#rows .words")).to_have_text(["pizza"])
+    assert best(page) == {"pizza": "pizza"}
+    expect(page.get_by_role("status").last).to_have_text("Best for pizza: pizza, 0.78")
+
+
+def test_japanese_is_answered_and_drawn_at_once(browser: Browser, mclip: Server) -> None:
+    with visit(browser, f"{mclip.url}/#t=guitar&u=sample:guitar&u=sample:cat&u=sample:fox") as opened:
+        page = opened.page
+        expect(page.locator("#rows .words")).to_have_text(["guitar"])
+        page.evaluate(WHEN_SHOWN, "fox")
+        page.get_by_label("Texts, one a line").fill("狐")
+        shown_ms = page.evaluate("shown")
+        assert best(page) == {"狐": "fox"}
+        note(japanese_from_answer_to_display_ms=round(shown_ms - page.evaluate(ANSWERED), 1))
+
+
+def test_what_is_known_is_not_asked_again(english: Visit) -> None:
+    page = english.page
+    write(page, "a fox", "guitar", "sushi")
+    asked = [request for request in english.requests if "/embed/" in request]
+    assert sum("/embed/image" in request for request in asked) == 1
+    assert sum("/embed/text" in request for request in asked) == 2
+    write(page, "sushi", "a fox")
+    assert [request for request in english.requests if "/embed/" in request] == asked
+
+
+def test_an_upload_is_ranked_and_a_small_one_travels_in_the_address(english: Visit, demo: Server) -> None:
+    page = english.page
+    small = io.BytesIO()
+    with Image.open(io.BytesIO(picture_of("octopus"))) as picture:
+        picture.save(small, "WEBP", quality=60)
+        large = io.BytesIO()
+        picture.resize((640, 640)).save(large, "PNG")
+    page.get_by_label("Choose picture files").set_input_files(
+        [
+            {"name": "octopus.webp", "mimeType": "image/webp", "buffer": small.getvalue()},
+            {"name": "large.png", "mimeType": "image/png", "buffer": large.getvalue()},
+        ]
+    )
+    write(page, "octopus")
+    expect(page.locator("#heads .thumb")).to_have_count(10)
+    expect(page.locator("#rows td:not([data-h])")).to_have_count(0)
+    assert best(page)["octopus"] in ("octopus.webp", "large.png")
+    expect(page.locator("#unlinked")).to_contain_text("One picture is too large")
+    page.wait_for_url(lambda url: "sample%3Arainbow" in url and "data%3Aimage%2Fwebp" in url)
+    page.reload()
+    expect(page.locator("#rows .words")).to_have_text(["octopus"])
+    expect(page.locator("#images .name")).to_have_count(9)
+
+
+def test_pictures_are_dropped_and_pasted(english: Visit, image_server: ImageServer) -> None:
+    page = english.page
+    bytes_ = base64.b64encode(picture_of("mushroom")).decode()
+    carry = """([kind, bytes, url]) => {
+      const data = new DataTransfer();
+      if (bytes) data.items.add(new File([Uint8Array.from(atob(bytes), (one) => one.charCodeAt(0))], `${kind}.png`, { type: 'image/png' }));
+      if (url) data.setData(kind === 'drop' ? 'text/uri-list' : 'text/plain', url);
+      const make = { drop: () => new DragEvent('drop', { dataTransfer: data, bubbles: true, cancelable: true }),
+                     paste: () => new ClipboardEvent('paste', { clipboardData: data, bubbles: true, cancelable: true }) };
+      document.body.dispatchEvent(make[kind]());
+    }"""
+    url = image_server.serve("/sushi.png", picture_of("sushi"))
+    for kind, file, address in (("drop", bytes_, ""), ("paste", bytes_, ""), ("drop", "", url), ("paste", "", url)):
+        page.evaluate(carry, [kind, file, address])
+    expect(page.locator("#images .name")).to_have_count(12)
+    expect(page.locator("#images .done")).to_have_count(12)
+    write(page, "mushroom", "sushi")
+    assert best(page)["mushroom"] in ("drop.png", "paste.png")
+    assert best(page)["sushi"] == "sushi.png"
+
+
+def test_a_dead_address_is_said_beside_its_picture(english: Visit, image_server: ImageServer) -> None:
+    page = english.page
+    field = page.get_by_label("Address of a picture")
+    field.fill(f"{image_server.url}/gone.png?token=hunter2")
+    field.press("Enter")
+    expect(page.locator("#images .failed b")).to_have_text("the server answered 404")
+    expect(page.locator("#images .failed")).to_contain_text("http_status")
+    field.fill(image_server.serve("/sushi.png", picture_of("sushi")))
+    page.get_by_role("button", name="Add").click()
+    write(page, "sushi")
+    assert best(page) == {"sushi": "sushi.png"}
+    assert image_server.requests["/gone.png"] == 1  # the function's own: the browser asks for what the function could read
+    expect(page.locator("#heads .thumb")).to_have_count(9)
+    check_accessible(page)
+    page.get_by_role("button", name="Remove gone.png").click()
+    expect(page.locator("#images .failed")).to_have_count(0)
+    expect(page.locator("#images .remove").last).to_be_focused()
+
+
+def test_a_picture_that_failed_can_be_tried_again(english: Visit, image_server: ImageServer) -> None:
+    page = english.page
+    page.get_by_label("Address of a picture").fill(f"{image_server.url}/broken")
+    page.get_by_role("button", name="Add").click()
+    again = page.get_by_role("button", name="Try again")
+    expect(again).to_be_visible()
+    image_server.serve("/broken", picture_of("sushi"))
+    again.click()
+    expect(page.locator("#images .done")).to_have_count(9)
+
+
+def test_what_is_no_picture_and_what_is_blocked_are_said(english: Visit) -> None:
+    page = english.page
+    page.get_by_label("Choose picture files").set_input_files(ROOT / "LICENSE")
+    page.get_by_label("Address of a picture").fill("http://169.254.169.254/computeMetadata/v1/")
+    page.get_by_role("button", name="Add").click()
+    failed = page.locator("#images .failed")
+    expect(failed).to_have_count(2)
+    expect(failed.first).to_contain_text("not_an_image")
+    expect(failed.last).to_contain_text("blocked_url")
+
+
+def test_a_text_that_is_refused_is_said_beside_the_texts(english: Visit) -> None:
+    page = english.page
+    write(page, "a fox")
+    page.get_by_label("Texts, one a line").fill("a fox\n" + "x" * 100_001)
+    expect(page.locator("#texts-problem")).to_contain_text("100,001 characters, the limit is 100,000")
+    english.complaints.clear()  # the browser's own line about the 400
+    write(page, "a fox", "fox " * 100)
+    expect(page.locator("#texts-problem")).to_be_hidden()
+    expect(page.locator("#rows .cut").last).to_be_visible()
+
+
+def test_zero_shot_gives_labels_their_probabilities(english: Visit, demo: Server) -> None:
+    page = english.page
+    page.get_by_role("tab", name="Similarity").press("ArrowRight")
+    expect(page.get_by_role("tab", name="Zero-shot")).to_be_focused()
+    expect(page.locator("#bars .label").first).to_have_text("a fox")
+    page.get_by_role("radio", name="guitar").check(force=True)
+    expect(page.locator("#bars .label").first).to_have_text("guitar")
+    page.get_by_label("Texts, one a line").fill("pizza\nviolin\nguitar")
+    expect(page.locator("#bars .label")).to_have_count(3)
+    shares = [float(share.strip("<> %")) for share in page.locator("#bars .share").all_inner_texts()]
+    assert shares == sorted(shares, reverse=True)
+    page.get_by_label("Prompt").fill("no place")
+    expect(page.locator("#zero-problem")).to_contain_text("needs {}")
+    page.get_by_label("Prompt").fill("a {}")
+    expect(page.locator("#zero-problem")).to_be_hidden()
+    page.wait_for_url(lambda url: "m=zero" in url and "p=a+" in url and "i=5" in url)
+    page.reload()
+    expect(page.locator("#bars .label").first).to_have_text("guitar")
+    expect(page.get_by_label("Prompt")).to_have_value("a {}")
+
+
+def test_markup_in_the_address_stays_text(browser: Browser, demo: Server) -> None:
+    evil = "%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E"
+    with visit(browser, f"{demo.url}/#t={evil}&u=sample:fox&u=javascript:alert(1)&u=sample:__proto__") as opened:
+        page = opened.page
+        expect(page.locator("#rows .words")).to_have_text(["<img src=x onerror=alert(1)>"])
+        expect(page.locator("#images .failed")).to_have_count(2)
+        assert page.locator("[onerror]").count() == 0
+
+
+def test_the_policy_stops_what_the_page_does_not_hold(browser: Browser, demo: Server, image_server: ImageServer) -> None:
+    with visit(browser, demo.url) as opened:
+        page = opened.page
+        assert "TrustedHTML" in page.evaluate(
+            "() => { try { document.body.innerHTML = '<b>1</b>'; } catch (error) { return String(error); } }"
+        )
+        page.evaluate(
+            "() => { const style = document.createElement('style'); style.textContent = 'body { display: none }';"
+            " document.head.append(style); }"
+        )
+        expect(page.locator("body")).to_be_visible()
+        assert page.evaluate("url => fetch(url).then(() => 'sent', () => 'stopped')", image_server.url) == "stopped"
+        stopped = {violation.split()[0] for violation in page.evaluate("violations")}
+        assert stopped == {"require-trusted-types-for", "style-src-elem", "connect-src"}
+        page.evaluate("violations.length = 0")
+        opened.complaints.clear()
+
+
+def test_a_key_is_asked_for_where_one_is_needed_and_kept_out_of_the_address(browser: Browser, tmp_path: Path) -> None:
+    with serve(tmp_path, CLIP_API_KEYS="correct-horse") as server, visit(browser, server.url) as opened:
+        page = opened.page
+        key = page.get_by_label("API key")
+        expect(key).to_be_focused()
+        check_accessible(page)
+        key.fill("wrong")
+        key.press("Enter")
+        expect(page.locator("#key-problem")).to_have_text("The function does not take this key.")
+        opened.complaints.clear()  # the browser's own lines about the 401
+        key.fill("correct-horse")
+        key.press("Enter")
+        expect(page.locator("td.best")).to_have_count(8)
+        expect(key).to_be_hidden()
+        write(page, "a fox")
+        page.get_by_role("tab", name="Zero-shot").click()
+        expect(page.locator("#bars .label")).to_have_text(["a fox"])
+        page.wait_for_url(lambda url: "m=zero" in url)
+        assert "correct-horse" not in page.url
+        for language in ("curl", "Python"):
+            page.get_by_role("tab", name=language).click()
+            expect(page.locator("#snippet")).to_contain_text("CLIP_API_KEY")
+            assert "correct-horse" not in page.locator("#snippet").inner_text()
+
+
+def test_it_waits_as_long_as_a_busy_function_asks(browser: Browser, demo: Server) -> None:
+    busy = {"detail": "the queue is full", "code": "overloaded"}
+
+    def refuse(route: Route) -> None:
+        route.fulfill(status=429, headers={"Retry-After": "1"}, json=busy)
+
+    with visit(browser, f"{demo.url}/docs") as opened:
+        page = opened.page
+        page.route("**/embed/text", refuse, times=1)
+        page.goto(demo.url)
+        expect(page.locator("#waiting")).to_have_text("the queue is full. Asking again in 1 s.")
+        expect(page.locator("td.best")).to_have_count(8)
+        expect(page.locator("#waiting")).to_be_hidden()
+        opened.complaints.clear()  # the browser's own line about the 429
+
+
+@pytest.mark.parametrize("path", ["/my-function", "/my-function/"])
+def test_it_works_under_a_path(browser: Browser, demo: Server, path: str) -> None:
+    """As cloudfunctions.net serves it; the path is cut off before the function sees it."""
+
+    def forward(route: Route) -> None:
+        url = route.request.url.replace("/my-function", "", 1)
+        route.fulfill(response=route.fetch(url=url, headers=route.request.all_headers()))
+
+    with visit(browser, f"{demo.url}/docs") as opened:
+        page = opened.page
+        page.route("**/my-function**", forward)
+        page.goto(demo.url + path)
+        expect(page.locator("td.best")).to_have_count(8)
+        assert page.locator("#docs").evaluate("link => link.href") == f"{demo.url}/my-function/docs"
+
+
+def test_another_model_gets_no_emoji_unasked(browser: Browser, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"CLIP_MODEL": "emoji/small", "CLIP_WEIGHTS_DIR": str(tmp_path)}
+    (tmp_path / "emoji-small").symlink_to(ROOT / "common/models/demo/clip")
+    with serve(tmp_path, **settings, CLIP_ALLOW_DOWNLOAD="false") as server, visit(browser, server.url) as opened:
+        page = opened.page
+        expect(page.locator("#model")).to_have_text("emoji/small")
+        expect(page.get_by_label("Texts, one a line")).to_have_value("")
+        expect(page.locator("#match-empty")).to_be_visible()
+        assert not any("/embed/" in request for request in opened.requests)
+        page.get_by_role("button", name="Samples").click()
+        expect(page.locator("td.best")).to_have_count(8)
+        expect(page.locator("#rows .words").first).to_have_text("a drawing of a fox")
