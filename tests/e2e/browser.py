@@ -17,10 +17,13 @@ PATIENCE_MS = 30_000  # of a busy machine
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 WATCH = """
 window.violations = [];
-document.addEventListener('securitypolicyviolation', (event) => violations.push(`${event.violatedDirective} ${event.blockedURI}`));
+document.addEventListener('securitypolicyviolation', ({ violatedDirective, blockedURI }) => {
+  violations.push(`${violatedDirective} ${blockedURI}`);
+});
 window.shifts = [];
 new PerformanceObserver((list) => list.getEntries().forEach((entry) => {
-  if (!entry.hadRecentInput) shifts.push({ value: entry.value, nodes: entry.sources.map(({ node }) => node?.id || node?.nodeName) });
+  const nodes = entry.sources.map(({ node }) => node?.id || node?.nodeName);
+  if (!entry.hadRecentInput) shifts.push({ value: entry.value, nodes });
 })).observe({ type: 'layout-shift', buffered: true });
 """
 

@@ -14,8 +14,13 @@ LOOKS = [(width, scheme) for width in (360, 1280) for scheme in ("light", "dark"
 FIGURES = """() => {
   const [page] = performance.getEntriesByType('navigation');
   const paints = performance.getEntriesByType('paint').map(({ startTime }) => startTime);
-  return { transferred_bytes: page.transferSize, page_bytes: page.decodedBodySize, first_paint_ms: Math.round(Math.min(...paints)),
-           drawn_ms: Math.round(performance.now()), layout_shift: shifts.reduce((sum, { value }) => sum + value, 0) };
+  return {
+    transferred_bytes: page.transferSize,
+    page_bytes: page.decodedBodySize,
+    first_paint_ms: Math.round(Math.min(...paints)),
+    drawn_ms: Math.round(performance.now()),
+    layout_shift: shifts.reduce((sum, { value }) => sum + value, 0),
+  };
 }"""
 QUIET = "() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)))"
 

@@ -15,7 +15,7 @@ from common.models.export.emoji import picture_of
 from tests.e2e.browser import visit
 from tests.e2e.server import Server
 
-TEXTS = ["it's a fox", "$HOME `id` $(id) \\n \"quoted\" JSON"]
+TEXTS = ["it's a fox", '$HOME `id` $(id) \\n "quoted" JSON']
 FILE = "it's a $(fox) `file`.png"
 
 

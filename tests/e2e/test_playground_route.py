@@ -25,7 +25,9 @@ def test_browsers_get_the_page(demo: Server, accept: str) -> None:
     check_contract("/", answer)
 
 
-@pytest.mark.parametrize("accept", [None, "*/*", "application/json", "application/json, text/html", "text/*;q=0.1, */*"])
+@pytest.mark.parametrize(
+    "accept", [None, "*/*", "application/json", "application/json, text/html", "text/*;q=0.1, */*"]
+)
 def test_everyone_else_gets_the_banner(demo: Server, accept: str | None) -> None:
     answer = accepting(demo, accept)
     assert answer.json()["model"] == "demo"
