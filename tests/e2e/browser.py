@@ -1,5 +1,6 @@
 """A real headless browser, and visits that must leave no error behind."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -104,3 +105,26 @@ def screenshot(page: Page, name: str) -> Path:
     path = BUILD / f"{name}.png"
     page.screenshot(path=path, full_page=True)
     return path
+
+
+def note(**figures: object) -> None:
+    """Figures for those who read build/playground.json; a busy machine's are no reason to fail."""
+    BUILD.mkdir(exist_ok=True)
+    path = BUILD / "playground.json"
+    known = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps(known | figures, indent=1) + "\n")
+
+
+def best(page: Page) -> dict[str, str]:
+    """Each text's best picture."""
+    rows = page.locator("#rows tr").all()
+    return {
+        row.locator(".words").inner_text(): row.locator(".ranked .thumb").first.get_attribute("aria-label") or ""
+        for row in rows
+    }
+
+
+def write(page: Page, *lines: str) -> None:
+    """These texts instead of those that stand there, and wait until they are drawn."""
+    page.get_by_label("Texts, one a line").fill("\n".join(lines))
+    expect(page.locator("#rows .words")).to_have_text(list(lines))

@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.e2e.browser import check_accessible, check_fits, screenshot, visit
+from tests.e2e.browser import check_accessible, check_fits, note, screenshot, visit
 from tests.e2e.server import Server, serve
-from tests.e2e.test_playground import note
 
 LOOKS = [(width, scheme) for width in (360, 1280) for scheme in ("light", "dark")]
 FIGURES = """() => {
