@@ -55,10 +55,10 @@ def test_what_is_no_picture_and_what_is_blocked_are_said(english: Visit) -> None
 
 def test_a_text_that_is_refused_is_said_beside_the_texts(english: Visit) -> None:
     page = english.page
+    english.refusals.add(400)
     write(page, "a fox")
     page.get_by_label("Texts, one a line").fill("a fox\n" + "x" * 100_001)
     expect(page.locator("#texts-problem")).to_contain_text("100,001 characters, the limit is 100,000")
-    english.complaints.clear()  # the browser's own line about the 400
     write(page, "a fox", "fox " * 100)
     expect(page.locator("#texts-problem")).to_be_hidden()
     expect(page.locator("#rows .cut").last).to_be_visible()
@@ -96,13 +96,13 @@ def test_the_policy_stops_what_the_page_does_not_hold(
 def test_a_key_is_asked_for_where_one_is_needed_and_kept_out_of_the_address(browser: Browser, tmp_path: Path) -> None:
     with serve(tmp_path, CLIP_API_KEYS="correct-horse") as server, visit(browser, server.url) as opened:
         page = opened.page
+        opened.refusals.add(401)
         key = page.get_by_label("API key")
         expect(key).to_be_focused()
         check_accessible(page)
         key.fill("wrong")
         key.press("Enter")
         expect(page.locator("#key-problem")).to_have_text("The function does not take this key.")
-        opened.complaints.clear()  # the browser's own lines about the 401
         key.fill("correct-horse")
         key.press("Enter")
         expect(page.locator("td.best")).to_have_count(8)
@@ -126,9 +126,9 @@ def test_it_waits_as_long_as_a_busy_function_asks(browser: Browser, demo: Server
 
     with visit(browser, f"{demo.url}/docs") as opened:
         page = opened.page
+        opened.refusals.add(429)
         page.route("**/embed/text", refuse, times=1)
         page.goto(demo.url)
         expect(page.locator("#waiting")).to_have_text("the queue is full. Asking again in 1 s.")
         expect(page.locator("td.best")).to_have_count(8)
         expect(page.locator("#waiting")).to_be_hidden()
-        opened.complaints.clear()  # the browser's own line about the 429
