@@ -103,6 +103,7 @@ class Settings(BaseModel):
         (), description="networks (CIDR) to permit although they are private, on any port"
     )
 
+    playground: bool = Field(True, description="does GET / give browsers a page to try the function on")
     api_keys: Strings = Field((), description="keys, one of which a request must carry; none: anyone may call")
     cors_origins: Strings = Field((), description="origins whose pages may call; * is all")
     model_aliases: Strings = Field((), description="further names that callers may give the served model")

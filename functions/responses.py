@@ -2,7 +2,7 @@
 
 import gzip
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import compress
 
 import orjson
@@ -56,6 +56,7 @@ CORS_HEADERS = {
 UNHEALTHY = 503
 JSON = "application/json"
 OCTETS = "application/octet-stream"
+HTML = "text/html"
 
 
 def status_of(error: BaseException) -> int:
@@ -110,6 +111,19 @@ def write_file(value: File, request: Request) -> Response:
         else:
             response.data = gzip.decompress(value.data)
     return response
+
+
+def write_json_or(page: Callable[[], File | None]) -> Callable[[object, Request], Response]:
+    """As write_json, or the page, if there is one, for those who prefer HTML to JSON, as browsers do."""
+
+    def write(value: object, request: Request) -> Response:
+        accepted = request.accept_mimetypes
+        file = page() if accepted[HTML] > accepted[JSON] else None
+        response = write_json(value, request) if file is None else write_file(file, request)
+        response.vary.add("Accept")
+        return response
+
+    return write
 
 
 def write_error_body(error: BaseException, body: object, content_type: str) -> Response:

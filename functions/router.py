@@ -27,16 +27,40 @@ from common.errors import (
     UnsupportedMediaType,
 )
 from common.metrics import get_metrics
-from functions import banner, bigquery, docs, health, image, metrics, mixed, openai, openapi, rank, text, weaviate
+from functions import (
+    banner,
+    bigquery,
+    docs,
+    health,
+    image,
+    metrics,
+    mixed,
+    openai,
+    openapi,
+    playground,
+    rank,
+    text,
+    weaviate,
+)
 from functions.bodies import parse_json_or_files
 from functions.cutoff import Cutoff
 from functions.envelopes import BIGQUERY, OPENAI, WEAVIATE
-from functions.responses import JSON, OCTETS, finish, is_crash, write_file, write_options, write_vectors
+from functions.responses import (
+    HTML,
+    JSON,
+    OCTETS,
+    finish,
+    is_crash,
+    write_file,
+    write_json_or,
+    write_options,
+    write_vectors,
+)
 from functions.route import Route
 
 
 def _banner() -> schemas.BannerResponse:
-    """What this function is: model, dimensions, fingerprint, engine, limits, routes."""
+    """What this function is: model, dimensions, fingerprint, engine, limits, routes. Browsers get a page to try it."""
     return banner.banner([route.name for route in ROUTES])
 
 
@@ -52,7 +76,10 @@ _OPENAI: dict[str, Any] = {"tag": "OpenAI", "envelope": OPENAI}
 _WEAVIATE: dict[str, Any] = {"tag": "Weaviate", "envelope": WEAVIATE}
 _VECTORS: dict[str, Any] = {"write": write_vectors, "media_types": (JSON, OCTETS)}
 ROUTES = (
-    Route("GET", "/", _banner, schemas.BannerResponse, **_OPEN),
+    Route(
+        "GET", "/", _banner, schemas.BannerResponse,
+        media_types=(JSON, HTML), write=write_json_or(playground.page), **_OPEN,
+    ),
     Route("GET", "/health", health.health, schemas.HealthResponse, **_OPEN),
     Route("GET", "/health/live", health.live, schemas.LiveResponse, **_OPEN),
     Route("POST", "/embed/text", text.embed, schemas.TextResponse, schemas.TextRequest, raises=_TEXT, **_VECTORS),
@@ -86,7 +113,7 @@ ROUTES = (
         envelope=BIGQUERY, raises=_IMAGES, tag="BigQuery",
     ),
     Route("GET", "/openapi.json", _document, dict, **_OPEN),
-    Route("GET", "/docs", docs.page, schemas.File, media_types=("text/html",), write=write_file, **_OPEN),
+    Route("GET", "/docs", docs.page, schemas.File, media_types=(HTML,), write=write_file, **_OPEN),
     Route(
         "GET", "/docs/{name}", docs.asset, schemas.File,
         media_types=("*/*",), write=write_file, raises=(NotFound,), **_OPEN,

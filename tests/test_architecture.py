@@ -13,7 +13,20 @@ SOURCES = [
     ROOT / "main.py",
     *(path for name in ("functions", "common", "deploy") for path in sorted((ROOT / name).rglob("*.py"))),
 ]
-HANDLERS = {"text", "image", "mixed", "health", "banner", "rank", "openai", "weaviate", "bigquery", "docs", "metrics"}
+HANDLERS = {
+    "text",
+    "image",
+    "mixed",
+    "health",
+    "banner",
+    "rank",
+    "openai",
+    "weaviate",
+    "bigquery",
+    "docs",
+    "metrics",
+    "playground",
+}
 ENGINES = {"torch", "torchvision", "open_clip", "transformers", "multilingual_clip", "safetensors"}
 
 

@@ -1,0 +1,43 @@
+"""GET / for browsers: the playground, one file with its script and style, which uses the function's public routes."""
+
+import base64
+import gzip
+import hashlib
+import re
+from functools import cache
+from pathlib import Path
+
+from common.config import get_settings
+from common.schemas import File
+
+PAGE = Path(__file__).with_name("static") / "playground.html"
+
+
+def page() -> File | None:
+    """The page; None where CLIP_PLAYGROUND is off."""
+    return _page() if get_settings().playground else None
+
+
+@cache
+def _page() -> File:
+    data = PAGE.read_bytes()
+    headers = {"Content-Security-Policy": policy(data)}
+    return File(gzip.compress(data, mtime=0), "text/html; charset=utf-8", headers, is_gzip=True)
+
+
+def policy(page: bytes) -> str:
+    """The Content-Security-Policy that lets `page` run its own script and style alone, and call the function alone.
+
+    Pictures may come from anywhere, since that is what people try; strings never become markup (Trusted Types).
+    """
+    return (
+        f"default-src 'none'; script-src {_hash_of('script', page)}; style-src {_hash_of('style', page)}; "
+        "img-src data: blob: http: https:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+    )
+
+
+def _hash_of(element: str, page: bytes) -> str:
+    """The CSP source of the one inline `element`, https://www.w3.org/TR/CSP3/#grammardef-hash-source."""
+    (inside,) = re.findall(rf"<{element}>(.*?)</{element}>".encode(), page, re.DOTALL)
+    return f"'sha256-{base64.b64encode(hashlib.sha256(inside).digest()).decode('ascii')}'"

@@ -1,0 +1,41 @@
+"""The README and docs/: short enough to read, and every link and picture leads somewhere."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.server import ROOT
+
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+MAX_PICTURE_BYTES = 200_000
+
+
+def anchors(document: Path) -> set[str]:
+    """Of the headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    for link in LINK.findall(document.read_text("utf-8")):
+        if "://" not in link:
+            path, _, anchor = link.partition("#")
+            target = (document.parent / path).resolve() if path else document
+            assert target.exists(), link
+            assert not anchor or anchor in anchors(target), link
+
+
+def test_the_readme_is_short_and_shows_what_it_speaks_of() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    assert len(readme.splitlines()) < 300
+    for picture in ("docs/playground.png", "docs/benchmark.svg"):
+        assert f"]({picture})" in readme
+        assert (ROOT / picture).stat().st_size <= MAX_PICTURE_BYTES
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda path: path.name)
+def test_every_page_is_found_from_the_readme(page: Path) -> None:
+    assert f"(docs/{page.name})" in (ROOT / "README.md").read_text("utf-8")
