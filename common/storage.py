@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 PARALLEL_RANGES = 8
 RANGE_BYTES = 8 * 2**20
 TIMEOUT_S = 60  # between two bytes
+EMPTY = 416  # no byte of an object without any is in the range that was asked for
 
 
 @cache
@@ -32,6 +33,25 @@ def read_file(url: str) -> bytes:
     """A small object, whole. Raises ImportError, and what google-cloud-storage raises."""
     bucket, name = split_url(url)
     data: bytes = storage_client().bucket(bucket).blob(name).download_as_bytes(timeout=TIMEOUT_S)
+    return data
+
+
+def read_range(url: str, start: int, stop: int, timeout_s: float) -> bytes:
+    """An object's bytes from `start` up to `stop`, or to its end, retries and all within `timeout_s`.
+
+    Raises ImportError, and what google-cloud-storage raises.
+    """
+    from google.cloud.storage.retry import DEFAULT_RETRY
+
+    bucket, name = split_url(url)
+    blob = storage_client().bucket(bucket).blob(name)
+    retry = DEFAULT_RETRY.with_timeout(timeout_s)
+    try:
+        data: bytes = blob.download_as_bytes(start=start, end=stop - 1, timeout=timeout_s, retry=retry)
+    except Exception as error:
+        if getattr(error, "code", None) == EMPTY:
+            return b""
+        raise
     return data
 
 

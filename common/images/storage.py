@@ -1,7 +1,6 @@
 """Images of Cloud Storage: gs://bucket/object, read as the function's own service account."""
 
 import time
-from typing import TYPE_CHECKING
 
 from common.errors import (
     BodyTooLarge,
@@ -13,12 +12,7 @@ from common.errors import (
     ObjectNotFound,
 )
 from common.images.memory_budget import LARGE_BYTES, LargeTurn
-from common.storage import split_url, storage_client
-
-if TYPE_CHECKING:
-    from google.cloud.storage import Blob
-
-EMPTY = 416  # no byte of an object without any is in the range that was asked for
+from common.storage import read_range, split_url
 
 
 class ObjectReader:
@@ -37,33 +31,17 @@ class ObjectReader:
             raise InvalidUrl("a Cloud Storage URL is gs://bucket/object")
         deadline = min(deadline, time.monotonic() + self._timeout_s)
         try:
-            blob = storage_client().bucket(bucket).blob(name)
-            data = _download(blob, 0, min(LARGE_BYTES, self._max_bytes + 1), deadline)
+            data = read_range(url, 0, min(LARGE_BYTES, self._max_bytes + 1), _seconds_to(deadline))
             if LARGE_BYTES <= len(data) <= self._max_bytes:
                 if turn and not turn.take(_seconds_to(deadline)):
                     raise FetchTimeout("other large downloads took all the time")
-                rest = _download(blob, LARGE_BYTES - 1, self._max_bytes + 1, deadline)  # never an empty range
-                data = data[:-1] + rest
+                left_s = _seconds_to(deadline)
+                data = data[:-1] + read_range(url, LARGE_BYTES - 1, self._max_bytes + 1, left_s)  # never an empty range
         except Exception as error:
             raise _translate(error) from error
         if len(data) > self._max_bytes:
             raise BodyTooLarge(f"the image has more than {self._max_bytes:,} bytes, the limit")
         return data
-
-
-def _download(blob: "Blob", start: int, stop: int, deadline: float) -> bytes:
-    """Bytes from `start` up to `stop`, or to the object's end. The library's own retries know no deadline of ours."""
-    from google.cloud.storage.retry import DEFAULT_RETRY
-
-    left_s = _seconds_to(deadline)
-    retry = DEFAULT_RETRY.with_timeout(left_s)
-    try:
-        data: bytes = blob.download_as_bytes(start=start, end=stop - 1, timeout=left_s, retry=retry)
-    except Exception as error:
-        if getattr(error, "code", None) == EMPTY:
-            return b""
-        raise
-    return data
 
 
 def _seconds_to(deadline: float) -> float:
