@@ -22,6 +22,7 @@ from common.models.spec import (
 )
 from common.models.tokenizer import ClipTokenizer, XlmrTokenizer
 
+SPIN_US = "20"  # outlasts the pause between two operators, not that between two batches: requests need the cores too
 MAX_IMAGES = 8  # in a forward pass: what more of them make on their way leaves the cores' caches
 
 
@@ -75,7 +76,7 @@ class _Session:
         session_options.inter_op_num_threads = 1
         session_options.log_severity_level = 3  # errors; its warnings are about optimisations
         session_options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL  # the export did it
-        session_options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # requests need the cores too
+        session_options.add_session_config_entry("session.intra_op.spin_duration_us", SPIN_US)
         try:
             self._session = ort.InferenceSession(str(path), session_options, providers=["CPUExecutionProvider"])
         finally:

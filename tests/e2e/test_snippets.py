@@ -23,6 +23,7 @@ BUILDS_OR_NEEDS_A_CLOUD = re.compile(r"^\s*(make|gcloud|bq|gsutil|docker)\s", re
 SERVED = re.compile(r"(http://)?(127\.0\.0\.1|localhost):8080")
 NUMBER = re.compile(r"-?\d+\.\d+(?:e-?\d+)?")
 TOLERANCE = 0.02
+SPACE = re.compile(r"(?<!\d) | (?![-\d])")  # but for those that part two numbers
 BLOCK = re.compile(
     r"(?:^<!-- not run: (?P<reason>[^\n]+) -->\n)?"
     r"^```(?P<language>\w*)\n(?P<code>.*?)^```\n"
@@ -79,7 +80,7 @@ def count_refused(server: Server) -> int:
 
 def differs(printed: str, shown: str) -> str:
     """In what `printed` is not what is `shown`; empty: in nothing."""
-    printed, shown = ("".join(text.split()) for text in (printed, shown))
+    printed, shown = (SPACE.sub("", " ".join(text.split())) for text in (printed, shown))
     pattern = NUMBER.sub("\0", shown)
     pattern = re.escape(pattern).replace("\0", f"({NUMBER.pattern})").replace("…", ".*?")
     found = re.fullmatch(pattern, printed)
@@ -115,6 +116,7 @@ def test_the_documents_have_snippets_of_every_kind() -> None:
     [
         ("a fox 0.816\n", "a  fox 0.82", True),
         ("a fox 0.816\n", "a fox 0.716", False),
+        ("[[0.816 0.33 ]\n [0.1 -0.7]]", "[[0.82 0.33]\n [0.1  -0.7]]", True),
         ("a fox 0.816\n", "a cat 0.816", False),
         ('{"a":[0.01,-0.02]}', '{"a": [0.01, …]}', True),
         ('{"a":[0.01],"b":3}', '{"a": […], "b": 4}', False),
