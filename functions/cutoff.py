@@ -7,6 +7,9 @@ import threading
 import time
 
 
+TICK_S = 0.25  # between two looks at all deadlines, whatever is due: one at each would cost their number squared
+
+
 class Cutoff:
     """Shuts sockets at their deadlines, from one thread that starts with the first of them.
 
@@ -37,16 +40,18 @@ class Cutoff:
             if self._thread is None:  # not in __init__: the server forks after import
                 self._thread = threading.Thread(target=self._watch, name="cutoff", daemon=True)
                 self._thread.start()
-            if deadline < self._wakes_at:  # seldom: the deadlines of later requests are later
+            if deadline < self._wakes_at - TICK_S:  # seldom: the deadlines of later requests are later
                 self._changed.notify()
 
     def _watch(self) -> None:
         with self._changed:
             while True:
                 now = time.monotonic()
-                for connection in [one for one, (deadline, _) in self._deadlines.items() if deadline <= now]:
-                    _, side = self._deadlines.pop(connection)
-                    with contextlib.suppress(OSError):  # it has ended by itself
-                        connection.shutdown(side)
-                self._wakes_at = min((deadline for deadline, _ in self._deadlines.values()), default=math.inf)
-                self._changed.wait(None if self._wakes_at == math.inf else self._wakes_at - now)
+                for connection, (deadline, side) in list(self._deadlines.items()):
+                    if deadline <= now or connection.fileno() < 0:
+                        del self._deadlines[connection]
+                        with contextlib.suppress(OSError):  # it has ended by itself
+                            connection.shutdown(side)
+                due = min((deadline for deadline, _ in self._deadlines.values()), default=math.inf)
+                self._wakes_at = max(due, now + TICK_S)
+                self._changed.wait(None if due == math.inf else self._wakes_at - now)
