@@ -1,4 +1,4 @@
-# make serve · test · test-hostile · lint · smoke · export · package · deploy. MODEL and PORT choose what is served and where.
+# make serve · browser · test · test-hostile · lint · smoke · export · package · deploy. MODEL and PORT choose what is served and where.
 MODEL ?= demo
 PORT ?= 8080
 PYTHON ?= python3
@@ -14,12 +14,20 @@ WITH_INDEX = if $(PYTHON) -c "import urllib.request as u; u.urlopen('$(TORCH_IND
 # A bundle needs no torch: the demos ship theirs, `make export` writes others.
 BUNDLED := $(filter demo demo-mclip,$(MODEL))$(wildcard weights/$(subst /,-,$(MODEL))/manifest.json)
 
-.PHONY: help serve test test-hostile lint format smoke export package deploy bench clean
+# What the tests of the pages need of Debian: a browser, and fonts for what they show.
+BROWSER := chromium fonts-noto-color-emoji fonts-wqy-zenhei
+AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
+
+.PHONY: help serve browser test test-hostile lint format smoke export package deploy bench clean
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
 serve: $(VENV)/$(if $(BUNDLED),.serve,.engine) ## serve MODEL on PORT, on this machine alone
 	CLIP_MODEL=$(MODEL) $(BIN)/functions-framework --source main.py --target embed --host 127.0.0.1 --port $(PORT)
+
+browser: ## install what the tests of the pages need, on Debian
+	dpkg -s $(BROWSER) >/dev/null 2>&1 || { $(AS_ROOT) apt-get update -qq && $(AS_ROOT) env DEBIAN_FRONTEND=noninteractive \
+		apt-get install -qq -y --no-install-recommends $(BROWSER) >/dev/null; }
 
 test: $(VENV)/.dev ## run the whole suite, with coverage
 	$(BIN)/python -m pytest --cov --cov-report=term

@@ -34,7 +34,7 @@ def launched() -> Iterator[Browser]:
     """Chromium as the system has it: Playwright's own build is not downloaded."""
     path = next(filter(None, map(shutil.which, NAMES)), None)
     if path is None:
-        raise FileNotFoundError(f"none of {', '.join(NAMES)} is here: apt-get install chromium, as .ci/run does")
+        raise FileNotFoundError(f"none of {', '.join(NAMES)} is here: `make browser` installs one")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path)
         yield browser
