@@ -6,7 +6,6 @@ import socket
 import threading
 import time
 
-
 TICK_S = 0.25  # between two looks at all deadlines, whatever is due: one at each would cost their number squared
 
 
