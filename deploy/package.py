@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from common.errors import EmbeddingError
-from common.models.bundle import MANIFEST, TOKENIZER, Bundle, BundlePrecision, find_bundle
+from common.models.bundle import MANIFEST, TOKENIZERS, Bundle, BundlePrecision, find_bundle
 from common.models.catalog import resolve
 from common.models.spec import EngineOptions, ModelSpec
 
@@ -131,7 +131,7 @@ def _bundle(bundle: Bundle, precision: str, place: str, notes: list[str]) -> Fil
     text, image = bundle.choose("text", precision), bundle.choose("image", precision)
     names = [manifest.text.files[text], manifest.image.files[image]]
     names += [f"{name}.data" for name in names if f"{name}.data" in manifest.sha256]
-    names += [TOKENIZER] if TOKENIZER in manifest.sha256 else []
+    names += [name for name in TOKENIZERS.values() if name in manifest.sha256]
     sources: Files = {f"{place}/{name}": bundle.verified(name)[0] for name in names}
     kept = manifest.model_copy(
         update={

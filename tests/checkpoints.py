@@ -6,12 +6,14 @@ from typing import Any
 
 from sentencepiece import SentencePieceTrainer
 
+from common.models.export.fidelity import evaluation_texts
 from common.models.spec import ModelSpec, MultilingualTower, OpenClipTower
 from common.models.weights import MCLIP_TOKENIZER
 from tests.reference import import_open_clip
 
 TINY = ModelSpec("tiny", "tiny", "", MultilingualTower("M-CLIP/tiny"), OpenClipTower())
 TINY_PIECES = 120
+HUB_PIECES = 600
 UNCUT = ModelSpec("uncut", "uncut", "", OpenClipTower(), OpenClipTower())
 MULTILINGUAL_TEXTS = ["Three blind horses", "Älgen är skogens konung!", "猫が好きです", "", "Вы знали? " * 5]
 
@@ -44,7 +46,7 @@ def make_tiny_mclip(folder: Path, dimensions: int = 16) -> None:
     torch.save(state, folder / "pytorch_model.bin")
 
 
-def make_uncut_model(folder: Path) -> Any:
+def make_uncut_model(folder: Path, **text_cfg: object) -> Any:
     """An open_clip model whose text tower is not causal and pools its last position, as SigLIP's; returns it."""
     import torch
     from safetensors.torch import save_file
@@ -53,7 +55,8 @@ def make_uncut_model(folder: Path) -> Any:
         "embed_dim": 32,
         "vision_cfg": {"image_size": 32, "layers": 1, "width": 64, "patch_size": 16, "pool_type": "avg"},
         "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
-        | {"no_causal_mask": True, "pool_type": "last", "proj_bias": True},
+        | {"no_causal_mask": True, "pool_type": "last", "proj_bias": True}
+        | text_cfg,
     }
     model = import_open_clip().CustomTextCLIP(**config).eval()
     for parameter in model.parameters():
@@ -63,3 +66,27 @@ def make_uncut_model(folder: Path) -> Any:
     save_file(state, folder / "open_clip_model.safetensors")
     (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": {}}))
     return model
+
+
+def make_hub_tokenizer(folder: Path, kind: str) -> None:
+    """A tokenizer as the hub has them, trained on the evaluation texts: `bert`, or `siglip`, which ends each text."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    texts = evaluation_texts()
+    if kind == "bert":
+        tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+        tokenizer.normalizer = normalizers.BertNormalizer()
+        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        special = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+        trainer: Any = trainers.WordPieceTrainer(vocab_size=HUB_PIECES, special_tokens=list(special.values()))
+        tokenizer.train_from_iterator(texts, trainer)
+        tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    else:
+        tokenizer = Tokenizer(models.Unigram())
+        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+        special = {"unk_token": "<unk>", "eos_token": "</s>", "pad_token": "</s>"}
+        trainer = trainers.UnigramTrainer(vocab_size=HUB_PIECES, special_tokens=["</s>", "<unk>"], unk_token="<unk>")
+        tokenizer.train_from_iterator(texts, trainer)
+        tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 0)])
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special).save_pretrained(folder)

@@ -11,10 +11,10 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from common.errors import ModelUnavailable
-from common.models.spec import EngineOptions, ModelSpec, Preprocessing, TowerName
+from common.models.spec import Cleaning, EngineOptions, ModelSpec, Preprocessing, TowerName
 
 MANIFEST = "manifest.json"
-TOKENIZER = "sentencepiece.bpe.model"
+TOKENIZERS = {"xlmr": "sentencepiece.bpe.model", "json": "tokenizer.json"}  # files; CLIP's is part of the code
 FORMAT: Literal[1] = 1
 
 BundlePrecision = Literal["int8", "fp32"]
@@ -47,12 +47,17 @@ class TowerManifest(_Record):
 
 
 class TextManifest(TowerManifest):
-    """`length` is None where texts of a batch are padded to its longest, else the length that all are padded to."""
+    """`length` is None where texts of a batch are padded to its longest, else the length that all are padded to.
+
+    `cleaning` and `erased_id` are a JsonTokenizer's.
+    """
 
     context_length: int
-    tokenizer: Literal["clip", "xlmr"]
+    tokenizer: Literal["clip", "xlmr", "json"]
     pad_id: int
     length: int | None = None
+    cleaning: Cleaning = "lower"
+    erased_id: int | None = None
 
 
 class ImageManifest(TowerManifest):

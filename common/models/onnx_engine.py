@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime as ort
 
 from common.errors import ModelUnavailable
-from common.models.bundle import TOKENIZER, Bundle
+from common.models.bundle import TOKENIZERS, Bundle
 from common.models.spec import (
     EncoderInfo,
     EngineOptions,
@@ -20,7 +20,7 @@ from common.models.spec import (
     TowerName,
     Vectors,
 )
-from common.models.tokenizer import ClipTokenizer, XlmrTokenizer
+from common.models.tokenizer import ClipTokenizer, JsonTokenizer, XlmrTokenizer
 
 SPIN_US = "20"  # outlasts the pause between two operators, not that between two batches: requests need the cores too
 MAX_IMAGES = 8  # in a forward pass: what more of them make on their way leaves the cores' caches
@@ -93,13 +93,18 @@ class _Session:
         return vectors
 
 
-def _load_tokenizer(bundle: Bundle) -> ClipTokenizer | XlmrTokenizer:
-    if bundle.manifest.text.tokenizer == "clip":
-        return ClipTokenizer(bundle.manifest.text.context_length)
+def _load_tokenizer(bundle: Bundle) -> ClipTokenizer | XlmrTokenizer | JsonTokenizer:
+    text = bundle.manifest.text
+    if text.tokenizer == "clip":
+        return ClipTokenizer(text.context_length)
+    name = TOKENIZERS[text.tokenizer]
     try:
-        return XlmrTokenizer(bundle.verified(TOKENIZER)[0])
+        path, _ = bundle.verified(name)
+        if text.tokenizer == "xlmr":
+            return XlmrTokenizer(path)
+        return JsonTokenizer.read(path, text.context_length, text.cleaning, text.erased_id)
     finally:
-        bundle.release(TOKENIZER)
+        bundle.release(name)
 
 
 class OnnxText:

@@ -1,13 +1,15 @@
-"""CLIP's byte-pair encoding (tokenizers) and XLM-RoBERTa's unigram model (sentencepiece), at bounded cost.
+"""CLIP's byte-pair encoding and other models' tokenizer.json (tokenizers), XLM-RoBERTa's unigram model (sentencepiece).
 
-Ids are the reference's (open_clip's SimpleTokenizer, transformers' XLMRobertaTokenizerFast) with one difference on
-purpose: a special token spelled out in a text, such as `<end_of_text>` or `</s>`, is text and does not cut the meaning.
-Around control characters and lone combining marks XLM-R's ids are sentencepiece's, from which the fast one strays.
+All at bounded cost. CLIP's and XLM-R's ids are the reference's (open_clip's SimpleTokenizer, transformers'
+XLMRobertaTokenizerFast) with one difference on purpose: a special token spelled out in a text, such as `<end_of_text>`
+or `</s>`, is text and does not cut the meaning. Around control characters and lone combining marks XLM-R's ids are
+sentencepiece's, from which the fast one strays.
 """
 
 import gzip
 import html
-from collections.abc import Sequence
+import string
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -15,7 +17,7 @@ import numpy as np
 import regex
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from common.models.spec import Tokens
+from common.models.spec import Cleaning, TokenIds, Tokens
 
 CLIP_CONTEXT_LENGTH = 77
 XLMR_CONTEXT_LENGTH = 512  # 514 positions less the two that the padding index takes
@@ -23,22 +25,36 @@ CHARS_PER_TOKEN = 64  # context length × this is read of a text: far beyond wha
 
 _MERGES = Path(__file__).with_name("clip_bpe_merges.txt.gz")  # OpenAI CLIP's bpe_simple_vocab_16e6, those it uses
 _ENDLESS_ENTITY = regex.compile(r"&#[0-9]{100,};?")  # no character has such a number
+_NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 _XLMR_START, _XLMR_END, _XLMR_UNKNOWN = 0, 2, 3  # <s>, </s>, <unk>
 _CLIP_WORD = regex.compile(r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+", regex.IGNORECASE)
 
 
-def clean(text: str) -> str:
-    """CLIP's text cleaning: mend mojibake (ftfy), undo HTML entities twice, lower-case, collapse white space."""
+def mend(text: str) -> str:
+    """Mojibake mended (ftfy), HTML entities undone twice, white space collapsed."""
     if not (text.isascii() and text.isprintable()) or "&" in text:  # the rest holds nothing to mend
         import ftfy
 
         text = _unescape(_unescape(ftfy.fix_text(text))).strip()
-    return " ".join(text.split()).lower()
+    return " ".join(text.split())
+
+
+def clean(text: str) -> str:
+    """CLIP's text cleaning: mended, in lower case."""
+    return mend(text).lower()
+
+
+def canonicalize(text: str) -> str:
+    """SigLIP's: mended, without ASCII punctuation, in lower case (big_vision's prompt_engineering.py)."""
+    return " ".join(mend(text).replace("_", " ").translate(_NO_PUNCTUATION).lower().split())
 
 
 def _unescape(text: str) -> str:
     """html.unescape, which raises on an entity of more digits than Python makes a number of."""
     return html.unescape(_ENDLESS_ENTITY.sub("\N{REPLACEMENT CHARACTER}", text))
+
+
+CLEANINGS: dict[Cleaning, Callable[[str], str]] = {"whitespace": mend, "lower": clean, "canonicalize": canonicalize}
 
 
 class ClipTokenizer:
@@ -109,3 +125,33 @@ class XlmrTokenizer:
         room = self.context_length - 2
         ids = [_XLMR_START, *(piece + 1 if piece else _XLMR_UNKNOWN for piece in pieces[:room]), _XLMR_END]
         return Tokens(np.array(ids, np.int64), cut or len(pieces) > room)
+
+
+class JsonTokenizer:
+    """The vocabulary of any other model, as the hub's `tokenizer.json`; pads to the context length.
+
+    A special token spelled out in a text is that token, as the reference has it. `erased_id` becomes 0.
+    """
+
+    def __init__(
+        self, tokenizer: Tokenizer, context_length: int, cleaning: Cleaning, erased_id: int | None = None
+    ) -> None:
+        self.tokenizer, self.context_length = tokenizer, context_length
+        self.cleaning, self.erased_id = cleaning, erased_id
+
+    @classmethod
+    def read(cls, file: Path, context_length: int, cleaning: Cleaning, erased_id: int | None = None) -> "JsonTokenizer":
+        """From a file that `self.tokenizer.save` wrote: truncation and padding are part of it."""
+        return cls(Tokenizer.from_file(str(file)), context_length, cleaning, erased_id)
+
+    def __call__(self, texts: Sequence[str]) -> list[Tokens]:
+        """Token ids of each text, padded."""
+        limit, clean_text = self.context_length * CHARS_PER_TOKEN, CLEANINGS[self.cleaning]
+        encodings = self.tokenizer.encode_batch([clean_text(text[:limit]) for text in texts])
+        return [
+            Tokens(self._erased(np.array(encoding.ids, np.int64)), bool(encoding.overflowing) or len(text) > limit)
+            for encoding, text in zip(encodings, texts, strict=True)
+        ]
+
+    def _erased(self, ids: TokenIds) -> TokenIds:
+        return ids if self.erased_id is None else np.where(ids == self.erased_id, 0, ids)

@@ -15,7 +15,7 @@ from common.errors import ModelUnavailable
 from common.models import onnx_engine, torch_engine
 from common.models.bundle import (
     FORMAT,
-    TOKENIZER,
+    TOKENIZERS,
     Bundle,
     BundlePrecision,
     Fidelity,
@@ -27,8 +27,7 @@ from common.models.export import fidelity, graphs
 from common.models.export.optimize import optimize
 from common.models.export.quantize import RowQuantizer
 from common.models.spec import EncoderInfo, EngineOptions, ModelSpec, Pixels, TokenIds, Vectors
-from common.models.tokenizer import ClipTokenizer, XlmrTokenizer
-from common.models.torch_engine.multilingual_text import MultilingualText
+from common.models.tokenizer import ClipTokenizer, JsonTokenizer, XlmrTokenizer
 
 Item = TypeVar("Item", TokenIds, Pixels)
 Described = TypeVar("Described", TextManifest, ImageManifest)
@@ -82,12 +81,7 @@ class BundleBuilder:
     def _write_text(self, precisions: Sequence[BundlePrecision]) -> tuple[TextManifest, Reference[TokenIds]]:
         self._progress.set_description("text tower")
         encoder: Any = torch_engine.load_text_encoder(self._spec, self._options)
-        tokenizer = encoder.tokenizer
-        if not isinstance(tokenizer, ClipTokenizer | XlmrTokenizer):
-            message = "its tokenizer is not CLIP's, so it cannot be bundled; serve it with CLIP_ENGINE=torch"
-            raise ModelUnavailable(f"model {self._spec.id}: {message}")
-        if isinstance(tokenizer, XlmrTokenizer):
-            shutil.copyfile(tokenizer.file, self._folder / TOKENIZER)
+        described = self._write_tokenizer(encoder.tokenizer)
         module, length = graphs.plain_text(encoder)
         path = self._folder / "text.fp32.onnx"
         graphs.write_text(module, encoder.context_length, length, path)
@@ -96,11 +90,24 @@ class BundleBuilder:
             files=self._write(path, precisions),
             weights_sha256=encoder.info.weights_sha256,
             context_length=encoder.context_length,
-            tokenizer="xlmr" if isinstance(encoder, MultilingualText) else "clip",
             pad_id=encoder.pad_id,
             length=length,
+            **described,
         )
         return manifest, self._encode_reference(encoder, items)
+
+    def _write_tokenizer(self, tokenizer: object) -> dict[str, Any]:
+        """Its file, and what the manifest says of it. Raises ModelUnavailable."""
+        if isinstance(tokenizer, ClipTokenizer):
+            return {"tokenizer": "clip"}
+        if isinstance(tokenizer, XlmrTokenizer):
+            shutil.copyfile(tokenizer.file, self._folder / TOKENIZERS["xlmr"])
+            return {"tokenizer": "xlmr"}
+        if isinstance(tokenizer, JsonTokenizer):
+            tokenizer.tokenizer.save(str(self._folder / TOKENIZERS["json"]), pretty=False)
+            return {"tokenizer": "json", "cleaning": tokenizer.cleaning, "erased_id": tokenizer.erased_id}
+        message = "its tokenizer is open_clip's alone, so it cannot be bundled; serve it with CLIP_ENGINE=torch"
+        raise ModelUnavailable(f"model {self._spec.id}: {message}")
 
     def _write_image(self, precisions: Sequence[BundlePrecision]) -> tuple[ImageManifest, Reference[Pixels]]:
         self._progress.set_description("image tower")

@@ -31,6 +31,7 @@ from common.models.spec import (
 )
 from common.models.tokenizer import ClipTokenizer
 from common.models.torch_engine.runtime import Runtime, check_warm_up, read_tensors, ready
+from common.models.torch_engine.tokenizers import AnyTokenizer, build_tokenizer
 
 PAD_ID = 0
 
@@ -201,30 +202,9 @@ class OpenClipImage:
 def load_open_clip_text(spec: ModelSpec, tower: OpenClipTower, options: EngineOptions) -> TextEncoder:
     """Load and run once. Raises ModelUnavailable."""
     source, module, info, runtime = _load(spec, tower, "text", options)
-    encoder = OpenClipText(module, _tokenizer(source), runtime, info)
+    encoder = OpenClipText(module, build_tokenizer(source.architecture, source.model["text_cfg"]), runtime, info)
     check_warm_up(encoder.encode([tokens.ids for tokens in encoder.tokenize(["warm up"])]), info.dimensions, spec)
     return encoder
-
-
-class ReferenceTokenizer:
-    """open_clip's own tokenizer, for models whose vocabulary is not CLIP's; pads to the context length."""
-
-    def __init__(self, tokenizer: Any, context_length: int) -> None:
-        self._tokenizer, self.context_length = tokenizer, context_length
-
-    def __call__(self, texts: Sequence[str]) -> list[Tokens]:
-        """Padded token ids of each text. Whether a text was cut is taken from its last id: padding, or not."""
-        rows = self._tokenizer(list(texts), context_length=self.context_length).numpy()
-        return [Tokens(row.astype(np.int64), bool(len(set(row[-2:])) == 2)) for row in rows]
-
-
-def _tokenizer(source: Source) -> ClipTokenizer | ReferenceTokenizer:
-    text = source.model["text_cfg"]
-    context_length = int(text.get("context_length", 77))
-    plain = not (text.get("hf_tokenizer_name") or text.get("hf_model_name") or text.get("tokenizer_kwargs"))
-    if plain and int(text.get("vocab_size", 49408)) == 49408:
-        return ClipTokenizer(context_length)
-    return ReferenceTokenizer(open_clip.get_tokenizer(source.architecture), context_length)
 
 
 class OpenClipText:
@@ -239,7 +219,7 @@ class OpenClipText:
     def __init__(
         self,
         module: nn.Module,
-        tokenizer: ClipTokenizer | ReferenceTokenizer,
+        tokenizer: AnyTokenizer,
         runtime: Runtime,
         info: EncoderInfo,
     ) -> None:
