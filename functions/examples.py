@@ -12,7 +12,7 @@ xiwA/vzavBdgQd4gURpgxOPqe/00QsqTVhfJAaF9LghQkwibRu0WToWLzgumyoUqBwdruRoyBwFM0yjM
 Kiap8UfJ1ZmosqLgdueZlRE1yZW2Qu8yxLuwK0g9gjldKz42QNudj96BpTQ1qEV6j4BPPEDWvSQ5oOpOGzZ7jCAiRsIB3s3xOHJRlYuTwetCHguemC6F\
 dWQcTImzehEWi+xOk/Ia7owok+fE81GNmzzPY1xgAA=="""
 FOX = f"data:image/webp;base64,{FOX_BASE64}"
-TEXT_SIGNS = "ZDlf1txU2an7vQk8aR8BtMgvHdJKYTy3bkRhnrN2Yvw="  # of "a fox"
+TEXT_SIGNS = "ZDlf1vxU2an7vQk8aR8BtMgvHdJKYTy3bkRhnrN2Yvw="  # of "a fox"
 FOX_SIGNS = "ZBlN1t1E+a3bvQmkQRtVNtmvFVBjYBy3BoTrXitmZnk="
 BROKEN = "data:image/png;base64,AAAA"
 DEMO: Node = {"model": "demo", "dimensions": 256}
@@ -65,9 +65,9 @@ EXAMPLES: dict[str, dict[str, Example]] = {
             {"query": {"url": FOX}, "candidates": [{"text": "a pizza"}, {"text": "a fox"}, {"text": "a cat"}]},
             {
                 "results": [
-                    {"index": 1, "cosine": 0.786, "probability": 0.9999},
-                    {"index": 2, "cosine": 0.420, "probability": 0.0001},
-                    {"index": 0, "cosine": 0.364, "probability": 0.0000},
+                    {"index": 1, "cosine": 0.787, "probability": 0.9998},
+                    {"index": 2, "cosine": 0.423, "probability": 0.0001},
+                    {"index": 0, "cosine": 0.362, "probability": 0.0000},
                 ],
                 "errors": [],
                 "model": "demo",
@@ -76,7 +76,7 @@ EXAMPLES: dict[str, dict[str, Example]] = {
         "the best of two pictures": Example(
             {"query": {"text": "a fox"}, "candidates": [{"url": BROKEN}, {"url": FOX}], "top_k": 1},
             {
-                "results": [{"index": 1, "cosine": 0.786, "probability": 1.0}],
+                "results": [{"index": 1, "cosine": 0.787, "probability": 1.0}],
                 "errors": [NOT_AN_IMAGE],
                 "model": "demo",
             },
