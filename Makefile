@@ -32,7 +32,7 @@ browser: ## install what the tests of the pages need, on Debian
 test: $(VENV)/.dev ## run the whole suite, with coverage
 	$(BIN)/python -m pytest --cov --cov-report=term
 
-test-hostile: $(VENV)/.dev ## run the campaigns of hostile input at full length, a quarter of an hour
+test-hostile: $(VENV)/.dev ## run the campaigns of hostile input at full length, a few minutes
 	$(BIN)/python -m pytest tests/hostile --hostile
 
 lint: $(VENV)/.dev ## check style and types
