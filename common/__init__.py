@@ -1,1 +1,27 @@
-"""Everything but HTTP: settings, models, images, batching. Knows no flask."""
+"""The embedding library: texts and images in, L2-normalised CLIP vectors out. It knows no HTTP server.
+
+from common import ImageUrl, Text, open_embedder
+
+with open_embedder("demo") as embedder:
+    result = embedder.embed([Text("a fox"), ImageUrl("https://example.com/fox.jpg")])
+"""
+
+from common.allowance import Allowance
+from common.embedder import Embedder
+from common.embeddings import Embeddings
+from common.errors import EmbeddingError, ItemError
+from common.items import ImageBytes, ImageUrl, Item, Text
+from common.opening import open_embedder
+
+__all__ = [
+    "Allowance",
+    "Embedder",
+    "EmbeddingError",
+    "Embeddings",
+    "ImageBytes",
+    "ImageUrl",
+    "Item",
+    "ItemError",
+    "Text",
+    "open_embedder",
+]

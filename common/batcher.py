@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import EncodingError, Overloaded
+from common.observer import Observer
 
 Item = TypeVar("Item")
 Vector = NDArray[np.float32]  # (dimensions,)
@@ -27,8 +28,8 @@ class BatchLimits:
     A batch has at most `max_batch_size` items, and is cut where items × longest item would pass `max_batch_cost`.
     """
 
-    max_batch_size: int
-    max_queue_items: int
+    max_batch_size: int = 32
+    max_queue_items: int = 2048
     max_batch_wait_s: float = 0.0
     max_batch_cost: int | None = None
 
@@ -60,13 +61,20 @@ class Job(Generic[Item]):
 
     def wait(self, deadline: float) -> list[Result]:
         """Results in order of the places, None for those that did not come by `deadline` (a monotonic instant)."""
-        self._complete.wait(max(0.0, deadline - time.monotonic()))
+        left_s = max(0.0, deadline - time.monotonic())
+        self._complete.wait(min(left_s, threading.TIMEOUT_MAX))
         self.abandon()
         return self.results
 
     def abandon(self) -> None:
         """The caller has left: what still waits is dropped. Harmless on a job that is complete."""
         self._batcher.release(self)
+
+    def report(self, observer: Observer) -> None:
+        """Tell how long the items waited and ran, and in which batches."""
+        observer.stage("queue", self.queued_s)
+        observer.stage("encode", self.encode_s)
+        observer.batches(self.batch_sizes)
 
     def mark_started(self, now: float, batch_size: int) -> None:
         """A batch with items of this job is about to run."""
@@ -82,6 +90,11 @@ class Job(Generic[Item]):
         self._missing -= 1
         if self._missing == 0:
             self._complete.set()
+
+    def mark_abandoned(self) -> None:
+        """No place is filled from now on; whoever waits for them goes on at once."""
+        self.abandoned = True
+        self._complete.set()
 
 
 Entry = tuple[Job[Item], int, Item]  # whose, which place, what
@@ -104,11 +117,17 @@ class MicroBatcher(Generic[Item]):
         limits: BatchLimits,
         length_of: Callable[[Item], int] = lambda _: 1,
     ) -> None:
-        self._name, self._encode_batch, self._limits, self._length_of = name, encode, limits, length_of
+        self._name, self._encode_batch, self._limits, self._length_of = (
+            name,
+            encode,
+            limits,
+            length_of,
+        )
         self._changed = threading.Condition()
         self._jobs: deque[Job[Item]] = deque()  # those with waiting items
         self._admitted: dict[Job[Item], int] = {}  # places that are reserved and not settled
         self._thread: threading.Thread | None = None
+        self._closed = False
 
     @property
     def queue_items(self) -> int:
@@ -136,10 +155,23 @@ class MicroBatcher(Generic[Item]):
                     retry_after_s=1,
                 )
             self._admitted[job] = size
-            if self._thread is None:  # not in __init__: the server forks after import, and threads do not survive that
-                self._thread = threading.Thread(target=self._work, name=f"{self._name}-encode", daemon=True)
+            if (
+                self._thread is None
+            ):  # not in __init__: the server forks after import, and threads do not survive that
+                self._thread = threading.Thread(
+                    target=self._work, name=f"{self._name}-encode", daemon=True
+                )
                 self._thread.start()
         return job
+
+    def close(self) -> None:
+        """Abandon what waits and end the thread once its batch has run."""
+        with self._changed:
+            self._closed = True
+            jobs = list(self._admitted)
+            self._changed.notify_all()
+        for job in jobs:
+            job.abandon()
 
     def enqueue(self, job: Job[Item], index: int, item: Item) -> None:
         """Called by Job.put."""
@@ -164,7 +196,7 @@ class MicroBatcher(Generic[Item]):
     def release(self, job: Job[Item]) -> None:
         """Called by Job.abandon: drop what waits and give the places back."""
         with self._changed:
-            job.abandoned = True
+            job.mark_abandoned()
             if job.waiting:
                 job.waiting.clear()
                 self._jobs.remove(job)
@@ -176,7 +208,9 @@ class MicroBatcher(Generic[Item]):
             with self._changed:
                 if not self._jobs:
                     busy = False
-                    self._changed.wait_for(lambda: self._jobs)
+                    self._changed.wait_for(lambda: self._jobs or self._closed)
+                if self._closed:
+                    return
                 if busy and self._limits.max_batch_wait_s:
                     self._changed.wait_for(self._batch_is_full, self._limits.max_batch_wait_s)
                 batch = self._take()
@@ -194,13 +228,17 @@ class MicroBatcher(Generic[Item]):
             share = max(1, (self._limits.max_batch_size - len(batch)) // len(self._jobs))
             for _ in range(len(self._jobs)):
                 job = self._jobs.popleft()
-                for _ in range(min(share, len(job.waiting), self._limits.max_batch_size - len(batch))):
+                for _ in range(
+                    min(share, len(job.waiting), self._limits.max_batch_size - len(batch))
+                ):
                     batch.append((job, *job.waiting.popleft()))
                 if job.waiting:
                     self._jobs.append(job)
         batch.sort(key=lambda entry: self._length_of(entry[2]))
         fits = self._fitting(batch)
-        for job, index, item in reversed(batch[fits:]):  # what is too long for this batch leads the next
+        for job, index, item in reversed(
+            batch[fits:]
+        ):  # what is too long for this batch leads the next
             if not job.waiting:
                 self._jobs.appendleft(job)
             job.waiting.appendleft((index, item))
@@ -229,7 +267,9 @@ class MicroBatcher(Generic[Item]):
         try:
             vectors = self._encode_batch([item for _, _, item in batch])
             if len(vectors) != len(batch):
-                raise EncodingError(f"the {self._name} encoder gave {len(vectors)} vectors for {len(batch)} items")
+                raise EncodingError(
+                    f"the {self._name} encoder gave {len(vectors)} vectors for {len(batch)} items"
+                )
             if not np.isfinite(vectors).all():
                 raise EncodingError(f"the {self._name} encoder gave a vector that is not finite")
         except Exception as error:

@@ -34,7 +34,9 @@ class TextCache:
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._entries: LRUCache[str, EncodedText] = LRUCache(max_bytes, getsizeof=lambda entry: entry.size_bytes)
+        self._entries: LRUCache[str, EncodedText] = LRUCache(
+            max_bytes, getsizeof=lambda entry: entry.size_bytes
+        )
         self._lock = threading.Lock()
 
     def find(self, texts: Iterable[str]) -> dict[str, EncodedText]:

@@ -20,7 +20,9 @@ _VECTOR = [{"type": "array", "items": {"type": "number"}}, {"type": "string"}]
 
 def _documented_as(schema: dict[str, Any]) -> GetPydanticSchema:
     """For pydantic: a value that is written and never read, with its JSON schema."""
-    return GetPydanticSchema(lambda _source, _handler: any_schema(), lambda _schema, _handler: schema)
+    return GetPydanticSchema(
+        lambda _source, _handler: any_schema(), lambda _schema, _handler: schema
+    )
 
 
 Row = Annotated[Array | str | None, _documented_as({"anyOf": _VECTOR})]
@@ -67,7 +69,9 @@ def as_strings(vectors: Vectors, encoding: Literal["json", "base64"]) -> list[st
 def as_bytes(rows: Rows) -> bytes:
     """The rows one after the other, without those that are None."""
     parts = [row for row in rows if row is not None]
-    return b"".join(base64.b64decode(part) if isinstance(part, str) else part.tobytes() for part in parts)
+    return b"".join(
+        base64.b64decode(part) if isinstance(part, str) else part.tobytes() for part in parts
+    )
 
 
 def spread(rows: Rows, indices: Sequence[int], count: int) -> Rows:

@@ -14,7 +14,8 @@
     │   ├── Overloaded              overloaded
     │   ├── ModelLoading            model_loading
     │   ├── ModelUnavailable        model_unavailable
-    │   └── DeadlineExceeded        timeout
+    │   ├── DeadlineExceeded        timeout
+    │   └── Cancelled               cancelled
     ├── EncodingError               internal: an item that the engine could not encode
     └── ImageError                  one image of a request; never fails its neighbours
         ├── FetchError
@@ -150,6 +151,12 @@ class DeadlineExceeded(ServiceError):
     """Texts could not be encoded within the request's time."""
 
     code = "timeout"
+
+
+class Cancelled(ServiceError):
+    """The caller has gone before its answer was ready."""
+
+    code = "cancelled"
 
 
 class EncodingError(EmbeddingError):

@@ -6,11 +6,10 @@ logging.googleapis.com/* ones. A formatter of our own, because google-cloud-logg
 
 import logging
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import orjson
-
-from common.context import current_request
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _QUIET = (
@@ -31,11 +30,11 @@ def _extra(record: logging.LogRecord) -> dict[str, object]:
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line. `project` completes trace names: projects/<project>/traces/<trace id>."""
+    """One JSON object a line. `shared_fields` gives what every record carries at that moment."""
 
-    def __init__(self, project: str) -> None:
+    def __init__(self, shared_fields: Callable[[], dict[str, object]] = dict) -> None:
         super().__init__()
-        self.project = project
+        self._shared_fields = shared_fields
 
     def format(self, record: logging.LogRecord) -> str:
         entry: dict[str, object] = {
@@ -46,41 +45,35 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             entry["stack_trace"] = self.formatException(record.exc_info)
-            entry["message"] = (
-                f"{entry['message']}\n{entry['stack_trace']}"  # Error Reporting groups by the trace in the message
-            )
-        entry |= _extra(record) | self._request_fields()
-        return orjson.dumps(entry, default=str, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS).decode()
-
-    def _request_fields(self) -> dict[str, object]:
-        request = current_request.get()
-        if request is None:
-            return {}
-        fields: dict[str, object] = {"request_id": request.request_id}
-        if request.trace:
-            name = request.trace.trace_id
-            fields["logging.googleapis.com/trace"] = f"projects/{self.project}/traces/{name}" if self.project else name
-            fields["logging.googleapis.com/spanId"] = request.trace.span_id
-            fields["logging.googleapis.com/trace_sampled"] = request.trace.sampled
-        if request.execution_id:
-            fields["logging.googleapis.com/labels"] = {"execution_id": request.execution_id}
-        return fields
+            # Error Reporting groups by the trace in the message.
+            entry["message"] = f"{entry['message']}\n{entry['stack_trace']}"
+        entry |= _extra(record) | self._shared_fields()
+        options = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
+        return orjson.dumps(entry, default=str, option=options).decode()
 
 
 class TerminalFormatter(logging.Formatter):
     """`12:00:01 INFO  message  key=value …`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        extra = "  ".join(f"{key}={value}" for key, value in _extra(record).items() if key != "httpRequest")
+        extra = "  ".join(
+            f"{key}={value}" for key, value in _extra(record).items() if key != "httpRequest"
+        )
         time = datetime.fromtimestamp(record.created).strftime("%H:%M:%S")
-        line = f"{time} {record.levelname:<7} {record.getMessage()}" + (f"  {extra}" if extra else "")
+        line = f"{time} {record.levelname:<7} {record.getMessage()}" + (
+            f"  {extra}" if extra else ""
+        )
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
-def configure(level: str, project: str = "") -> None:
-    """Install our handler on the root logger, whatever the platform installed before (basicConfig would do nothing)."""
+def configure(level: str, shared_fields: Callable[[], dict[str, object]] = dict) -> None:
+    """Install our handler on the root logger, whatever the platform installed before.
+
+    `shared_fields` gives what every JSON record carries, such as the id of the request in hand.
+    """
     handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(TerminalFormatter() if sys.stdout.isatty() else JsonFormatter(project))
+    on_terminal = sys.stdout.isatty()
+    handler.setFormatter(TerminalFormatter() if on_terminal else JsonFormatter(shared_fields))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)

@@ -5,7 +5,9 @@ import resource
 import sys
 from pathlib import Path
 
-LARGE_BLOCK_BYTES = 2 * 2**20  # an ordinary picture's 1.2 MB stay: new pages for each cost 3 % of the pictures a second
+LARGE_BLOCK_BYTES = (
+    2 * 2**20
+)  # an ordinary picture's 1.2 MB stay: new pages for each cost 3 % of the pictures a second
 _M_MMAP_THRESHOLD = -3  # of <malloc.h>
 _STATM = Path("/proc/self/statm")
 

@@ -18,7 +18,9 @@ class Ranked:
     probability: float
 
 
-def rank(query: NDArray[np.float32], candidates: Vectors, indices: Sequence[int], logit_scale: float) -> list[Ranked]:
+def rank(
+    query: NDArray[np.float32], candidates: Vectors, indices: Sequence[int], logit_scale: float
+) -> list[Ranked]:
     """Best first. `query` (d,) and `candidates` (n, d) are of unit norm; `indices` names the rows.
 
     probability = softmax(logit_scale × cosine), as CLIP's zero-shot classification (Radford et al. 2021, section 3.1).
@@ -27,4 +29,6 @@ def rank(query: NDArray[np.float32], candidates: Vectors, indices: Sequence[int]
     weights = np.exp(logit_scale * (cosines - cosines.max(initial=-1.0)))
     probabilities = weights / weights.sum()
     best_first = np.argsort(-cosines, kind="stable")
-    return [Ranked(indices[row], float(cosines[row]), float(probabilities[row])) for row in best_first]
+    return [
+        Ranked(indices[row], float(cosines[row]), float(probabilities[row])) for row in best_first
+    ]

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from common.config import SERVICE, VERSION
 from common.models.registry import Tower, get_model
+
+from common.config import SERVICE, VERSION
 from common.schemas import BannerResponse, TowerStatus
 
 RANDOM = "random weights of real size, for benchmarks: these vectors mean nothing"

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from common.embedding import get_embedder
 from pydantic import ConfigDict, Field
 
-from common.embedding import get_embedder
 from common.encoding import as_strings
 from common.errors import ImagesFailed, InvalidRequest
 from common.images.url_policy import as_url

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any, TypeVar
 
 import orjson
+from common.context import get_request_context
 from flask import Request
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -20,7 +21,6 @@ from werkzeug.exceptions import ClientDisconnected, HTTPException
 from werkzeug.formparser import FormDataParser
 from werkzeug.wsgi import get_input_stream
 
-from common.context import get_request_context
 from common.errors import DeadlineExceeded, FieldError, InvalidRequest, TooLarge, UnsupportedMediaType
 from common.schemas import MAX_BODY_BYTES
 

@@ -2,9 +2,10 @@
 
 import time
 
+from common.models.registry import Model, get_model
+
 from common.config import get_settings
 from common.errors import ServiceError
-from common.models.registry import Model, get_model
 from common.schemas import HealthResponse, LiveResponse
 
 

@@ -1,6 +1,7 @@
 """POST /embed/image"""
 
 from common.embedding import get_embedder
+
 from common.schemas import ImageRequest, ImageResponse
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from common.metrics import get_metrics
 from common.models.registry import get_model
+
 from common.schemas import File
 
 if TYPE_CHECKING:

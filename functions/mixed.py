@@ -1,6 +1,7 @@
 """POST /embed/mixed"""
 
 from common.embedding import get_embedder
+
 from common.encoding import encode
 from common.schemas import MixedRequest, MixedResponse
 

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
+from common.embedding import get_embedder
+from common.models.registry import Model, get_model
 from pydantic import PlainValidator
 
 from common.config import SERVICE, get_settings
-from common.embedding import get_embedder
 from common.encoding import Row, encode
 from common.errors import FieldError, ImagesFailed, InvalidRequest, ModelNotFound
 from common.images.url_policy import as_url
-from common.models.registry import Model, get_model
 from common.schemas import MAX_IMAGES, MAX_TEXT_CHARS, MAX_TEXTS, EmbeddingRequest, Item, Request, checked_counts
 
 UNSPECIFIED_MODEL = "default/not-specified"  # what infinity's client sends where its caller named none

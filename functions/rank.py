@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
+from common.embedding import get_embedder
 from pydantic import Field
 
-from common.embedding import get_embedder
 from common.errors import ImagesFailed, ItemError
 from common.ranking import Ranked, rank
 from common.schemas import MAX_IMAGES, MAX_TEXTS, Item, Request, checked_counts

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from itertools import compress
 
 import orjson
+from common.context import RequestContext
 from flask import Request, Response
 
-from common.context import RequestContext
 from common.encoding import as_bytes
 from common.errors import (
     DeadlineExceeded,

@@ -7,12 +7,13 @@ import socket
 import time
 from typing import Any
 
+from common.auth import get_api_keys
+from common.context import RequestContext, current_request
+from common.metrics import get_metrics
 from flask import Request, Response
 
 from common import schemas
-from common.auth import get_api_keys
 from common.config import get_settings
-from common.context import RequestContext, current_request
 from common.errors import (
     DeadlineExceeded,
     ImagesFailed,
@@ -26,7 +27,6 @@ from common.errors import (
     TooLarge,
     UnsupportedMediaType,
 )
-from common.metrics import get_metrics
 from functions import (
     banner,
     bigquery,

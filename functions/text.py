@@ -1,6 +1,7 @@
 """POST /embed/text"""
 
 from common.embedding import get_embedder
+
 from common.encoding import encode
 from common.schemas import TextRequest, TextResponse
 

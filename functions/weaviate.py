@@ -4,14 +4,14 @@ import time
 from dataclasses import dataclass
 from typing import Annotated
 
+from common.embedding import get_embedder
+from common.models.registry import get_model
 from pydantic import Field
 
 from common.config import get_settings
-from common.embedding import get_embedder
 from common.encoding import Rows
 from common.errors import ImagesFailed
 from common.images.url_policy import as_url
-from common.models.registry import get_model
 from common.schemas import MAX_IMAGES, MAX_TEXTS, Request, Text, Url
 
 READY_WAIT_S = 0.4  # the module gives up a look after 0.5 s, and would not see why

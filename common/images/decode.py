@@ -7,16 +7,16 @@ sees the file, and none starts a program. Animations give their first frame.
 import io
 import time
 import warnings
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from PIL import Image, ImageFile, PngImagePlugin
 
-from common.context import get_request_context
+from common.allowance import Allowance
 from common.errors import CorruptImage, DecodeError, ImageTimeout, NotAnImage, TooComplex, TooManyPixels
 from common.images.avif import coded_pixels
-from common.images.memory_budget import DECODE_BYTES, MemoryBudget
+from common.images.limits import DecodeLimits
+from common.images.memory_budget import MemoryBudget
 from common.memory import return_freed_memory
 from common.models.preprocess import Picture, preprocess
 from common.models.spec import Pixels, Preprocessing
@@ -40,16 +40,6 @@ WIDEST_MODE_BYTES = 9  # with transparency, which is premultiplied for resizing
 COEFFICIENT_BYTES = 2  # a sample: libjpeg keeps the whole picture's where there is more than one scan
 
 HEAVY_BYTES = 32 * 2**20  # beyond, what a decode leaves is given back to the system
-
-_memory = MemoryBudget(DECODE_BYTES)
-
-
-@dataclass(frozen=True)
-class DecodeLimits:
-    """`max_pixels` is for formats other than JPEG; `seconds` bounds what is read of the file bit by bit."""
-
-    max_pixels: int = 64_000_000
-    seconds: float = 5.0
 
 
 class _DeadlineReader(io.BytesIO):
@@ -82,8 +72,14 @@ def sniff(data: bytes) -> str | None:
     return None
 
 
-def prepare(data: bytes, preprocessing: Preprocessing, limits: DecodeLimits, deadline: float) -> Pixels:
-    """The image tower's pixels, (size, size, 3) uint8. `deadline` is a monotonic instant. Raises DecodeError."""
+def prepare(
+    data: bytes,
+    preprocessing: Preprocessing,
+    limits: DecodeLimits,
+    memory: MemoryBudget,
+    allowance: Allowance,
+) -> Pixels:
+    """The image tower's pixels, (size, size, 3) uint8. Raises DecodeError, ImageTimeout."""
     image_format = sniff(data)
     if image_format is None:
         raise NotAnImage(f"these {len(data):,} bytes are no image that is read; {FORMATS} are")
@@ -91,10 +87,10 @@ def prepare(data: bytes, preprocessing: Preprocessing, limits: DecodeLimits, dea
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of what is checked here, and of harmless metadata
-            reader = _DeadlineReader(data, min(deadline, time.monotonic() + limits.seconds))
+            reader = _DeadlineReader(data, allowance.within(limits.seconds).deadline)
             with Image.open(reader, formats=[image_format]) as image:
                 _check_size(image, limits)
-                return _decode(image, data, preprocessing, deadline)
+                return _decode(image, data, preprocessing, memory, allowance)
     except (DecodeError, ImageTimeout):
         raise
     except (Image.DecompressionBombError, MemoryError) as error:
@@ -103,19 +99,26 @@ def prepare(data: bytes, preprocessing: Preprocessing, limits: DecodeLimits, dea
         raise CorruptImage(f"the {image_format} file is truncated or broken", reason=type(error).__name__) from error
 
 
-def _decode(image: Image.Image, data: bytes, preprocessing: Preprocessing, deadline: float) -> Pixels:
+def _decode(
+    image: Image.Image,
+    data: bytes,
+    preprocessing: Preprocessing,
+    memory: MemoryBudget,
+    allowance: Allowance,
+) -> Pixels:
     size, coefficients, shrunk_by = image.size, 0, 1
     if image.format in ("JPEG", "MPO"):
         _check_scans(data, size)
         coefficients = _coefficient_bytes(image, data)
         if not preprocessing.reference:
             shrunk_by = _draft(image, preprocessing.size)
-    memory = coefficients + _pixel_bytes(image, data) + _file_bytes(image, data) + get_request_context().held_bytes
-    with _memory.reserve(memory, deadline):
+    count = coefficients + _pixel_bytes(image, data) + _file_bytes(image, data)
+    count += allowance.held_bytes
+    with memory.reserve(count, allowance.deadline):
         image.load()
         pixels = preprocess(Picture(image, size, shrunk_by, _orientation(image)), preprocessing)
         image.close()  # before another decode takes the memory
-        if memory > HEAVY_BYTES:
+        if count > HEAVY_BYTES:
             return_freed_memory()
     return pixels
 

@@ -35,7 +35,7 @@ class MemoryBudget:
             self._waiting.append(turn)
             try:
                 fits = self._changed.wait_for(
-                    lambda: self._waiting[0] is turn and self._left >= count, max(0.0, deadline - time.monotonic())
+                    lambda: self._waiting[0] is turn and self._left >= count, min(max(0.0, deadline - time.monotonic()), threading.TIMEOUT_MAX),
                 )
                 if not fits:
                     raise ImageTimeout("the request's time ran out before this image was decoded")
@@ -52,11 +52,10 @@ class MemoryBudget:
 
 
 class LargeTurn:
-    """One file's right to be large: taken when it is found to be, given back when its picture is decoded."""
+    """One file's right to be large: taken when it is found to be, given back when it is decoded."""
 
-    _free = threading.BoundedSemaphore(LARGE_FILES)
-
-    def __init__(self) -> None:
+    def __init__(self, free: threading.Semaphore) -> None:
+        self._free = free
         self._taken = False
 
     def take(self, timeout_s: float) -> bool:
@@ -71,3 +70,14 @@ class LargeTurn:
         if self._taken:
             self._free.release()
             self._taken = False
+
+
+class LargeTurns:
+    """Lets `count` files be large at a time."""
+
+    def __init__(self, count: int = LARGE_FILES) -> None:
+        self._free = threading.BoundedSemaphore(count)
+
+    def turn(self) -> LargeTurn:
+        """A turn for one file; use it with `with`."""
+        return LargeTurn(self._free)

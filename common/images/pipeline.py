@@ -1,4 +1,4 @@
-"""Fetch, decode and preprocess the images of a request side by side, in a pool apart from the compute threads."""
+"""Read, decode and preprocess the images of a call side by side, in a pool apart from the encoders."""
 
 import contextvars
 import logging
@@ -8,127 +8,141 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
 
-from common.config import get_settings
-from common.context import RequestContext, get_request_context
+from common.allowance import Allowance
 from common.errors import ImageError, ImageTimeout, ServiceError
-from common.images.decode import DecodeLimits, prepare
-from common.images.fetcher import Fetcher
-from common.images.memory_budget import LargeTurn
-from common.images.sources import ImageLoader
-from common.images.storage import ObjectReader
-from common.images.url_policy import UrlPolicy
+from common.images.decode import prepare
+from common.images.limits import DecodeLimits
+from common.images.memory_budget import LargeTurns, MemoryBudget
+from common.images.source import ImageReader
+from common.items import Image, ImageBytes
 from common.models.spec import Pixels, Preprocessing
+from common.observer import Observer
 
-POOL_REQUESTS = 4  # the pool serves this many requests at their full concurrency; further ones share it
+POOL_CALLS = 4  # the pool serves this many calls at their full concurrency; further ones share it
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Sink:
-    """Where a request's images go: the encoder's preprocessing once it is known, then each result as it comes."""
+    """Where a call's images go: each result as it comes, once the encoder's preprocessing is known.
 
-    preprocessing: Callable[[], Preprocessing]  # may wait for the encoder; raises ServiceError
+    `preprocessing` may wait for the encoder, and raises ServiceError.
+    """
+
+    preprocessing: Callable[[], Preprocessing]
     put: Callable[[int, Pixels], None]
     fail: Callable[[int, Exception], None]
 
 
+@dataclass(frozen=True)
+class _Work:
+    """What is left to do of one call."""
+
+    waiting: "queue.SimpleQueue[tuple[int, Image]]"
+    sink: Sink
+    allowance: Allowance
+    observer: Observer
+
+
 class ImagePipeline:
-    """URL → pixels. `concurrency` bounds what one request does at a time, so that no request takes the whole pool."""
+    """Images → pixels. `concurrency` bounds what one call does at a time: none takes the whole pool.
 
-    def __init__(self, loader: ImageLoader, limits: DecodeLimits, concurrency: int) -> None:
-        self._loader, self._limits, self._concurrency = loader, limits, concurrency
-        self._pool: ThreadPoolExecutor | None = None
-        self.joined = 0  # images that were not fetched, as another request was fetching them
-        self._flights: dict[str, Future[Pixels]] = {}  # URLs being prepared
+    `memory` and `turns` bound what all calls of the process do together.
+    """
+
+    def __init__(
+        self,
+        reader: ImageReader,
+        limits: DecodeLimits,
+        memory: MemoryBudget,
+        turns: LargeTurns,
+        concurrency: int,
+    ) -> None:
+        self._reader = reader
+        self._limits = limits
+        self._memory = memory
+        self._turns = turns
+        self._concurrency = concurrency
         self._lock = threading.Lock()
+        self._pool: ThreadPoolExecutor | None = None
+        self._flights: dict[str, Future[Pixels]] = {}  # URLs being prepared
 
-    def run(self, urls: Sequence[str], sink: Sink, deadline: float) -> None:
-        """Start on `urls`; results arrive at `sink` from the pool's threads. Returns at once."""
-        context = get_request_context()
-        waiting: queue.SimpleQueue[tuple[int, str]] = queue.SimpleQueue()
-        for entry in enumerate(urls):
-            waiting.put(entry)
-        for _ in range(min(self._concurrency, len(urls))):
-            self._executor().submit(contextvars.copy_context().run, self._drain, waiting, sink, deadline, context)
+    def run(
+        self, images: Sequence[Image], sink: Sink, allowance: Allowance, observer: Observer
+    ) -> None:
+        """Start on `images`; results arrive at `sink` from the pool's threads. Returns at once."""
+        work = _Work(queue.SimpleQueue(), sink, allowance, observer)
+        for entry in enumerate(images):
+            work.waiting.put(entry)
+        for _ in range(min(self._concurrency, len(images))):
+            # The caller's context goes along, so that what is logged names the caller's request.
+            self._executor().submit(contextvars.copy_context().run, self._drain, work)
+
+    def close(self) -> None:
+        """End the threads once their images are done; nothing new is started."""
+        with self._lock:
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def _executor(self) -> ThreadPoolExecutor:
         with self._lock:  # made on first use: threads do not survive the server's fork
             if self._pool is None:
-                self._pool = ThreadPoolExecutor(self._concurrency * POOL_REQUESTS, thread_name_prefix="image")
+                size = self._concurrency * POOL_CALLS
+                self._pool = ThreadPoolExecutor(size, thread_name_prefix="image")
             return self._pool
 
-    def _drain(
-        self, waiting: "queue.SimpleQueue[tuple[int, str]]", sink: Sink, deadline: float, context: RequestContext
-    ) -> None:
-        while True:
+    def _drain(self, work: _Work) -> None:
+        while not work.allowance.cancellation.cancelled:
             try:
-                index, url = waiting.get_nowait()
+                index, image = work.waiting.get_nowait()
             except queue.Empty:
                 return
             try:
-                sink.put(index, self._prepare_once(url, sink, deadline, context))
+                work.sink.put(index, self._prepare_once(image, work))
             except (ImageError, ServiceError) as error:
-                sink.fail(index, error)
+                work.sink.fail(index, error)
             except Exception as error:  # whatever one image does, the others go on
-                log.exception("an image raised what no image should")
-                sink.fail(index, error)
+                log.exception("an image raised an error that is not an ImageError")
+                work.sink.fail(index, error)
 
-    def _prepare_once(self, url: str, sink: Sink, deadline: float, context: RequestContext) -> Pixels:
-        """As _prepare, but a URL that another request is waiting for just now is waited for, not fetched again."""
-        if url.startswith("data:"):
-            return self._prepare(url, sink, deadline, context)
+    def _prepare_once(self, image: Image, work: _Work) -> Pixels:
+        """As _prepare, but waits for a URL that another call is preparing, and reads it only once."""
+        if isinstance(image, ImageBytes) or image.url.startswith("data:"):
+            return self._prepare(image, work)
         with self._lock:
-            flight = self._flights.get(url)
+            flight = self._flights.get(image.url)
             if flight is None:
                 own: Future[Pixels] = Future()
-                self._flights[url] = own
-            else:
-                self.joined += 1
+                self._flights[image.url] = own
         if flight is not None:
             try:
-                return flight.result(max(0.0, deadline - time.monotonic()))
-            except (ImageTimeout, TimeoutError):  # the other request had less time than this one, or neither has any
-                return self._prepare(url, sink, deadline, context)
+                return flight.result(work.allowance.remaining_s())
+            except (ImageTimeout, TimeoutError):  # the other call had less time, or neither has any
+                return self._prepare(image, work)
         try:
-            pixels = self._prepare(url, sink, deadline, context)
+            pixels = self._prepare(image, work)
         except Exception as error:
             own.set_exception(error)
             raise
         finally:
             with self._lock:
-                del self._flights[url]
+                del self._flights[image.url]
         own.set_result(pixels)
         return pixels
 
-    def _prepare(self, url: str, sink: Sink, deadline: float, context: RequestContext) -> Pixels:
+    def _prepare(self, image: Image, work: _Work) -> Pixels:
         started = time.monotonic()
-        if started >= deadline:
-            raise ImageTimeout("the request's time ran out before this image was fetched")
-        with LargeTurn() as turn:
-            data = self._loader.load(url, deadline, turn)
-            fetched = time.monotonic()
-            context.record("fetch", fetched - started)
-            preprocessing = sink.preprocessing()
+        if work.allowance.is_over:
+            raise ImageTimeout("the request's time ran out before this image was read")
+        with self._turns.turn() as turn:
+            allowance = work.allowance.taking(turn)
+            data = self._reader.read(image, allowance)
+            work.observer.stage("fetch", time.monotonic() - started)
+            preprocessing = work.sink.preprocessing()
             decoding = time.monotonic()
-            pixels = prepare(data, preprocessing, self._limits, deadline)
-            context.record("decode", time.monotonic() - decoding)
+            pixels = prepare(data, preprocessing, self._limits, self._memory, allowance)
+            work.observer.stage("decode", time.monotonic() - decoding)
             return pixels
-
-
-@cache
-def get_pipeline() -> ImagePipeline:
-    """The pipeline of this process, from the settings. Starts no thread."""
-    settings = get_settings()
-    fetcher = Fetcher(
-        timeout_s=settings.fetch_timeout_s,
-        retries=settings.fetch_retries,
-        max_bytes=settings.fetch_max_bytes,
-        user_agent=settings.fetch_user_agent,
-        policy=UrlPolicy(settings.fetch_allow_hosts, settings.fetch_allow_networks),
-    )
-    objects = ObjectReader(timeout_s=settings.fetch_timeout_s, max_bytes=settings.fetch_max_bytes)
-    loader = ImageLoader(fetcher, objects, max_bytes=settings.fetch_max_bytes)
-    return ImagePipeline(loader, DecodeLimits(max_pixels=settings.max_image_pixels), settings.fetch_concurrency)

@@ -13,7 +13,6 @@ import math
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,8 +24,9 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util.ssl_ import create_urllib3_context
 
+from common.allowance import Allowance
 from common.errors import BlockedUrl, BodyTooLarge, DnsFailure, FetchTimeout
-from common.images.memory_budget import LARGE_BYTES, LargeTurn
+from common.images.memory_budget import LARGE_BYTES
 from common.images.url_policy import PORTS, UrlPolicy, check_address
 
 CONNECT_TIMEOUT_S = 3.0
@@ -44,23 +44,27 @@ Resolver = Callable[..., Sequence[AddressInfo]]
 
 @dataclass
 class Budget:
-    """What is left of one download, all its redirects and retries included. `deadline` is a monotonic instant."""
+    """What is left of one download, all its redirects and retries included."""
 
-    deadline: float
+    allowance: Allowance
     bytes_left: int
-    turn: LargeTurn | None = None
     bytes_received: int = 0
 
     def seconds(self, at_most: float) -> float:
         """Seconds left, at most `at_most`. Raises FetchTimeout when there are none."""
-        left = self.deadline - time.monotonic()
-        if left <= 0:
+        left_s = self.allowance.remaining_s()
+        if left_s <= 0:
             raise FetchTimeout("the download did not end in time")
-        return min(left, at_most)
+        return min(left_s, at_most)
+
+    @property
+    def deadline(self) -> float:
+        """When the download must have ended, a time.monotonic() instant."""
+        return self.allowance.deadline
 
     def take_turn(self) -> None:
         """The download has become large. Raises FetchTimeout when no turn comes in time."""
-        if self.turn is not None and not self.turn.take(self.seconds(math.inf)):
+        if not self.allowance.take_turn():
             raise FetchTimeout("other large downloads took all the time")
 
     def spend(self, count: int) -> None:

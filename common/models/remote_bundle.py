@@ -4,15 +4,13 @@ since the platform keeps files in memory.
 
 import logging
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
-from common import storage
+from common.cloud_storage import CloudStorage
 from common.errors import ModelUnavailable
 from common.models.bundle import MANIFEST, Bundle, read_bundle
 from common.models.spec import ModelSpec
@@ -22,7 +20,6 @@ Result = TypeVar("Result")
 INSTALL = "CLIP_WEIGHTS_URI needs google-cloud-storage (pip install -r requirements-storage.txt)"
 
 log = logging.getLogger(__name__)
-_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -30,6 +27,7 @@ class RemoteBundle(Bundle):
     """A bundle whose manifest is in `folder`, and whose other files are there while they are being loaded."""
 
     uri: str
+    storage: CloudStorage
 
     def verified(self, name: str) -> tuple[Path, str]:
         """Fetch a file of the bundle, then as Bundle.verified. Raises ModelUnavailable; the file is then gone."""
@@ -37,7 +35,7 @@ class RemoteBundle(Bundle):
             raise ModelUnavailable(f"model {self.manifest.model}: its bundle's manifest has no sha256 of {name}")
         path, started = self.folder / name, time.monotonic()
         try:
-            _translated(self.manifest.model, name, lambda: storage.download_file(f"{self.uri}/{name}", path))
+            _translated(self.manifest.model, name, lambda: self.storage.download_file(f"{self.uri}/{name}", path))
             fetched = super().verified(name)
         except BaseException:
             self.release(name)
@@ -52,21 +50,13 @@ class RemoteBundle(Bundle):
             path.unlink(missing_ok=True)
 
 
-def remote_bundle(uri: str, spec: ModelSpec) -> RemoteBundle:
-    """The bundle in the folder `uri`, whose manifest is read once a process: both towers are of one export.
-
-    Raises ModelUnavailable.
-    """
-    with _lock:
-        return _read_manifest(uri.rstrip("/"), spec)
-
-
-@cache  # of successes alone: an error is raised anew
-def _read_manifest(uri: str, spec: ModelSpec) -> RemoteBundle:
+def open_remote_bundle(uri: str, spec: ModelSpec, storage: CloudStorage) -> RemoteBundle:
+    """The bundle in the folder `uri`: reads its manifest. Raises ModelUnavailable."""
+    uri = uri.rstrip("/")
     manifest = _translated(spec.id, MANIFEST, lambda: storage.read_file(f"{uri}/{MANIFEST}"))
     folder = Path(tempfile.mkdtemp(prefix="clip-bundle-"))
     (folder / MANIFEST).write_bytes(manifest)
-    return RemoteBundle(folder, read_bundle(folder, spec).manifest, uri)
+    return RemoteBundle(folder, read_bundle(folder, spec).manifest, uri, storage)
 
 
 def _translated(model: str, name: str, read: Callable[[], Result]) -> Result:

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from common.config import usable_cores
+from common.machine import usable_cores
 from common.models.bundle import MANIFEST, BundlePrecision
 from common.models.catalog import resolve
 from common.models.export.__main__ import replacing

@@ -10,7 +10,7 @@ import onnx
 import onnxruntime as ort
 from onnx import helper, numpy_helper
 
-from common.config import usable_cores
+from common.machine import usable_cores
 from common.models import onnx_engine
 from common.models.bundle import read_bundle
 from common.models.catalog import resolve

@@ -8,7 +8,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 
-from common.config import usable_cores
+from common.machine import usable_cores
 from common.errors import DecodeError
 from common.images.decode import DecodeLimits, prepare
 from common.models.spec import Preprocessing

@@ -15,8 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
-from common.config import get_settings, usable_cores
+from common.config import get_settings
 from common.errors import EmbeddingError
+from common.machine import usable_cores
 from common.models.bundle import MANIFEST, BundlePrecision, Manifest
 from common.models.catalog import resolve
 from common.models.export.build import BundleBuilder

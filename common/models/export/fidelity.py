@@ -8,7 +8,10 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image, ImageDraw
 
-from common.images.decode import DecodeLimits, prepare
+from common.allowance import Allowance
+from common.images.decode import prepare
+from common.images.limits import DecodeLimits
+from common.images.memory_budget import DECODE_BYTES, MemoryBudget
 from common.models.bundle import BundlePrecision, Fidelity
 from common.models.export import emoji
 from common.models.preprocess import Picture, preprocess
@@ -57,9 +60,10 @@ def evaluation_texts() -> list[str]:
 
 def evaluation_images(preprocessing: Preprocessing) -> list[Pixels]:
     """The ranked emoji's pictures, then drawn and random ones of many kinds."""
-    limits = DecodeLimits(max_pixels=10**7)
+    memory = MemoryBudget(DECODE_BYTES)
     pictures = [
-        prepare(emoji.picture_at(place), preprocessing, limits, deadline=float("inf")) for place in range(RANKED)
+        prepare(emoji.picture_at(place), preprocessing, DecodeLimits(), memory, Allowance())
+        for place in range(RANKED)
     ]
     return pictures + [preprocess(Picture(image, image.size), preprocessing) for image in _drawn()]
 

@@ -3,11 +3,9 @@
 import hashlib
 import hmac
 from collections.abc import Sequence
-from functools import cache
 
-from common.config import get_settings
-from common.context import Headers
 from common.errors import Unauthorized
+from functions.request_record import Headers
 
 
 class ApiKeys:
@@ -23,16 +21,14 @@ class ApiKeys:
         scheme, _, bearer = headers.get("Authorization", "").partition(" ")
         given = [bearer.strip()] if scheme.lower() == "bearer" else []
         given.append(headers.get("X-API-Key", ""))
-        matches = [hmac.compare_digest(_digest(key), known) for key in given for known in self._digests]
+        matches = [
+            hmac.compare_digest(_digest(key), known) for key in given for known in self._digests
+        ]
         if not any(matches):
-            raise Unauthorized("no valid API key: send `Authorization: Bearer KEY` or `X-API-Key: KEY`")
+            raise Unauthorized(
+                "no valid API key: send `Authorization: Bearer KEY` or `X-API-Key: KEY`"
+            )
 
 
 def _digest(key: str) -> bytes:
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
-
-
-@cache
-def get_api_keys() -> ApiKeys:
-    """The keys of this process, from the settings."""
-    return ApiKeys(get_settings().api_keys)

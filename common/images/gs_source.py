@@ -1,7 +1,7 @@
 """Images of Cloud Storage: gs://bucket/object, read as the function's own service account."""
 
-import time
-
+from common.allowance import Allowance
+from common.cloud_storage import CloudStorage, split_url
 from common.errors import (
     BodyTooLarge,
     ConnectFailed,
@@ -11,44 +11,47 @@ from common.errors import (
     ObjectForbidden,
     ObjectNotFound,
 )
-from common.images.memory_budget import LARGE_BYTES, LargeTurn
-from common.storage import read_range, split_url
+from common.images.memory_budget import LARGE_BYTES
 
 
-class ObjectReader:
+class GsSource:
     """Reads objects of at most `max_bytes`, each within `timeout_s`. Safe for many threads."""
 
-    def __init__(self, *, timeout_s: float, max_bytes: int) -> None:
-        self._timeout_s, self._max_bytes = timeout_s, max_bytes
+    schemes = ("gs",)
 
-    def read(self, url: str, deadline: float, turn: LargeTurn | None = None) -> bytes:
-        """The object at `url`, by `deadline` (a monotonic instant) at the latest. Raises FetchError.
+    def __init__(self, storage: CloudStorage, *, timeout_s: float, max_bytes: int) -> None:
+        self._storage = storage
+        self._timeout_s = timeout_s
+        self._max_bytes = max_bytes
 
-        What is beyond LARGE_BYTES is asked for once `turn` is taken.
+    def read(self, reference: str, allowance: Allowance) -> bytes:
+        """The object at `gs://bucket/object`, within the allowance. Raises FetchError.
+
+        What is beyond LARGE_BYTES is asked for once the allowance's turn is taken.
         """
-        bucket, name = split_url(url)
-        if url[:5].lower() != "gs://" or not bucket or not name:
+        bucket, name = split_url(reference)
+        if reference[:5].lower() != "gs://" or not bucket or not name:
             raise InvalidUrl("a Cloud Storage URL is gs://bucket/object")
-        deadline = min(deadline, time.monotonic() + self._timeout_s)
+        allowance = allowance.within(self._timeout_s)
         try:
-            data = read_range(url, 0, min(LARGE_BYTES, self._max_bytes + 1), _seconds_to(deadline))
+            data = self._read_range(reference, 0, min(LARGE_BYTES, self._max_bytes + 1), allowance)
             if LARGE_BYTES <= len(data) <= self._max_bytes:
-                if turn and not turn.take(_seconds_to(deadline)):
+                if not allowance.take_turn():
                     raise FetchTimeout("other large downloads took all the time")
-                left_s = _seconds_to(deadline)
-                data = data[:-1] + read_range(url, LARGE_BYTES - 1, self._max_bytes + 1, left_s)  # never an empty range
+                start = LARGE_BYTES - 1  # the last byte again: a range is never empty
+                rest = self._read_range(reference, start, self._max_bytes + 1, allowance)
+                data = data[:-1] + rest
         except Exception as error:
             raise _translate(error) from error
         if len(data) > self._max_bytes:
             raise BodyTooLarge(f"the image has more than {self._max_bytes:,} bytes, the limit")
         return data
 
-
-def _seconds_to(deadline: float) -> float:
-    left_s = deadline - time.monotonic()
-    if left_s <= 0:
-        raise FetchTimeout("the download did not end in time")
-    return left_s
+    def _read_range(self, url: str, start: int, stop: int, allowance: Allowance) -> bytes:
+        left_s = allowance.remaining_s()
+        if left_s <= 0:
+            raise FetchTimeout("the download did not end in time")
+        return self._storage.read_range(url, start, stop, left_s)
 
 
 def _translate(error: Exception) -> FetchError:
@@ -61,7 +64,9 @@ def _translate(error: Exception) -> FetchError:
     if status == 404:
         return ObjectNotFound("there is no such object")
     if status in (401, 403) or reason == "DefaultCredentialsError":
-        return ObjectForbidden("the function's service account may not read this object", reason=reason)
+        return ObjectForbidden(
+            "the function's service account may not read this object", reason=reason
+        )
     if isinstance(error, TimeoutError) or "Timeout" in reason or reason == "RetryError":
         return FetchTimeout("the download did not end in time", reason=reason)
     if status == 400 or isinstance(error, ValueError):

@@ -11,6 +11,7 @@ from urllib.parse import urljoin
 import requests
 import urllib3
 
+from common.allowance import Allowance
 from common.errors import (
     BadResponse,
     BlockedUrl,
@@ -24,7 +25,8 @@ from common.errors import (
     TooManyRedirects,
     UnsupportedType,
 )
-from common.images.memory_budget import LARGE_BYTES, LargeTurn
+from common.images.limits import FetchLimits
+from common.images.memory_budget import LARGE_BYTES
 from common.images.transport import OVERHEAD_BYTES, Budget, LazyAdapter, Resolver, budget
 from common.images.url_policy import UrlPolicy, check_url, host_of
 
@@ -35,7 +37,15 @@ CHUNK_BYTES = 64 * 1024
 MAX_TINY_CHUNKS = 10_000  # chunks of a byte each would cost far more time than their bytes tell
 RETRYABLE_STATUS = (429, 502, 503, 504)
 REDIRECT_STATUS = (301, 302, 303, 307, 308)
-REFUSED_TYPES = ("text/", "application/json", "application/xml", "application/xhtml", "image/svg", "video/", "audio/")
+REFUSED_TYPES = (
+    "text/",
+    "application/json",
+    "application/xml",
+    "application/xhtml",
+    "image/svg",
+    "video/",
+    "audio/",
+)
 READ_ENCODINGS = ("", "identity", "gzip", "deflate")
 
 log = logging.getLogger(__name__)
@@ -49,48 +59,52 @@ class _Retry(Exception):
         self.error, self.after_s = error, after_s
 
 
-class Fetcher:
+class HttpSource:
     """Downloads images. Safe for many threads; opens no socket before the first download.
 
-    `timeout_s` bounds a download with all its redirects and retries, `retries` counts the tries after the first,
-    `max_bytes` bounds the body, also after inflating. A download that takes longer than `slow_s` is logged.
+    A download that takes longer than `slow_s` is logged.
     """
+
+    schemes = ("http", "https")
 
     def __init__(
         self,
-        *,
-        timeout_s: float,
-        retries: int,
-        max_bytes: int,
-        user_agent: str,
+        limits: FetchLimits,
         policy: UrlPolicy,
         resolve: Resolver = socket.getaddrinfo,
         slow_s: float = SLOW_S,
     ) -> None:
+        self._timeout_s = limits.timeout_s
+        self._retries = limits.retries
+        self._max_bytes = limits.max_bytes
+        self._policy = policy
         self._slow_s = slow_s
-        self._timeout_s, self._retries, self._max_bytes, self._policy = timeout_s, retries, max_bytes, policy
         self._adapter = LazyAdapter(policy, resolve)
         self._headers = {
             "Accept": "image/avif,image/webp,image/*;q=0.8",
             "Accept-Encoding": "identity",
-            "User-Agent": user_agent,
+            "User-Agent": limits.user_agent,
         }
 
-    def fetch(self, url: str, deadline: float, turn: LargeTurn | None = None) -> bytes:
-        """The body behind `url`, by `deadline` (a monotonic instant) at the latest. Raises FetchError.
+    def read(self, reference: str, allowance: Allowance) -> bytes:
+        """The body behind the URL `reference`, within the allowance. Raises FetchError.
 
-        A body that grows large takes `turn` and leaves it to the caller.
+        A body that grows large takes the allowance's turn and leaves it to the caller.
         """
         started = time.monotonic()
-        current = Budget(min(deadline, started + self._timeout_s), self._max_bytes + OVERHEAD_BYTES, turn)
+        max_bytes = self._max_bytes + OVERHEAD_BYTES
+        current = Budget(allowance.within(self._timeout_s), max_bytes)
         token = budget.set(current)
         try:
-            return self._fetch_with_retries(url, current)
+            return self._fetch_with_retries(reference, current)
         finally:
             budget.reset(token)
             seconds = time.monotonic() - started
             if seconds > self._slow_s:
-                log.warning("slow download", extra={"host": host_of(url), "seconds": round(seconds, 3)})
+                log.warning(
+                    "slow download",
+                    extra={"host": host_of(reference), "seconds": round(seconds, 3)},
+                )
 
     def _fetch_with_retries(self, url: str, current: Budget) -> bytes:
         for attempt in range(self._retries + 1):
@@ -109,7 +123,10 @@ class Fetcher:
             check_url(url, self._policy)
             response = self._get(url)
             try:
-                if response.status_code not in REDIRECT_STATUS or "Location" not in response.headers:
+                if (
+                    response.status_code not in REDIRECT_STATUS
+                    or "Location" not in response.headers
+                ):
                     return self._read(response)
                 target = _target(url, response.headers["Location"])
             finally:
@@ -124,7 +141,9 @@ class Fetcher:
         """One GET, answered up to its headers: the seam where foreign errors become ours."""
         try:
             request = requests.Request("GET", url, self._headers).prepare()
-            check_url(request.url or "", self._policy)  # what is asked for may differ from what was written
+            check_url(
+                request.url or "", self._policy
+            )  # what is asked for may differ from what was written
             return self._adapter.get().send(request, stream=True)
         except FetchError:
             raise
@@ -142,7 +161,9 @@ class Fetcher:
                 if size > self._max_bytes:
                     raise _too_large(self._max_bytes)
                 if chunks > MAX_TINY_CHUNKS + size // 64:
-                    raise BadResponse("the server sent the image in too many pieces", retryable=False)
+                    raise BadResponse(
+                        "the server sent the image in too many pieces", retryable=False
+                    )
                 if size > LARGE_BYTES:
                     budget.get().take_turn()
         except FetchError:
@@ -179,7 +200,9 @@ def _check_headers(response: requests.Response, max_bytes: int) -> None:
     check_content_type(kind)
     encoding = response.headers.get("Content-Encoding", "").strip().lower()
     if encoding not in READ_ENCODINGS:
-        raise UnsupportedType("the image is compressed in a way that is not read; gzip and deflate are")
+        raise UnsupportedType(
+            "the image is compressed in a way that is not read; gzip and deflate are"
+        )
     if _number(response.headers.get("Content-Length", "")) > max_bytes:
         raise _too_large(max_bytes)
 
@@ -201,7 +224,9 @@ def _translate(error: BaseException) -> FetchError | _Retry:
     reason = " < ".join(type(link).__name__ for link in chain)
     if own := next((link for link in chain if isinstance(link, FetchError)), None):
         return _Retry(own) if own.code == "dns_failure" and own.retryable else own
-    if _any(chain, requests.exceptions.InvalidURL, urllib3.exceptions.LocationValueError, UnicodeError):
+    if _any(
+        chain, requests.exceptions.InvalidURL, urllib3.exceptions.LocationValueError, UnicodeError
+    ):
         return InvalidUrl("this is not a URL", reason=reason)
     if _any(chain, urllib3.exceptions.SSLError, requests.exceptions.SSLError):
         return TlsFailed("the TLS connection to the server could not be trusted", reason=reason)
@@ -209,7 +234,9 @@ def _translate(error: BaseException) -> FetchError | _Retry:
         timed_out = _any(chain, TimeoutError)
         failure = ConnectFailed("no connection to the server", reason=reason)
         return failure if timed_out else _Retry(failure)
-    if _any(chain, ConnectionError, http.client.RemoteDisconnected) and not _any(chain, http.client.IncompleteRead):
+    if _any(chain, ConnectionError, http.client.RemoteDisconnected) and not _any(
+        chain, http.client.IncompleteRead
+    ):
         return _Retry(ConnectFailed("the server closed the connection", reason=reason))
     if _any(chain, TimeoutError, urllib3.exceptions.TimeoutError):
         return FetchTimeout("the server took too long to send data", reason=reason)

@@ -1,40 +1,33 @@
-"""From a URL of a request to the image's bytes: http(s), data and gs."""
+"""Images inside `data:` URLs."""
 
 import base64
 import re
-import time
 from collections.abc import Iterator
 from urllib.parse import unquote_to_bytes
 
+from common.allowance import Allowance
 from common.errors import BodyTooLarge, FetchTimeout, InvalidUrl
-from common.images.fetcher import Fetcher, check_content_type
-from common.images.memory_budget import LARGE_BYTES, LargeTurn
-from common.images.storage import ObjectReader
+from common.images.http_source import check_content_type
+from common.images.memory_budget import LARGE_BYTES
 
 SLICE_CHARS = 16 * 1024
 _STANDARD = str.maketrans("-_", "+/")
 _DATA = re.compile(r"data:([^,;]*)((?:;[^,;]*)*),", re.IGNORECASE)
 
 
-class ImageLoader:
-    """Reads images of all the schemes that we take. Safe for many threads."""
+class DataSource:
+    """Reads `data:` URLs of at most `max_bytes`."""
 
-    def __init__(self, fetcher: Fetcher, objects: ObjectReader, max_bytes: int) -> None:
-        self._fetcher, self._objects, self._max_bytes = fetcher, objects, max_bytes
+    schemes = ("data",)
 
-    def load(self, url: str, deadline: float, turn: LargeTurn | None = None) -> bytes:
-        """The bytes behind `url`, by `deadline` (a monotonic instant) at the latest. Raises FetchError.
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
 
-        What is large takes `turn`.
-        """
-        scheme = url[:6].partition(":")[0].lower()
-        if scheme == "data":
-            if turn and len(url) > LARGE_BYTES and not turn.take(max(0.0, deadline - time.monotonic())):
-                raise FetchTimeout("other large images took all the time")
-            return read_data_url(url, self._max_bytes)
-        if scheme == "gs":
-            return self._objects.read(url, deadline, turn)
-        return self._fetcher.fetch(url, deadline, turn)
+    def read(self, reference: str, allowance: Allowance) -> bytes:
+        """The bytes inside a `data:` URL. Raises FetchError. A large one takes the allowance's turn."""
+        if len(reference) > LARGE_BYTES and not allowance.take_turn():
+            raise FetchTimeout("other large images took all the time")
+        return read_data_url(reference, self._max_bytes)
 
 
 def read_data_url(url: str, max_bytes: int) -> bytes:

@@ -7,12 +7,12 @@ import threading
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from functools import cache
 from itertools import accumulate
 from typing import TYPE_CHECKING, Protocol
 
-from common.context import RequestContext
 from common.memory import resident_bytes
+from common.models.spec import TowerName
+from functions.request_record import RequestRecord
 
 if TYPE_CHECKING:
     from prometheus_client.core import HistogramMetricFamily, Metric
@@ -54,7 +54,7 @@ class Distribution:
         return family
 
 
-class Metrics:
+class Counters:
     """All of it. Its methods may be called from any thread."""
 
     def __init__(self) -> None:
@@ -67,12 +67,12 @@ class Metrics:
         self._loads: Counter[Labels] = Counter()
         self._load_seconds = Distribution(SECONDS)
 
-    def note_request(self, route: str, status: int, context: RequestContext) -> None:
+    def note_request(self, route: str, status: int, record: RequestRecord) -> None:
         """A request was answered."""
         with self._lock:
             self._requests[route, str(status)] += 1
-            self._request_seconds.observe(context.elapsed_s(), route)
-            for stage, seconds in context.stages.items():
+            self._request_seconds.observe(record.elapsed_s(), route)
+            for stage, seconds in record.stages.items():
                 self._stage_seconds.observe(seconds, stage)
 
     def note_items(self, kind: str, count: int, failures: Sequence[str] = ()) -> None:
@@ -81,49 +81,78 @@ class Metrics:
             self._items[kind,] += count
             self._failed_images.update((code,) for code in failures)
 
-    def note_batch(self, tower: str, items: int, seconds: float) -> None:
-        """A batch went through a tower."""
+    def batch_encoded(self, tower: TowerName, items: int, seconds: float) -> None:
+        """A batch went through a tower: see TowerObserver."""
         with self._lock:
             self._batch_items.observe(items, tower)
             self._batch_seconds.observe(seconds, tower)
 
-    def note_load(self, tower: str, outcome: str, seconds: float) -> None:
-        """A tower's load ended, as `loaded` or `failed`."""
+    def load_ended(self, tower: TowerName, outcome: str, seconds: float) -> None:
+        """A tower's load ended, as `loaded` or `failed`: see TowerObserver."""
         with self._lock:
             self._loads[tower, outcome] += 1
             self._load_seconds.observe(seconds, tower)
 
     def collect(self, queues: dict[str, Queue]) -> "Iterator[Metric]":
         """Metric families; what can be read off now is read off now."""
-        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+        from prometheus_client.core import (
+            CounterMetricFamily,
+            GaugeMetricFamily,
+            HistogramMetricFamily,
+        )
 
-        def counted(name: str, says: str, labels: Labels, counts: Counter[Labels]) -> CounterMetricFamily:
+        def counted(
+            name: str, says: str, labels: Labels, counts: Counter[Labels]
+        ) -> CounterMetricFamily:
             family = CounterMetricFamily(name, says, labels=labels)
             for values, count in counts.items():
                 family.add_metric(values, count)
             return family
 
-        def spread(name: str, says: str, label: str, distribution: Distribution) -> HistogramMetricFamily:
+        def spread(
+            name: str, says: str, label: str, distribution: Distribution
+        ) -> HistogramMetricFamily:
             return distribution.fill(HistogramMetricFamily(name, says, labels=[label]))
 
         with self._lock:
             yield counted("clip_requests", "Requests answered", ("route", "status"), self._requests)
-            yield spread("clip_request_duration_seconds", "Time to an answer", "route", self._request_seconds)
-            yield spread("clip_stage_duration_seconds", "Time of a request's stage", "stage", self._stage_seconds)
-            yield counted("clip_items_embedded", "Texts and images embedded", ("kind",), self._items)
-            yield counted("clip_images_failed", "Images that failed, by error code", ("code",), self._failed_images)
-            yield spread("clip_batch_size_items", "Items of a forward pass", "tower", self._batch_items)
-            yield spread("clip_batch_duration_seconds", "Time of a forward pass", "tower", self._batch_seconds)
+            yield spread(
+                "clip_request_duration_seconds", "Time to an answer", "route", self._request_seconds
+            )
+            yield spread(
+                "clip_stage_duration_seconds",
+                "Time of a request's stage",
+                "stage",
+                self._stage_seconds,
+            )
+            yield counted(
+                "clip_items_embedded", "Texts and images embedded", ("kind",), self._items
+            )
+            yield counted(
+                "clip_images_failed",
+                "Images that failed, by error code",
+                ("code",),
+                self._failed_images,
+            )
+            yield spread(
+                "clip_batch_size_items", "Items of a forward pass", "tower", self._batch_items
+            )
+            yield spread(
+                "clip_batch_duration_seconds",
+                "Time of a forward pass",
+                "tower",
+                self._batch_seconds,
+            )
             yield counted("clip_tower_loads", "Loads of a tower", ("tower", "outcome"), self._loads)
-            yield spread("clip_tower_load_duration_seconds", "Time of a load", "tower", self._load_seconds)
-        waiting = GaugeMetricFamily("clip_queue_items", "Items admitted and not answered", labels=["tower"])
+            yield spread(
+                "clip_tower_load_duration_seconds", "Time of a load", "tower", self._load_seconds
+            )
+        waiting = GaugeMetricFamily(
+            "clip_queue_items", "Items admitted and not answered", labels=["tower"]
+        )
         for tower, queue in queues.items():
             waiting.add_metric([tower], queue.queue_items)
         yield waiting
-        yield GaugeMetricFamily("clip_resident_memory_bytes", "Memory the process holds", value=resident_bytes())
-
-
-@cache
-def get_metrics() -> Metrics:
-    """The metrics of this process."""
-    return Metrics()
+        yield GaugeMetricFamily(
+            "clip_resident_memory_bytes", "Memory the process holds", value=resident_bytes()
+        )

@@ -1,0 +1,78 @@
+"""Cloud Storage, read with the process's own credentials.
+
+google-cloud-storage is optional: it costs memory and half a second that nobody without gs:// need
+pay. This module alone imports it, on first use.
+"""
+
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from google.cloud.storage import Blob, Client
+
+PARALLEL_RANGES = 8
+RANGE_BYTES = 8 * 2**20
+TIMEOUT_S = 60  # between two bytes
+EMPTY = 416  # no byte of an object without any is in the range that was asked for
+
+
+def split_url(url: str) -> tuple[str, str]:
+    """`gs://bucket/some/name` → ("bucket", "some/name"); either may be empty."""
+    bucket, _, name = url[len("gs://") :].partition("/")
+    return bucket, name
+
+
+class CloudStorage:
+    """Reads objects with the process's own credentials. Its client is made on first use.
+
+    Every method raises ImportError if google-cloud-storage is not installed, and what that raises.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._client: Client | None = None
+
+    def read_file(self, url: str) -> bytes:
+        """A small object, whole."""
+        data: bytes = self._blob(url).download_as_bytes(timeout=TIMEOUT_S)
+        return data
+
+    def read_range(self, url: str, start: int, stop: int, timeout_s: float) -> bytes:
+        """An object's bytes from `start` up to `stop`, or to its end; retries end with `timeout_s`."""
+        blob = self._blob(url)
+        from google.cloud.storage.retry import DEFAULT_RETRY
+
+        retry = DEFAULT_RETRY.with_timeout(timeout_s)
+        try:
+            data: bytes = blob.download_as_bytes(
+                start=start, end=stop - 1, timeout=timeout_s, retry=retry
+            )
+        except Exception as error:
+            if getattr(error, "code", None) == EMPTY:
+                return b""
+            raise
+        return data
+
+    def download_file(self, url: str, path: Path, range_bytes: int = RANGE_BYTES) -> None:
+        """A large object to `path`, in ranges side by side."""
+        blob = self._blob(url)
+        from google.cloud.storage import transfer_manager
+
+        transfer_manager.download_chunks_concurrently(
+            blob,
+            str(path),
+            chunk_size=range_bytes,
+            worker_type=transfer_manager.THREAD,  # processes would each import this one's world
+            max_workers=PARALLEL_RANGES,
+            download_kwargs={"timeout": TIMEOUT_S},
+        )
+
+    def _blob(self, url: str) -> "Blob":
+        bucket, name = split_url(url)
+        with self._lock:
+            if self._client is None:
+                from google.cloud import storage
+
+                self._client = storage.Client()
+            return self._client.bucket(bucket).blob(name)

@@ -1,0 +1,105 @@
+"""Images to vectors: the pipeline that makes pixels of them, and the image tower's queue."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from common.allowance import Allowance
+from common.batcher import Job, Result, Vector
+from common.errors import Cancelled, CorruptImage, ImageError, ImageTimeout, ServiceError
+from common.items import Image
+from common.models.spec import ImageEncoder, Pixels
+from common.models.tower import Tower
+from common.observer import Observer
+
+if TYPE_CHECKING:
+    from common.images.pipeline import ImagePipeline
+
+
+class LazyPipeline(Protocol):
+    """The image pipeline, built with the first image: it imports what texts do not need."""
+
+    def get(self) -> "ImagePipeline":
+        """The pipeline, one for all threads."""
+        ...
+
+    def close(self) -> None:
+        """End its threads, if it was built."""
+        ...
+
+
+class ImageRun:
+    """The images of one call on their way: downloads and decodes have started, `collect` waits."""
+
+    def __init__(self, images: Sequence[Image], job: Job[Pixels]) -> None:
+        self.images = images
+        self.job = job
+
+
+class ImageSide:
+    """Encodes images with one tower. Equal images of a call are read and encoded once."""
+
+    def __init__(
+        self,
+        tower: Tower[ImageEncoder, Pixels],
+        pipeline: LazyPipeline,
+        load_timeout_s: float,
+    ) -> None:
+        self._tower = tower
+        self._pipeline = pipeline
+        self._load_timeout_s = load_timeout_s
+
+    def start(self, images: Sequence[Image], allowance: Allowance, observer: Observer) -> ImageRun:
+        """Start on the images and return at once. Raises ServiceError if the queue is full."""
+        from common.images.pipeline import Sink
+
+        self._tower.start_loading()  # beside the downloads
+        unique = list(dict.fromkeys(images))
+        job: Job[Pixels] = self._tower.batcher.open(len(unique))
+        allowance.cancellation.on_cancel(job.abandon)
+        load_timeout_s = min(self._load_timeout_s, allowance.remaining_s())
+        sink = Sink(lambda: self._tower.wait(load_timeout_s).preprocessing, job.put, job.settle)
+        self._pipeline.get().run(unique, sink, allowance, observer)
+        return ImageRun(unique, job)
+
+    def collect(
+        self, run: ImageRun, allowance: Allowance, observer: Observer
+    ) -> dict[Image, Vector | ImageError]:
+        """Each different image with its vector, or with why it has none.
+
+        Late images get ImageTimeout. Raises ServiceError if the tower could not be loaded.
+        """
+        try:
+            self._tower.wait(min(self._load_timeout_s, allowance.remaining_s()))
+            results = run.job.wait(allowance.deadline)
+        finally:
+            run.job.abandon()
+        if allowance.cancellation.cancelled:
+            raise Cancelled("nobody waits for this call any more")
+        run.job.report(observer)
+        some_worked = any(isinstance(result, np.ndarray) for result in results)
+        outcomes = {
+            image: _outcome(result, some_worked)
+            for image, result in zip(run.images, results, strict=True)
+        }
+        for image, outcome in outcomes.items():
+            if isinstance(outcome, ImageError):
+                observer.image_failed(image, outcome)
+        return outcomes
+
+
+def _outcome(result: Result, some_worked: bool) -> Vector | ImageError:
+    """A vector, or the image's own failure.
+
+    Raises what is not the fault of one image: a tower that is not there, an engine that is broken.
+    """
+    if result is None:
+        return ImageTimeout("the request's time ran out before this image was embedded")
+    if isinstance(result, ServiceError):
+        raise result
+    if isinstance(result, Exception) and not isinstance(result, ImageError):
+        if not some_worked:
+            raise result
+        return CorruptImage("this image could not be encoded", reason=type(result).__name__)
+    return result

@@ -1,0 +1,59 @@
+"""Where images are read from, by the scheme of their reference.
+
+A new source is one module with a class that fulfils `ImageSource`, handed to `open_embedder`.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from common.allowance import Allowance
+from common.errors import BodyTooLarge, FetchTimeout, InvalidUrl
+from common.images.memory_budget import LARGE_BYTES
+from common.items import Image, ImageBytes, ImageUrl
+
+MAX_SCHEME_CHARS = 32
+
+
+class ImageSource(Protocol):
+    """Reads images by references such as URLs. Safe for many threads; opens nothing before a read."""
+
+    schemes: tuple[str, ...]  # lower case, without the colon
+
+    def read(self, reference: str, allowance: Allowance) -> bytes:
+        """The image file's bytes, within the allowance. Raises FetchError."""
+        ...
+
+
+class ImageReader:
+    """Reads images from the source that their scheme names. Bytes count against `max_bytes` too."""
+
+    def __init__(self, sources: Sequence[ImageSource], max_bytes: int) -> None:
+        self._sources = {scheme: source for source in sources for scheme in source.schemes}
+        self._max_bytes = max_bytes
+
+    def read(self, image: Image, allowance: Allowance) -> bytes:
+        """The image file's bytes, within the allowance.
+
+        Raises FetchError; InvalidUrl if no source reads the scheme.
+        """
+        match image:
+            case ImageBytes(data):
+                return self._checked(data, allowance)
+            case ImageUrl(url):
+                return self._source_of(url).read(url, allowance)
+
+    def _checked(self, data: bytes, allowance: Allowance) -> bytes:
+        if len(data) > self._max_bytes:
+            raise BodyTooLarge(
+                f"the image has {len(data):,} bytes, the limit is {self._max_bytes:,}"
+            )
+        if len(data) > LARGE_BYTES and not allowance.take_turn():
+            raise FetchTimeout("other large images took all the time")
+        return data
+
+    def _source_of(self, url: str) -> ImageSource:
+        scheme, colon, _ = url[:MAX_SCHEME_CHARS].partition(":")
+        source = self._sources.get(scheme.lower()) if colon else None
+        if source is None:
+            raise InvalidUrl(f"the URL's scheme is not one of {', '.join(self._sources)}")
+        return source

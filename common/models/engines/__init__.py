@@ -1,0 +1,46 @@
+"""The engines that run a model's towers, and which of them serves a model.
+
+A new engine is one module with a class that fulfils `Engine`, and one entry in `all_engines`.
+"""
+
+from collections.abc import Sequence
+
+from common.cloud_storage import CloudStorage
+from common.errors import ModelUnavailable
+from common.models.engines.engine import Engine
+from common.models.engines.onnx import OnnxEngine
+from common.models.engines.torch import TorchEngine
+from common.models.spec import EngineOptions, ModelSpec
+
+AUTO = "auto"
+
+
+def all_engines(storage: CloudStorage) -> tuple[Engine, ...]:
+    """The engines, the preferred one first."""
+    return OnnxEngine(storage), TorchEngine()
+
+
+def engines_for(name: str, options: EngineOptions, engines: Sequence[Engine]) -> tuple[Engine, ...]:
+    """The engines that may serve under these options: the one of that name, or all for `auto`.
+
+    Raises ValueError for an unknown name, or with each engine's reason if the options suit none.
+    """
+    candidates = [engine for engine in engines if name in (AUTO, engine.name)]
+    if not candidates:
+        known = ", ".join([AUTO, *(engine.name for engine in engines)])
+        raise ValueError(f"no engine {name!r}; known engines: {known}")
+    fitting = tuple(engine for engine in candidates if not engine.unfit(options))
+    if not fitting:
+        raise ValueError("; ".join(engine.unfit(options) for engine in candidates))
+    return fitting
+
+
+def choose_engine(spec: ModelSpec, options: EngineOptions, engines: Sequence[Engine]) -> Engine:
+    """The first engine that can serve the model now. Raises ModelUnavailable with each one's reason."""
+    refusals = []
+    for engine in engines:
+        refusal = engine.refusal(spec, options)
+        if not refusal:
+            return engine
+        refusals.append(refusal)
+    raise ModelUnavailable(f"model {spec.id}: {'; '.join(refusals)}")

@@ -1,0 +1,138 @@
+"""One tower of a model: its encoder, loaded once on first use by a thread of its own, and its queue.
+
+A load that fails is not for ever: the first call after a pause tries again.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, Literal, TypeVar
+
+from common.batcher import BatchLimits, MicroBatcher
+from common.errors import ModelLoading, ModelUnavailable
+from common.memory import resident_bytes, return_freed_memory
+from common.models.spec import Encoder, TowerName, Vectors
+from common.observer import UNOBSERVED, TowerObserver
+
+EncoderT = TypeVar("EncoderT", bound=Encoder[Any])
+ItemT = TypeVar("ItemT")
+State = Literal["absent", "loading", "ready", "failed"]
+
+RETRY_PAUSE_S = 5.0  # between two loads: a request storm must not become a download storm
+LOADING_RETRY_S = 2.0  # what a caller is told to wait for a tower that is being loaded
+
+log = logging.getLogger(__name__)
+
+
+class Tower(Generic[EncoderT, ItemT]):
+    """A lazily loaded encoder and the queue in front of it. Threads start with the first use."""
+
+    def __init__(
+        self,
+        name: TowerName,
+        load: Callable[[], EncoderT],
+        limits: BatchLimits,
+        length_of: Callable[[ItemT], int] = lambda _: 1,
+        retry_pause_s: float = RETRY_PAUSE_S,
+        observer: TowerObserver = UNOBSERVED,
+    ) -> None:
+        self.name: TowerName = name
+        self._load = load
+        self._retry_pause_s = retry_pause_s
+        self._observer = observer
+        self._changed = threading.Condition()
+        self._state: State = "absent"
+        self._encoder: EncoderT | None = None
+        self._failure = ""
+        self._failed_at = 0.0
+        self.batcher: MicroBatcher[ItemT] = MicroBatcher(name, self._encode, limits, length_of)
+
+    @property
+    def encoder(self) -> EncoderT | None:
+        """The encoder if it is loaded."""
+        return self._encoder
+
+    @property
+    def failure(self) -> str:
+        """Why the last load failed; empty if none has."""
+        return self._failure if self._state == "failed" else ""
+
+    def start_loading(self) -> None:
+        """Start the load unless it runs, is done, or failed a moment ago."""
+        with self._changed:
+            since_failure_s = time.monotonic() - self._failed_at
+            paused = self._state == "failed" and since_failure_s < self._retry_pause_s
+            if paused or self._state in ("loading", "ready"):
+                return
+            self._state = "loading"
+        threading.Thread(target=self._run_load, name=f"load-{self.name}", daemon=True).start()
+
+    def wait(self, timeout_s: float) -> EncoderT:
+        """The encoder; loads it first if need be.
+
+        Raises ModelLoading if the load takes longer than `timeout_s`, ModelUnavailable if it failed.
+        """
+        if encoder := self._encoder:  # the warm path takes no lock
+            return encoder
+        self.start_loading()
+        with self._changed:
+            self._changed.wait_for(lambda: self._state != "loading", timeout_s)
+            if encoder := self.encoder:
+                return encoder
+            if self._state == "loading":
+                message = f"the {self.name} tower is still loading"
+                raise ModelLoading(message, retry_after_s=LOADING_RETRY_S)
+            raise ModelUnavailable(self._failure, retry_after_s=self._retry_pause_s)
+
+    def close(self) -> None:
+        """End the queue's thread and let go of the encoder."""
+        self.batcher.close()
+        with self._changed:
+            self._state = "absent"
+            self._encoder = None
+
+    def _encode(self, items: Sequence[ItemT]) -> Vectors:
+        started = time.monotonic()
+        vectors = self.wait(0).encode(items)  # the callers of these items have waited for the load
+        self._observer.batch_encoded(self.name, len(items), time.monotonic() - started)
+        return vectors
+
+    def _run_load(self) -> None:
+        started = time.monotonic()
+        resident_before = resident_bytes()
+        try:
+            encoder = self._load()
+        except Exception as error:
+            self._note_failure(error)
+            self._observer.load_ended(self.name, "failed", time.monotonic() - started)
+            return
+        if encoder.info.max_batch_size:
+            self.batcher.cap(encoder.info.max_batch_size)
+        with self._changed:
+            self._state = "ready"
+            self._encoder = encoder
+            self._changed.notify_all()
+        return_freed_memory()
+        resident = resident_bytes()
+        extra: dict[str, object] = {
+            "tower": self.name,
+            "engine": encoder.info.engine,
+            "device": encoder.info.device,
+            "seconds": round(time.monotonic() - started, 3),
+            "memory_mb": resident >> 20,
+            "grown_mb": (resident - resident_before) >> 20,
+        }
+        log.info("tower loaded", extra=extra)
+        self._observer.load_ended(self.name, "loaded", time.monotonic() - started)
+
+    def _note_failure(self, error: Exception) -> None:
+        failure = str(error)
+        if not isinstance(error, ModelUnavailable):  # a foreign error's text may hold a path
+            failure = f"the {self.name} tower could not be loaded: {type(error).__name__}"
+        log.exception("tower not loaded", extra={"tower": self.name})
+        with self._changed:
+            self._state = "failed"
+            self._failure = failure
+            self._failed_at = time.monotonic()
+            self._changed.notify_all()

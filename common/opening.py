@@ -1,0 +1,129 @@
+"""Builds an embedder from plain values."""
+
+import threading
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from common.batcher import BatchLimits
+from common.cache import TextCache
+from common.cloud_storage import CloudStorage
+from common.embedder import Embedder
+from common.images.limits import DecodeLimits, FetchLimits
+from common.images.url_policy import UrlPolicy
+from common.machine import WEIGHTS_DIR, usable_cores
+from common.models.catalog import resolve
+from common.models.engines import AUTO, all_engines, engines_for
+from common.models.engines.engine import Engine
+from common.models.model import open_model
+from common.models.spec import EngineOptions
+from common.observer import UNOBSERVED, TowerObserver
+
+if TYPE_CHECKING:  # requests and Pillow cost a call with texts alone 0.2 s of its cold start
+    from common.images.pipeline import ImagePipeline
+    from common.images.source import ImageSource
+
+LOAD_TIMEOUT_S = 3600.0  # a script waits for a download of gigabytes
+
+BATCHES = BatchLimits()
+FETCHING = FetchLimits()
+DECODING = DecodeLimits()
+PUBLIC_INTERNET = UrlPolicy()
+
+
+def open_embedder(
+    model: str = "clip",
+    *,
+    engine: str = AUTO,
+    precision: Literal["auto", "int8", "fp32", "fp16", "bf16"] = "auto",
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    threads: int | None = None,
+    weights_dir: Path = WEIGHTS_DIR,
+    weights_uri: str = "",
+    allow_download: bool = True,
+    hub_cache: Path | None = None,
+    preprocess: Literal["corrected", "reference"] = "corrected",
+    batches: BatchLimits = BATCHES,
+    fetching: FetchLimits = FETCHING,
+    decoding: DecodeLimits = DECODING,
+    policy: UrlPolicy = PUBLIC_INTERNET,
+    cache_bytes: int = 0,
+    load_timeout_s: float = LOAD_TIMEOUT_S,
+    engines: Sequence[Engine] = (),
+    sources: "Sequence[ImageSource]" = (),
+    observer: TowerObserver = UNOBSERVED,
+) -> Embedder:
+    """An embedder of `model`: clip, mclip, demo, demo-mclip or NAME/PRETRAINED of open_clip.
+
+    It loads nothing and starts no thread: each encoder loads with the first item that needs it,
+    and a call waits up to `load_timeout_s` for that. Embedders share nothing, so one process may
+    have several. `threads` None: one a core. `policy` says which addresses image URLs may lead to.
+    `cache_bytes` is the memory for vectors of texts seen before. `engines` and `sources` are
+    further ones of your own; a source takes its schemes from ours.
+
+    Raises ModelNotFound for an unknown model; ValueError for an unknown engine, or for options
+    that suit no engine.
+    """
+    spec = resolve(model)
+    storage = CloudStorage()
+    options = EngineOptions(
+        weights_dir=weights_dir,
+        weights_uri=weights_uri,
+        allow_download=allow_download,
+        device=device,
+        precision=precision,
+        num_threads=threads or usable_cores(),
+        reference_preprocessing=preprocess == "reference",
+        hub_cache=hub_cache,
+    )
+    fitting = engines_for(engine, options, (*engines, *all_engines(storage)))
+    opened = open_model(spec, options, fitting, batches, observer)
+    pipeline = _Lazy(partial(_open_pipeline, storage, fetching, decoding, policy, sources))
+    return Embedder(opened, pipeline, TextCache(cache_bytes), load_timeout_s)
+
+
+class _Lazy:
+    """The image pipeline, built with the first image."""
+
+    def __init__(self, build: "partial[ImagePipeline]") -> None:
+        self._build = build
+        self._lock = threading.Lock()
+        self._pipeline: ImagePipeline | None = None
+
+    def get(self) -> "ImagePipeline":
+        """The pipeline, one for all threads."""
+        with self._lock:
+            if self._pipeline is None:
+                self._pipeline = self._build()
+            return self._pipeline
+
+    def close(self) -> None:
+        """End the pipeline's threads, if it was built."""
+        with self._lock:
+            if self._pipeline is not None:
+                self._pipeline.close()
+
+
+def _open_pipeline(
+    storage: CloudStorage,
+    fetching: FetchLimits,
+    decoding: DecodeLimits,
+    policy: UrlPolicy,
+    sources: "Sequence[ImageSource]",
+) -> "ImagePipeline":
+    from common.images.data_source import DataSource
+    from common.images.gs_source import GsSource
+    from common.images.http_source import HttpSource
+    from common.images.memory_budget import DECODE_BYTES, LargeTurns, MemoryBudget
+    from common.images.pipeline import ImagePipeline
+    from common.images.source import ImageReader, ImageSource
+
+    own: tuple[ImageSource, ...] = (
+        HttpSource(fetching, policy),
+        DataSource(fetching.max_bytes),
+        GsSource(storage, timeout_s=fetching.timeout_s, max_bytes=fetching.max_bytes),
+    )
+    reader = ImageReader((*own, *sources), fetching.max_bytes)
+    memory = MemoryBudget(DECODE_BYTES)
+    return ImagePipeline(reader, decoding, memory, LargeTurns(), fetching.concurrency)

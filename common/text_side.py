@@ -1,0 +1,84 @@
+"""Texts to vectors: the cache, the tokenizer and the text tower's queue."""
+
+from collections.abc import Sequence
+
+from common.allowance import Allowance
+from common.batcher import Job
+from common.cache import EncodedText, TextCache
+from common.errors import Cancelled, DeadlineExceeded
+from common.models.spec import TextEncoder, TokenIds, Tokens
+from common.models.tower import Tower
+from common.observer import Observer
+
+TOKENIZE_SLICE = (
+    64  # texts between two looks at the clock: at most 6.4 million characters, a second
+)
+TOO_MANY_TEXTS = "the texts could not be encoded in time; send fewer at once"
+
+
+class TextSide:
+    """Encodes texts with one tower. Equal texts of a call are encoded once."""
+
+    def __init__(
+        self, tower: Tower[TextEncoder, TokenIds], cache: TextCache, load_timeout_s: float
+    ) -> None:
+        self._tower = tower
+        self._cache = cache
+        self._load_timeout_s = load_timeout_s
+
+    def encode(
+        self, texts: Sequence[str], allowance: Allowance, observer: Observer
+    ) -> dict[str, EncodedText | Exception]:
+        """Each different text with its vector, or with why the encoder could not give one.
+
+        Raises ServiceError if the tower is not there, the queue is full or the time is over.
+        """
+        unique = list(dict.fromkeys(texts))
+        results: dict[str, EncodedText | Exception] = dict(self._cache.find(unique))
+        if unknown := [text for text in unique if text not in results]:
+            new = self._encode(unknown, allowance, observer)
+            worked = {text: it for text, it in new.items() if isinstance(it, EncodedText)}
+            self._cache.add(worked)
+            results |= new
+        return results
+
+    def _encode(
+        self, texts: Sequence[str], allowance: Allowance, observer: Observer
+    ) -> dict[str, EncodedText | Exception]:
+        encoder = self._tower.wait(min(self._load_timeout_s, allowance.remaining_s()))
+        job: Job[TokenIds] = self._tower.batcher.open(len(texts))  # first: a refusal is cheap
+        allowance.cancellation.on_cancel(job.abandon)
+        try:
+            tokens = _tokenize(encoder, texts, allowance)
+            by_length = sorted(range(len(texts)), key=lambda index: len(tokens[index].ids))
+            for index in by_length:  # so that a batch holds texts of like length
+                job.put(index, tokens[index].ids)
+            rows = job.wait(allowance.deadline)
+        finally:
+            job.abandon()
+        job.report(observer)
+        results: dict[str, EncodedText | Exception] = {}
+        for text, row, read in zip(texts, rows, tokens, strict=True):
+            if row is None:
+                raise _unfinished(allowance)
+            if isinstance(row, Exception):
+                results[text] = row
+            else:
+                results[text] = EncodedText(row, read.truncated, len(read.ids), len(text))
+        return results
+
+
+def _tokenize(encoder: TextEncoder, texts: Sequence[str], allowance: Allowance) -> list[Tokens]:
+    """In slices, so that 32 MiB of text cannot outlive the call's deadline here."""
+    tokens: list[Tokens] = []
+    for start in range(0, len(texts), TOKENIZE_SLICE):
+        if allowance.is_over or allowance.cancellation.cancelled:
+            raise _unfinished(allowance)
+        tokens += encoder.tokenize(texts[start : start + TOKENIZE_SLICE])
+    return tokens
+
+
+def _unfinished(allowance: Allowance) -> Cancelled | DeadlineExceeded:
+    if allowance.cancellation.cancelled:
+        return Cancelled("nobody waits for this call any more")
+    return DeadlineExceeded(TOO_MANY_TEXTS)

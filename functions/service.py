@@ -1,0 +1,73 @@
+"""What a process of the function shares: settings, embedder, API keys, counters."""
+
+from dataclasses import dataclass
+from functools import cache
+
+from common.batcher import BatchLimits
+from common.config import Settings, get_hub_cache, get_settings
+from common.embedder import Embedder
+from common.images.limits import DecodeLimits, FetchLimits
+from common.images.url_policy import UrlPolicy
+from common.models.model import Model
+from common.opening import open_embedder
+from functions.auth import ApiKeys
+from functions.counters import Counters
+
+
+@dataclass(frozen=True)
+class Service:
+    """The shared parts. A test builds one over fakes."""
+
+    settings: Settings
+    embedder: Embedder
+    api_keys: ApiKeys
+    counters: Counters
+
+    @property
+    def model(self) -> Model:
+        """The served model."""
+        return self.embedder.model
+
+
+def open_service(settings: Settings) -> Service:
+    """The service that the settings describe. Loads nothing and starts no thread.
+
+    Raises ModelNotFound, or ValueError for settings that suit no engine.
+    """
+    counters = Counters()
+    embedder = open_embedder(
+        settings.model,
+        engine=settings.engine,
+        precision=settings.precision,
+        device=settings.device,
+        threads=settings.num_threads,
+        weights_dir=settings.weights_dir,
+        weights_uri=settings.weights_uri,
+        allow_download=settings.allow_download,
+        hub_cache=get_hub_cache(),
+        preprocess=settings.preprocess,
+        batches=BatchLimits(
+            max_batch_size=settings.max_batch_size,
+            max_queue_items=settings.max_queue_items,
+            max_batch_wait_s=settings.max_batch_wait_ms / 1000,
+        ),
+        fetching=FetchLimits(
+            timeout_s=settings.fetch_timeout_s,
+            retries=settings.fetch_retries,
+            max_bytes=settings.fetch_max_bytes,
+            concurrency=settings.fetch_concurrency,
+            user_agent=settings.fetch_user_agent,
+        ),
+        decoding=DecodeLimits(max_pixels=settings.max_image_pixels),
+        policy=UrlPolicy(settings.fetch_allow_hosts, settings.fetch_allow_networks),
+        cache_bytes=settings.cache_mb * 2**20,
+        load_timeout_s=settings.load_timeout_s,
+        observer=counters,
+    )
+    return Service(settings, embedder, ApiKeys(settings.api_keys), counters)
+
+
+@cache
+def get_service() -> Service:
+    """The service of this process, from its environment."""
+    return open_service(get_settings())
