@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # a site-packages `common` or `functions` must not shadow ours
@@ -13,24 +14,25 @@ from common.config import SettingsError, get_settings
 from common.errors import ModelNotFound
 from common.logging import configure
 from common.memory import keep_no_large_blocks
-from common.models.registry import get_model, preload
+from functions.request_record import current_log_fields
 from functions.router import dispatch
+from functions.service import get_service
 
 log = logging.getLogger(__name__)
 
 try:
     settings = get_settings()
-    get_model()  # loads nothing
-except (SettingsError, ModelNotFound) as error:
+    service = get_service()  # loads nothing
+except (SettingsError, ModelNotFound, ValueError) as error:
     sys.exit(f"cannot start: {error}")
 
 keep_no_large_blocks()
-configure(settings.log_level, settings.project)
+configure(settings.log_level, partial(current_log_fields, settings.project))
 for name in ("fetch_allow_hosts", "fetch_allow_networks"):
     if allowed := getattr(settings, name):
         log.warning("CLIP_%s changes what may be fetched: %s", name.upper(), ", ".join(map(str, allowed)))
 if settings.preload:  # in the worker: the server forks after this import, and threads do not survive a fork
-    os.register_at_fork(after_in_child=lambda: preload(settings.preload))
+    os.register_at_fork(after_in_child=lambda: service.model.preload(settings.preload))
 
 
 def embed(request: Request) -> Response:

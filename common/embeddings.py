@@ -1,5 +1,6 @@
 """What comes back of an embedding call."""
 
+from bisect import bisect_left
 from dataclasses import dataclass
 
 from common.errors import ItemError
@@ -22,3 +23,27 @@ class Embeddings:
     errors: list[ItemError]
     truncated: list[int]
     tokens: int
+
+    @property
+    def dimensions(self) -> int:
+        """Length of a vector."""
+        return int(self.vectors.shape[1])
+
+    def split(self, place: int) -> "tuple[Embeddings, Embeddings]":
+        """What belongs to the first `place` items, which were texts, and to the images behind them.
+
+        The second part counts its items from 0.
+        """
+        row = bisect_left(self.indices, place)
+        images = Embeddings(
+            self.vectors[row:],
+            [index - place for index in self.indices[row:]],
+            [error.at(error.index - place) for error in self.errors if error.index >= place],
+            [],
+            0,
+        )
+        errors = [error for error in self.errors if error.index < place]
+        texts = Embeddings(
+            self.vectors[:row], self.indices[:row], errors, self.truncated, self.tokens
+        )
+        return texts, images

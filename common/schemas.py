@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from common import items
 from common.encoding import EncodingFormat, OutputDtype, Rows
 from common.errors import InvalidRequest, ItemError
 
@@ -41,13 +42,17 @@ class Item(Request):
             raise ValueError("holds neither text nor url, or both: give one of them")
         return self
 
+    def read(self) -> items.Item:
+        """The item that it describes."""
+        return items.Text(self.text) if self.text is not None else items.ImageUrl(self.url or "")
 
-def checked_counts(items: Sequence[Item]) -> None:
+
+def checked_counts(given: Sequence[Item]) -> None:
     """Raises InvalidRequest where there are more texts or more images than one request may hold."""
-    texts = sum(item.text is not None for item in items)
-    if texts > MAX_TEXTS or len(items) - texts > MAX_IMAGES:
+    texts = sum(item.text is not None for item in given)
+    if texts > MAX_TEXTS or len(given) - texts > MAX_IMAGES:
         raise InvalidRequest(
-            f"{texts:,} texts and {len(items) - texts:,} images, the limits are {MAX_TEXTS:,} and {MAX_IMAGES:,}"
+            f"{texts:,} texts and {len(given) - texts:,} images, the limits are {MAX_TEXTS:,} and {MAX_IMAGES:,}"
         )
 
 

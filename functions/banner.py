@@ -2,17 +2,17 @@
 
 from typing import Any
 
-from common.models.registry import Tower, get_model
-
-from common.config import SERVICE, VERSION
+from common.models.tower import Tower
 from common.schemas import BannerResponse, TowerStatus
+from common.version import SERVICE, VERSION
+from functions.call import Call
 
 RANDOM = "random weights of real size, for benchmarks: these vectors mean nothing"
 
 
-def banner(routes: list[str]) -> BannerResponse:
+def banner(call: Call, routes: list[str]) -> BannerResponse:
     """What this function is and which model it serves. Loads nothing."""
-    model = get_model()
+    model = call.model
     return BannerResponse(
         service=SERVICE,
         version=VERSION,

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from common.embedding import get_embedder
 from pydantic import ConfigDict, Field
 
 from common.encoding import as_strings
 from common.errors import ImagesFailed, InvalidRequest
 from common.images.url_policy import as_url
 from common.schemas import MAX_IMAGES, MAX_TEXT_CHARS, Item, OnError, Request
+from functions.call import Call
 
 MAX_ANSWER_BYTES = 14_000_000  # BigQuery takes 15 MB
 FEWER_ROWS = "set max_batching_rows of the remote function lower"
@@ -43,9 +43,9 @@ class RemoteResponse:
     replies: Sequence[str | None]
 
 
-def remote_function(body: RemoteRequest) -> RemoteResponse:
+def remote_function(body: RemoteRequest, call: Call) -> RemoteResponse:
     """One reply a call, in order. Raises ImagesFailed under `on_error: fail`, InvalidRequest for what is too large."""
-    items = {place: item for place, call in enumerate(body.calls) if (item := _item(call, body.context))}
+    items = {place: item for place, row in enumerate(body.calls) if (item := _item(row, body.context))}
     if len(items) < len(body.calls):
         log.warning("rows without a reply", extra={"rows": len(body.calls) - len(items), "reason": "no text in them"})
     replies: list[str | None] = [None] * len(body.calls)
@@ -53,9 +53,9 @@ def remote_function(body: RemoteRequest) -> RemoteResponse:
         return RemoteResponse(replies)
     if body.context.input == "image" and len(items) > MAX_IMAGES:  # else most would only run out of time
         raise InvalidRequest(f"{len(items):,} images in one batch, the limit is {MAX_IMAGES:,}: {FEWER_ROWS}")
-    embedder, places = get_embedder(), list(items)
-    _check_size(len(items) * (embedder.model.dimensions or 0) * (5 if body.context.encoding == "base64" else 8))
-    embedded = embedder.embed_items(list(items.values()))
+    places = list(items)
+    _check_size(len(items) * (call.model.dimensions or 0) * (5 if body.context.encoding == "base64" else 8))
+    embedded = call.embed([item.read() for item in items.values()])
     if embedded.errors and body.context.on_error == "fail":
         first = embedded.errors[0]
         raise ImagesFailed(f"row {places[first.index]}: {first.detail} ({first.code})", embedded.errors, field="calls")
@@ -66,9 +66,9 @@ def remote_function(body: RemoteRequest) -> RemoteResponse:
     return RemoteResponse(replies)
 
 
-def _item(call: object, context: Context) -> Item | None:
+def _item(row: object, context: Context) -> Item | None:
     """The row's one argument; None for null and for anything that is no text."""
-    value = call[0] if isinstance(call, list) and len(call) == 1 else None
+    value = row[0] if isinstance(row, list) and len(row) == 1 else None
     if not isinstance(value, str):
         return None
     if context.input == "text":

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from typing import Any, TypeVar
 
 import orjson
-from common.context import get_request_context
 from flask import Request
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -21,6 +20,7 @@ from werkzeug.exceptions import ClientDisconnected, HTTPException
 from werkzeug.formparser import FormDataParser
 from werkzeug.wsgi import get_input_stream
 
+from common.allowance import Allowance
 from common.errors import DeadlineExceeded, FieldError, InvalidRequest, TooLarge, UnsupportedMediaType
 from common.schemas import MAX_BODY_BYTES
 
@@ -48,7 +48,7 @@ _EXPECTED = {
 }
 
 
-def read_body(request: Request) -> bytes:
+def read_body(request: Request, allowance: Allowance) -> bytes:
     """The body, at most MAX_BODY_BYTES.
 
     Raises TooLarge, UnsupportedMediaType for a Content-Encoding, InvalidRequest for a body that ends early,
@@ -63,7 +63,7 @@ def read_body(request: Request) -> bytes:
         is_whole = len(body) >= (request.content_length or 0)
     except (ClientDisconnected, OSError):
         is_whole = False
-    if not get_request_context().remaining_s():
+    if allowance.is_over:
         raise DeadlineExceeded("the request's body did not come in time")
     if not is_whole:
         raise InvalidRequest("the body ends before its Content-Length or its last chunk, or its chunks are broken")
@@ -76,21 +76,21 @@ def _too_large(size: str) -> TooLarge:
     return TooLarge(f"the request body has {size}, the limit is {MAX_BODY_BYTES:,}")
 
 
-def parse_json(request: Request, model: type[Body]) -> Body:
+def parse_json(request: Request, model: type[Body], allowance: Allowance) -> Body:
     """The body as `model`. Raises InvalidRequest naming each bad field, TooLarge, UnsupportedMediaType."""
     if request.mimetype not in ("", "application/json") and not request.mimetype.endswith("+json"):
         raise UnsupportedMediaType(f"the content type {request.mimetype[:100]!r} is not read; send application/json")
-    value = _loads(read_body(request))
+    value = _loads(read_body(request, allowance))
     if not isinstance(value, dict):
         raise InvalidRequest(f"the body is {_kind(value)}, expected a JSON object")
     return validate(value, model)
 
 
-def parse_json_or_files(request: Request, model: type[Body]) -> Body:
+def parse_json_or_files(request: Request, model: type[Body], allowance: Allowance) -> Body:
     """As parse_json; of a multipart form the `files` become data: URLs, the other parts fields."""
     if request.mimetype != "multipart/form-data":
-        return parse_json(request, model)
-    body = read_body(request)
+        return parse_json(request, model, allowance)
+    body = read_body(request, allowance)
     parser = FormDataParser(stream_factory=lambda *_, **__: io.BytesIO(), max_form_parts=MAX_PARTS, silent=False)
     try:
         _, form, files = parser.parse(io.BytesIO(body), request.mimetype, len(body), request.mimetype_params)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from common.errors import NotFound
 from common.schemas import File
+from functions.call import Call
 
 FOLDER = Path(__file__).with_name("static") / "docs"
 TYPES = {".css": "text/css", ".js": "text/javascript"}
@@ -14,16 +15,24 @@ POLICY = (
 )
 
 
-@cache
-def page() -> File:
+def page(_: Call) -> File:
     """This page."""
+    return _page()
+
+
+@cache
+def _page() -> File:
     data = (FOLDER / "index.html").read_bytes()
     return File(data, "text/html; charset=utf-8", {"Content-Security-Policy": POLICY})
 
 
-@cache
-def asset(name: str) -> File:
+def asset(_: Call, name: str) -> File:
     """A file of the page. Raises NotFound."""
+    return _asset(name)
+
+
+@cache
+def _asset(name: str) -> File:
     _, _, name = name.rpartition("/")  # its links are relative, for a host that serves it under a path: /docs/docs/…
     for path in FOLDER.iterdir() if Path(name).suffix in TYPES else ():
         if path.name in (name, f"{name}.gz"):

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from flask import Response
 
 from common.errors import EmbeddingError, FieldError, ImagesFailed, InvalidRequest
-from functions.responses import JSON, is_crash, status_of, write_error_body
+from functions.responses import JSON, is_crash, phrase_of, status_of, write_error_body
 
 INTERNAL = "an internal error; the log has it under this request's id"
 MAX_BIGQUERY_CHARS = 900  # BigQuery shows at most 1 KB
@@ -92,17 +92,17 @@ def _code_of(error: BaseException) -> str:
 
 
 def _problem(error: BaseException) -> Problem:
-    status = HTTPStatus(status_of(error))
+    status = status_of(error)
     errors: Sequence[FieldError | FailedImage] = ()
     if isinstance(error, InvalidRequest):
         errors = error.errors
     if isinstance(error, ImagesFailed):
         errors = [FailedImage((error.field, item.index), item.detail, item.code) for item in error.items]
-    return Problem("about:blank", status.phrase, status.value, _message_of(error), _code_of(error), errors)
+    return Problem("about:blank", phrase_of(status), status, _message_of(error), _code_of(error), errors)
 
 
 def _openai_error(error: BaseException) -> OpenAIError:
-    status = HTTPStatus(status_of(error))
+    status = status_of(error)
     kind = OPENAI_TYPES.get(
         status, "server_error" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else "invalid_request_error"
     )

@@ -2,24 +2,23 @@
 
 import time
 
-from common.models.registry import Model, get_model
-
-from common.config import get_settings
 from common.errors import ServiceError
+from common.models.model import Model
 from common.schemas import HealthResponse, LiveResponse
+from functions.call import Call
 
 
-def live() -> LiveResponse:
+def live(_: Call) -> LiveResponse:
     """The process answers; says nothing of the model."""
     return LiveResponse()
 
 
-def health() -> HealthResponse:
+def health(call: Call) -> HealthResponse:
     """Start loading both towers if nothing has, wait a little, and say how far they are."""
-    model = get_model()
+    model = call.model
     for tower in model.towers:
         tower.start_loading()
-    details = _wait_for_towers(model, get_settings().health_wait_s)
+    details = _wait_for_towers(model, call.settings.health_wait_s)
     text, image = (tower.encoder is not None for tower in model.towers)
     if text and image:
         return HealthResponse("healthy", model_loaded=True, text_model_loaded=True, image_model_loaded=True)

@@ -1,19 +1,19 @@
 """POST /embed/image"""
 
-from common.embedding import get_embedder
-
+from common.items import ImageUrl
 from common.schemas import ImageRequest, ImageResponse
+from functions.call import Call
+from functions.image_rows import image_rows
 
 
-def embed(body: ImageRequest) -> ImageResponse:
+def embed(body: ImageRequest, call: Call) -> ImageResponse:
     """Vectors of the images that worked, and an error for each that did not."""
-    embedder = get_embedder()
-    images = embedder.embed_images(body.urls)
-    rows, indices = images.rows(body)
+    result = call.embed([ImageUrl(url) for url in body.urls])
+    rows, indices = image_rows(result, body)
     return ImageResponse(
         embeddings=rows,
         indices=indices,
-        errors=images.errors,
-        model=embedder.model.spec.id,
-        dimensions=images.vectors.shape[1],
+        errors=result.errors,
+        model=call.model.spec.id,
+        dimensions=result.dimensions,
     )

@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from common.metrics import get_metrics
-from common.models.registry import get_model
-
 from common.schemas import File
+from functions.call import Call
+from functions.service import Service
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -15,13 +14,17 @@ if TYPE_CHECKING:
 class _Collector:
     """What prometheus-client asks for the metrics."""
 
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
     def collect(self) -> "Iterator[Metric]":
-        """See Metrics.collect."""
-        return get_metrics().collect({tower.name: tower.batcher for tower in get_model().towers})
+        """See Counters.collect."""
+        queues = {tower.name: tower.batcher for tower in self._service.model.towers}
+        return self._service.counters.collect(queues)
 
 
-def scrape() -> File:
+def scrape(call: Call) -> File:
     """Counters and distributions of this instance, in Prometheus' text format."""
     from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-    return File(generate_latest(_Collector()), CONTENT_TYPE_LATEST)
+    return File(generate_latest(_Collector(call.service)), CONTENT_TYPE_LATEST)

@@ -1,22 +1,23 @@
 """POST /embed/mixed"""
 
-from common.embedding import get_embedder
-
 from common.encoding import encode
+from common.items import ImageUrl, Text
 from common.schemas import MixedRequest, MixedResponse
+from functions.call import Call
+from functions.image_rows import image_rows
 
 
-def embed(body: MixedRequest) -> MixedResponse:
+def embed(body: MixedRequest, call: Call) -> MixedResponse:
     """Texts and images in one request; the images are fetched while the texts are encoded."""
-    embedder = get_embedder()
-    texts, images = embedder.embed_mixed(body.texts, body.urls)
-    image_rows, indices = images.rows(body)
+    items = [*map(Text, body.texts), *map(ImageUrl, body.urls)]
+    texts, images = call.embed(items).split(len(body.texts))
+    rows, indices = image_rows(images, body)
     return MixedResponse(
         text_embeddings=encode(texts.vectors, body.encoding_format, body.output_dtype),
-        image_embeddings=image_rows,
+        image_embeddings=rows,
         truncated=texts.truncated,
         indices=indices,
         errors=images.errors,
-        model=embedder.model.spec.id,
-        dimensions=texts.vectors.shape[1] or images.vectors.shape[1],
+        model=call.model.spec.id,
+        dimensions=texts.dimensions,
     )

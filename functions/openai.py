@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from common.embedding import get_embedder
-from common.models.registry import Model, get_model
 from pydantic import PlainValidator
 
-from common.config import SERVICE, get_settings
 from common.encoding import Row, encode
 from common.errors import FieldError, ImagesFailed, InvalidRequest, ModelNotFound
 from common.images.url_policy import as_url
+from common.models.model import Model
 from common.schemas import MAX_IMAGES, MAX_TEXT_CHARS, MAX_TEXTS, EmbeddingRequest, Item, Request, checked_counts
+from common.version import SERVICE
+from functions.call import Call
 
 UNSPECIFIED_MODEL = "default/not-specified"  # what infinity's client sends where its caller named none
 
@@ -131,21 +131,21 @@ class ModelsResponse:
     object: str = "list"
 
 
-def embeddings(body: EmbeddingsRequest) -> EmbeddingsResponse:
+def embeddings(body: EmbeddingsRequest, call: Call) -> EmbeddingsResponse:
     """Vectors of texts and images, mixed as they come. Raises ImagesFailed: the shape has no place for one failure."""
-    embedder, items = get_embedder(), body.items()
+    items = body.items()
     if body.model not in (None, UNSPECIFIED_MODEL):
-        _check_model(body.model, embedder.model)
-    _check_dimensions(body.dimensions, embedder.model.dimensions)
+        _check_model(body.model, call)
+    _check_dimensions(body.dimensions, call.model.dimensions)
     checked_counts(items)
-    embedded = embedder.embed_items(items)
-    _check_dimensions(body.dimensions, embedder.model.dimensions)  # now it is known of every model
+    embedded = call.embed([item.read() for item in items])
+    _check_dimensions(body.dimensions, call.model.dimensions)  # now it is known of every model
     if embedded.errors:
         first = embedded.errors[0]
         raise ImagesFailed(f"input[{first.index}]: {first.detail} ({first.code})", embedded.errors, field="input")
     rows = encode(embedded.vectors, body.encoding_format, body.output_dtype)
     data = [Embedding(index, row) for index, row in enumerate(rows)]
-    return EmbeddingsResponse(data, embedder.model.spec.id, Usage(embedded.tokens, embedded.tokens))
+    return EmbeddingsResponse(data, call.model.spec.id, Usage(embedded.tokens, embedded.tokens))
 
 
 def _check_dimensions(asked: int | None, own: int | None) -> None:
@@ -155,22 +155,22 @@ def _check_dimensions(asked: int | None, own: int | None) -> None:
         raise InvalidRequest(f"{fault.path} {fault.message}", [fault])
 
 
-def models() -> ModelsResponse:
+def models(call: Call) -> ModelsResponse:
     """The served model, as a list."""
-    return ModelsResponse([_card(get_model())])
+    return ModelsResponse([_card(call.model)])
 
 
-def model(id: str) -> ModelCard:
+def model(call: Call, id: str) -> ModelCard:
     """The served model by any of its names. Raises ModelNotFound."""
-    served = get_model()
-    _check_model(id, served)
-    return _card(served)
+    _check_model(id, call)
+    return _card(call.model)
 
 
 def _card(served: Model) -> ModelCard:
     return ModelCard(served.spec.id, served.spec.full_name, served.dimensions, served.fingerprint)
 
 
-def _check_model(name: str, served: Model) -> None:
-    if name not in (served.spec.id, served.spec.full_name, *get_settings().model_aliases):
+def _check_model(name: str, call: Call) -> None:
+    served = call.model
+    if name not in (served.spec.id, served.spec.full_name, *call.settings.model_aliases):
         raise ModelNotFound(f"the model {name[:100]!r} is not served here; {served.spec.id!r} is")

@@ -7,9 +7,9 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from common.config import SERVICE, VERSION
 from common.errors import EmbeddingError, ServiceError, Unauthorized
 from common.schemas import File, HealthResponse
+from common.version import SERVICE, VERSION
 from functions.bodies import parse_json_or_files
 from functions.envelopes import Envelope
 from functions.examples import EXAMPLES

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from common.embedding import get_embedder
 from pydantic import Field
 
 from common.errors import ImagesFailed, ItemError
 from common.ranking import Ranked, rank
 from common.schemas import MAX_IMAGES, MAX_TEXTS, Item, Request, checked_counts
+from functions.call import Call
 
 
 class RankRequest(Request):
@@ -29,15 +29,14 @@ class RankResponse:
     model: str
 
 
-def embed_and_rank(body: RankRequest) -> RankResponse:
+def embed_and_rank(body: RankRequest, call: Call) -> RankResponse:
     """The candidates, best first. Raises ImagesFailed where the query is an image that fails."""
     checked_counts(body.candidates)
-    embedder = get_embedder()
-    embedded = embedder.embed_items([body.query, *body.candidates])
+    embedded = call.embed([item.read() for item in (body.query, *body.candidates)])
     failed = [error for error in embedded.errors if error.index == 0]
     if failed:
         raise ImagesFailed("the query's image could not be embedded", failed, field="query")
     indices = [index - 1 for index in embedded.indices[1:]]  # the query is the first
-    results = rank(embedded.vectors[0], embedded.vectors[1:], indices, embedder.model.logit_scale)
+    results = rank(embedded.vectors[0], embedded.vectors[1:], indices, call.model.logit_scale)
     errors = [error.at(error.index - 1) for error in embedded.errors]
-    return RankResponse(results[: body.top_k], errors, embedder.model.spec.id)
+    return RankResponse(results[: body.top_k], errors, call.model.spec.id)

@@ -3,14 +3,15 @@
 import gzip
 import math
 from collections.abc import Callable, Sequence
+from http.client import responses
 from itertools import compress
 
 import orjson
-from common.context import RequestContext
 from flask import Request, Response
 
 from common.encoding import as_bytes
 from common.errors import (
+    Cancelled,
     DeadlineExceeded,
     EmbeddingError,
     ImagesFailed,
@@ -26,6 +27,7 @@ from common.errors import (
     UnsupportedMediaType,
 )
 from common.schemas import File, HealthResponse
+from functions.request_record import RequestRecord
 
 STATUS: dict[type[EmbeddingError], int] = {
     InvalidRequest: 400,
@@ -39,6 +41,7 @@ STATUS: dict[type[EmbeddingError], int] = {
     ModelLoading: 503,
     ModelUnavailable: 503,
     DeadlineExceeded: 504,
+    Cancelled: 499,
     EmbeddingError: 500,
 }
 COMMON_HEADERS = {
@@ -57,6 +60,11 @@ UNHEALTHY = 503
 JSON = "application/json"
 OCTETS = "application/octet-stream"
 HTML = "text/html"
+
+
+def phrase_of(status: int) -> str:
+    """The reason phrase of a status."""
+    return responses.get(status, "Client Closed Request")  # 499 is nginx's, not in the registry
 
 
 def status_of(error: BaseException) -> int:
@@ -144,7 +152,7 @@ def write_options(allowed: list[str]) -> Response:
     return Response(status=204, headers={"Allow": methods, "Access-Control-Allow-Methods": methods})
 
 
-def finish(response: Response, context: RequestContext, origin: str, allowed_origins: Sequence[str]) -> Response:
+def finish(response: Response, record: RequestRecord, origin: str, allowed_origins: Sequence[str]) -> Response:
     """Add what every answer carries: request id, stage timings, protective headers, and leave for pages to read it."""
     if allowed_origins:
         response.headers.add("Vary", "Origin")
@@ -156,6 +164,6 @@ def finish(response: Response, context: RequestContext, origin: str, allowed_ori
         response.headers.pop("Access-Control-Allow-Methods", None)
     for name, value in COMMON_HEADERS.items():
         response.headers.setdefault(name, value)
-    response.headers["X-Request-Id"] = context.request_id
-    response.headers["Server-Timing"] = context.server_timing()
+    response.headers["X-Request-Id"] = record.request_id
+    response.headers["Server-Timing"] = record.server_timing()
     return response

@@ -7,6 +7,7 @@ from typing import Any
 from flask import Request, Response
 
 from common import schemas
+from common.allowance import Allowance
 from common.errors import EmbeddingError
 from functions.bodies import parse_json
 from functions.envelopes import PROBLEM, Envelope
@@ -15,9 +16,9 @@ from functions.responses import JSON, write_json
 
 @dataclass(frozen=True)
 class Route:
-    """`handler` takes the parsed `request` model, or the path's `{name}`, or nothing, and returns a `response`.
+    """`handler` takes the parsed `request` model if there is one, the call, and the path's `{name}`.
 
-    `write` makes the answer of it, in one of the `media_types`. `raises` are the errors that the route itself can end
+    It returns a `response`. `write` makes the answer of it, in one of the `media_types`. `raises` are the errors that the route itself can end
     in, beside those that any can. `aliases` are further paths; `is_open`: no API key is asked for.
     """
 
@@ -26,7 +27,7 @@ class Route:
     handler: Callable[..., Any]
     response: type | None
     request: type[schemas.Request] | None = None
-    parse: Callable[[Request, type[Any]], Any] = parse_json
+    parse: Callable[[Request, type[Any], Allowance], Any] = parse_json
     write: Callable[[Any, Request], Response] = write_json
     media_types: tuple[str, ...] = (JSON,)
     envelope: Envelope = PROBLEM

@@ -7,13 +7,9 @@ import socket
 import time
 from typing import Any
 
-from common.auth import get_api_keys
-from common.context import RequestContext, current_request
-from common.metrics import get_metrics
 from flask import Request, Response
 
 from common import schemas
-from common.config import get_settings
 from common.errors import (
     DeadlineExceeded,
     ImagesFailed,
@@ -43,8 +39,10 @@ from functions import (
     weaviate,
 )
 from functions.bodies import parse_json_or_files
+from functions.call import Call
 from functions.cutoff import Cutoff
 from functions.envelopes import BIGQUERY, OPENAI, WEAVIATE
+from functions.request_record import RequestRecord, current_record
 from functions.responses import (
     HTML,
     JSON,
@@ -57,14 +55,15 @@ from functions.responses import (
     write_vectors,
 )
 from functions.route import Route
+from functions.service import get_service
 
 
-def _banner() -> schemas.BannerResponse:
+def _banner(call: Call) -> schemas.BannerResponse:
     """What this function is: model, dimensions, fingerprint, engine, limits, routes. Browsers get a page to try it."""
-    return banner.banner([route.name for route in ROUTES])
+    return banner.banner(call, [route.name for route in ROUTES])
 
 
-def _document() -> dict[str, Any]:
+def _document(_: Call) -> dict[str, Any]:
     """This document."""
     return openapi.document(ROUTES)
 
@@ -133,32 +132,34 @@ _cutoff = Cutoff()
 
 def dispatch(request: Request) -> Response:
     """Answer any request. Never raises: whatever goes wrong becomes an answer in the route's own error shape."""
-    context = RequestContext.from_headers(request.headers, get_settings().request_timeout_s)
-    token = current_request.set(context)
+    service = get_service()
+    record = RequestRecord.from_headers(request.headers, service.settings.request_timeout_s)
+    call = Call(service, record)
+    token = current_record.set(record)
     connection: socket.socket | None = request.environ.get("gunicorn.socket")
     if connection:
-        _cutoff.await_request(connection, context.deadline)
+        _cutoff.await_request(connection, record.allowance.deadline)
     path = request.path.rstrip("/") or "/"
     routes = {route.method: route for route in ROUTES if route.match(path) is not None}
     failure: Exception | None = None
     try:
-        response = _answer(request, path, routes)
+        response = _answer(request, path, routes, call)
     except Exception as error:  # noqa: BLE001 - what leaves the function becomes the framework's HTML 500
         failure = error
         response = next(iter(routes.values()), ROUTES[0]).envelope.write(error)
     finally:
         request.environ["wsgi.input"] = io.BytesIO()  # the framework would read what we left into memory
     try:
-        response = finish(response, context, request.headers.get("Origin", ""), get_settings().cors_origins)
-        _log_request(request, next(iter(routes.values()), None), response, context, failure)
+        response = finish(response, record, request.headers.get("Origin", ""), service.settings.cors_origins)
+        _log_request(request, next(iter(routes.values()), None), response, call, failure)
         return response
     finally:
-        current_request.reset(token)
+        current_record.reset(token)
         if connection:
-            _cutoff.await_reader(connection, time.monotonic() + get_settings().request_timeout_s)
+            _cutoff.await_reader(connection, time.monotonic() + service.settings.request_timeout_s)
 
 
-def _answer(request: Request, path: str, routes: dict[str, Route]) -> Response:
+def _answer(request: Request, path: str, routes: dict[str, Route], call: Call) -> Response:
     if not routes:
         raise NotFound(f"there is no {path[:200]}; GET / lists the routes")
     allowed = [*routes, *(["HEAD"] if "GET" in routes else []), "OPTIONS"]
@@ -168,19 +169,20 @@ def _answer(request: Request, path: str, routes: dict[str, Route]) -> Response:
     if route is None:
         raise MethodNotAllowed(f"{path} takes {', '.join(allowed)}, not {request.method[:20]}", allowed)
     if not route.is_open:
-        get_api_keys().check(request.headers)
-    arguments = [route.parse(request, route.request)] if route.request else []
-    return route.write(route.handler(*arguments, **(route.match(path) or {})), request)
+        call.service.api_keys.check(request.headers)
+    arguments = [route.parse(request, route.request, call.record.allowance)] if route.request else []
+    return route.write(route.handler(*arguments, call, **(route.match(path) or {})), request)
 
 
 def _log_request(
-    request: Request, route: Route | None, response: Response, context: RequestContext, failure: Exception | None
+    request: Request, route: Route | None, response: Response, call: Call, failure: Exception | None
 ) -> None:
     """The one record of a request, and its place in the metrics; the record of a crash holds the trace."""
-    get_metrics().note_request(route.name if route else "unknown", response.status_code, context)
+    record = call.record
+    call.service.counters.note_request(route.name if route else "unknown", response.status_code, record)
     path = route.path if route else "unknown"
     crashed = failure if is_crash(failure) else None
-    milliseconds = {stage: round(seconds * 1000, 1) for stage, seconds in context.stages.items()}
+    milliseconds = {stage: round(seconds * 1000, 1) for stage, seconds in record.stages.items()}
     extra = {
         "httpRequest": {
             "requestMethod": request.method,
@@ -188,15 +190,15 @@ def _log_request(
             "status": response.status_code,
             "responseSize": response.content_length,
             "userAgent": request.headers.get("User-Agent", "")[:MAX_LOGGED_CHARS],
-            "latency": f"{context.elapsed_s():.6f}s",
+            "latency": f"{record.elapsed_s():.6f}s",
         },
         "route": path,
         "status": response.status_code,
-        "total_ms": round(context.elapsed_s() * 1000, 1),
+        "total_ms": round(record.elapsed_s() * 1000, 1),
         "stages_ms": milliseconds,
-        "batch_sizes": context.batch_sizes,
+        "batch_sizes": record.batch_sizes,
         "cold": next(_served) == 0,
-        **context.facts,
+        **record.facts,
     }
     level = logging.ERROR if crashed else logging.INFO
     log.log(level, "%s %s %d", request.method, path, response.status_code, extra=extra, exc_info=crashed)

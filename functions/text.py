@@ -1,18 +1,17 @@
 """POST /embed/text"""
 
-from common.embedding import get_embedder
-
 from common.encoding import encode
+from common.items import Text
 from common.schemas import TextRequest, TextResponse
+from functions.call import Call
 
 
-def embed(body: TextRequest) -> TextResponse:
+def embed(body: TextRequest, call: Call) -> TextResponse:
     """Vectors of the texts, in their order."""
-    embedder = get_embedder()
-    texts = embedder.embed_texts(body.texts)
+    result = call.embed([Text(text) for text in body.texts])
     return TextResponse(
-        embeddings=encode(texts.vectors, body.encoding_format, body.output_dtype),
-        model=embedder.model.spec.id,
-        dimensions=texts.vectors.shape[1],
-        truncated=texts.truncated,
+        embeddings=encode(result.vectors, body.encoding_format, body.output_dtype),
+        model=call.model.spec.id,
+        dimensions=result.dimensions,
+        truncated=result.truncated,
     )

@@ -4,15 +4,15 @@ import time
 from dataclasses import dataclass
 from typing import Annotated
 
-from common.embedding import get_embedder
-from common.models.registry import get_model
 from pydantic import Field
 
-from common.config import get_settings
+from common import schemas
 from common.encoding import Rows
 from common.errors import ImagesFailed
 from common.images.url_policy import as_url
-from common.schemas import MAX_IMAGES, MAX_TEXTS, Request, Text, Url
+from common.items import ImageUrl, Text
+from common.schemas import MAX_IMAGES, MAX_TEXTS, Request, Url
+from functions.call import Call
 
 READY_WAIT_S = 0.4  # the module gives up a look after 0.5 s, and would not see why
 
@@ -20,7 +20,7 @@ READY_WAIT_S = 0.4  # the module gives up a look after 0.5 s, and would not see 
 class VectorizeRequest(Request):
     """`images` are base64, without a `data:` prefix."""
 
-    texts: Annotated[list[Text], Field(max_length=MAX_TEXTS)] | None = None
+    texts: Annotated[list[schemas.Text], Field(max_length=MAX_TEXTS)] | None = None
     images: Annotated[list[Url], Field(max_length=MAX_IMAGES)] | None = None
 
 
@@ -41,29 +41,31 @@ class MetaResponse:
     dimensions: int | None
 
 
-def vectorize(body: VectorizeRequest) -> VectorizeResponse:
+def vectorize(body: VectorizeRequest, call: Call) -> VectorizeResponse:
     """Vectors of both. Raises ImagesFailed: a failed image would move the others' places."""
-    texts, images = get_embedder().embed_mixed(body.texts or [], [as_url(image) for image in body.images or []])
+    given = body.texts or []
+    items = [*map(Text, given), *(ImageUrl(as_url(image)) for image in body.images or [])]
+    texts, images = call.embed(items).split(len(given))
     if images.errors:
         first = images.errors[0]
         raise ImagesFailed(f"images[{first.index}]: {first.detail} ({first.code})", images.errors, field="images")
     return VectorizeResponse(texts.vectors, images.vectors)
 
 
-def meta() -> MetaResponse:
+def meta(call: Call) -> MetaResponse:
     """What is served."""
-    model = get_model()
+    model = call.model
     return MetaResponse(model.spec.id, model.spec.full_name, model.dimensions)
 
 
-def live() -> None:
+def live(_: Call) -> None:
     """The process answers."""
 
 
-def ready() -> None:
+def ready(call: Call) -> None:
     """Both towers are loaded. Raises ModelLoading, ModelUnavailable."""
-    until = time.monotonic() + min(READY_WAIT_S, get_settings().health_wait_s)
-    model = get_model()
+    until = time.monotonic() + min(READY_WAIT_S, call.settings.health_wait_s)
+    model = call.model
     for tower in model.towers:
         tower.start_loading()
     for tower in model.towers:

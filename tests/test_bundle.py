@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from common.models.registry import build_model, choose_bundle
 
 from common.config import Settings
 from common.errors import ModelUnavailable
 from common.models import onnx_engine
 from common.models.bundle import MANIFEST, Bundle, find_bundle, read_bundle
 from common.models.catalog import resolve
-from common.models.registry import build_model, choose_bundle
 from common.models.spec import EngineOptions
 
 DEMO = resolve("demo")

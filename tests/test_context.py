@@ -1,7 +1,6 @@
 """Request ids, traces and stage timings."""
 
 import pytest
-
 from common.context import RequestContext, Trace
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"

@@ -8,19 +8,19 @@ from ipaddress import ip_network
 
 import numpy as np
 import pytest
+from common.context import RequestContext, current_request
+from common.embedding import Embedder
+from common.images.fetcher import Fetcher
+from common.images.sources import ImageLoader
+from common.images.storage import ObjectReader
+from common.models.registry import Model, Tower
 
 from common.batcher import BatchLimits
 from common.cache import EncodedText, TextCache
-from common.context import RequestContext, current_request
-from common.embedding import Embedder
 from common.errors import DeadlineExceeded, EncodingError, ImagesFailed, ModelUnavailable
 from common.images.decode import DecodeLimits
-from common.images.fetcher import Fetcher
 from common.images.pipeline import ImagePipeline
-from common.images.sources import ImageLoader
-from common.images.storage import ObjectReader
 from common.images.url_policy import UrlPolicy
-from common.models.registry import Model, Tower
 from common.models.spec import EncoderInfo, ModelSpec, OpenClipTower, Pixels, Preprocessing, TokenIds, Tokens, Vectors
 from common.schemas import ImageRequest
 from tests.image_server import ImageServer, picture

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_network
 
 import pytest
+from common.images.fetcher import Fetcher
 
 from common.errors import (
     BadResponse,
@@ -23,7 +24,6 @@ from common.errors import (
     TooManyRedirects,
     UnsupportedType,
 )
-from common.images.fetcher import Fetcher
 from common.images.memory_budget import LARGE_BYTES, LARGE_FILES, LargeTurn
 from common.images.transport import RESOLVER_THREADS, AddressInfo
 from common.images.url_policy import UrlPolicy

@@ -7,8 +7,8 @@ import sys
 from typing import Any
 
 import pytest
-
 from common.context import RequestContext, current_request
+
 from common.logging import JsonFormatter, TerminalFormatter, configure
 
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
+from common.models.registry import Model, Tower
 
 from common.batcher import BatchLimits
 from common.errors import ModelLoading, ModelUnavailable
-from common.models.registry import Model, Tower
 from common.models.spec import (
     EncoderInfo,
     ModelSpec,

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common.models.registry import build_model, choose_bundle
 
 from common import storage
 from common.config import Settings, SettingsError
@@ -17,7 +18,6 @@ from common.errors import ModelUnavailable
 from common.models import onnx_engine, remote_bundle
 from common.models.bundle import MANIFEST, TOKENIZERS, Bundle, read_bundle
 from common.models.catalog import resolve
-from common.models.registry import build_model, choose_bundle
 from common.models.spec import EngineOptions
 from tests.bucket import BUCKET, Bucket, serving_bucket
 from tests.e2e.server import serve

@@ -6,11 +6,11 @@ import time
 from ipaddress import ip_network
 
 import pytest
-
-from common.errors import BodyTooLarge, InvalidUrl, UnsupportedType
 from common.images.fetcher import Fetcher
 from common.images.sources import SLICE_CHARS, ImageLoader
 from common.images.storage import ObjectReader
+
+from common.errors import BodyTooLarge, InvalidUrl, UnsupportedType
 from common.images.url_policy import UrlPolicy
 from tests.image_server import ImageServer, picture
 

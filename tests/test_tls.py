@@ -13,9 +13,9 @@ from pathlib import Path
 import certifi
 import pytest
 import trustme
+from common.images.fetcher import Fetcher
 
 from common.errors import FetchError, FetchTimeout, TlsFailed
-from common.images.fetcher import Fetcher
 from common.images.transport import AddressInfo
 from common.images.url_policy import UrlPolicy
 from tests.image_server import ImageServer, picture

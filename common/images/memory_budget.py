@@ -35,7 +35,8 @@ class MemoryBudget:
             self._waiting.append(turn)
             try:
                 fits = self._changed.wait_for(
-                    lambda: self._waiting[0] is turn and self._left >= count, min(max(0.0, deadline - time.monotonic()), threading.TIMEOUT_MAX),
+                    lambda: self._waiting[0] is turn and self._left >= count,
+                    min(max(0.0, deadline - time.monotonic()), threading.TIMEOUT_MAX),
                 )
                 if not fits:
                     raise ImageTimeout("the request's time ran out before this image was decoded")

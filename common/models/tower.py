@@ -103,7 +103,7 @@ class Tower(Generic[EncoderT, ItemT]):
         resident_before = resident_bytes()
         try:
             encoder = self._load()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - it is logged with its trace
             self._note_failure(error)
             self._observer.load_ended(self.name, "failed", time.monotonic() - started)
             return

@@ -8,9 +8,9 @@ from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 
-from common.machine import usable_cores
 from common.errors import DecodeError
 from common.images.decode import DecodeLimits, prepare
+from common.machine import usable_cores
 from common.models.spec import Preprocessing
 from tests.hostile.seeds import seeds
 

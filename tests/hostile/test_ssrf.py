@@ -13,9 +13,9 @@ from functools import partial
 from ipaddress import IPv4Network
 
 import pytest
+from common.images.fetcher import Fetcher
 
 from common.errors import FetchError
-from common.images.fetcher import Fetcher
 from common.images.transport import AddressInfo
 from common.images.url_policy import BLOCKED_IPV4, BLOCKED_IPV6, UrlPolicy, is_public
 from tests.image_server import ImageServer

@@ -1,0 +1,21 @@
+"""The rows of images in an answer, as its `on_error` asks."""
+
+from common.embeddings import Embeddings
+from common.encoding import Rows, encode, spread
+from common.errors import ImagesFailed
+from common.schemas import ImageRequest, MixedRequest
+
+
+def image_rows(images: Embeddings, body: ImageRequest | MixedRequest) -> tuple[Rows, list[int]]:
+    """Rows in the form that `body` asks for, and the image each belongs to.
+
+    Under `null` a None keeps a failed one's place. Raises ImagesFailed under `fail` if any failed.
+    """
+    count = len(images.indices) + len(images.errors)
+    if body.on_error == "fail" and images.errors:
+        message = f"{len(images.errors)} of {count} images could not be embedded"
+        raise ImagesFailed(message, images.errors)
+    rows = encode(images.vectors, body.encoding_format, body.output_dtype)
+    if body.on_error == "null" and images.errors:
+        return spread(rows, images.indices, count), list(range(count))
+    return rows, images.indices
