@@ -4,12 +4,13 @@ import io
 import json
 import logging
 import sys
+from functools import partial
 from typing import Any
 
 import pytest
-from common.context import RequestContext, current_request
 
 from common.logging import JsonFormatter, TerminalFormatter, configure
+from functions.request_record import RequestRecord, current_log_fields, current_record
 
 
 def record(level: int = logging.INFO, **extra: object) -> logging.LogRecord:
@@ -20,7 +21,7 @@ def record(level: int = logging.INFO, **extra: object) -> logging.LogRecord:
 
 
 def as_json(made: logging.LogRecord, project: str = "acme") -> dict[str, Any]:
-    line = JsonFormatter(project).format(made)
+    line = JsonFormatter(partial(current_log_fields, project)).format(made)
     assert "\n" not in line
     entry: dict[str, Any] = json.loads(line)
     return entry
@@ -35,11 +36,11 @@ def test_a_record_is_one_line_of_json_with_the_names_that_cloud_logging_reads() 
 
 def test_a_record_names_the_request_it_belongs_to() -> None:
     headers = {"X-Request-Id": "mine", "X-Cloud-Trace-Context": f"{'a' * 32}/10;o=1", "Function-Execution-Id": "run1"}
-    token = current_request.set(RequestContext.from_headers(headers, timeout_s=1))
+    token = current_record.set(RequestRecord.from_headers(headers, timeout_s=1))
     try:
         entry, without_project = as_json(record()), as_json(record(), project="")
     finally:
-        current_request.reset(token)
+        current_record.reset(token)
     assert entry["request_id"] == "mine"
     assert entry["logging.googleapis.com/trace"] == f"projects/acme/traces/{'a' * 32}"
     assert entry["logging.googleapis.com/spanId"] == "000000000000000a"
@@ -68,7 +69,7 @@ def test_configure_replaces_what_the_platform_installed(monkeypatch: pytest.Monk
     monkeypatch.setattr(sys, "stdout", output)
     try:
         root.handlers[:] = [logging.StreamHandler(sys.stderr)]
-        configure("INFO", "acme")
+        configure("INFO")
         logging.getLogger("anything").info("hello")
         logging.getLogger("urllib3.connectionpool").info("GET /a?token=secret")
         assert [json.loads(line)["message"] for line in output.getvalue().splitlines()] == ["hello"]

@@ -1,0 +1,233 @@
+"""The library as a script uses it: no server, no settings, several models, seams for parts of one's own."""
+
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from common import Allowance, ImageBytes, ImageUrl, Text, open_embedder
+from common.errors import Cancelled, DeadlineExceeded, FetchError, ModelNotFound, ModelUnavailable
+from common.models.export.emoji import picture_of
+from common.models.spec import EngineOptions, ImageEncoder, ModelSpec, TextEncoder
+from tests.fake_encoders import FakeImage, FakeText
+
+ROOT = Path(__file__).resolve().parents[1]
+FOX = picture_of("fox")
+
+# A script of its own: the web framework, the server and the door that uses them cannot be imported.
+SCRIPT = """
+import sys, threading
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"flask", "werkzeug", "gunicorn", "functions_framework", "functions"}:
+            raise ImportError(f"{name} is blocked")
+
+sys.meta_path.insert(0, Blocked())
+from common import open_embedder, Text, ImageBytes, ImageUrl
+from common.models.export.emoji import picture_of
+
+fox = picture_of("fox")
+with open_embedder(model="demo") as english, open_embedder(model="demo-mclip") as multilingual:
+    for _ in range(3):
+        result = english.embed([Text("a fox"), ImageBytes(fox), ImageUrl("data:,nothing"), Text("a pizza")])
+        other = multilingual.embed([Text("狐"), ImageBytes(fox)])
+    text, image, pizza = result.vectors
+    print(result.vectors.shape, result.indices, [error.code for error in result.errors])
+    print(text @ image > 0.6 > pizza @ image, other.vectors[0] @ other.vectors[1] > 0.6)
+names = sorted(thread.name for thread in threading.enumerate())
+print("flask" in sys.modules, "common.config" in sys.modules)
+"""
+
+
+def test_a_script_embeds_with_two_models_and_without_the_web_framework() -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", SCRIPT], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    lines = run.stdout.splitlines()
+    assert lines[0] == "(3, 256) [0, 1, 3] ['not_an_image']"
+    assert lines[1] == "True True"
+    assert lines[2] == "False False", "a library reads no settings"
+
+
+def test_a_call_without_an_allowance_has_no_deadline() -> None:
+    """A script must be able to embed for hours: nothing is counted from the start of the process."""
+    allowance = Allowance()
+    assert not allowance.is_over
+    assert allowance.remaining_s() == threading.TIMEOUT_MAX
+    assert allowance.within(5).remaining_s() <= 5
+
+
+def test_an_embedder_ends_its_threads() -> None:
+    before = threading.active_count()
+    with open_embedder("demo") as embedder:
+        embedder.embed([Text("a fox"), ImageBytes(FOX)])
+        assert threading.active_count() > before
+        threads = [thread for thread in threading.enumerate() if thread is not threading.main_thread()]
+    for thread in threads:
+        thread.join(10)
+    assert threading.active_count() <= before
+
+
+def test_items_of_all_kinds_come_back_in_their_order() -> None:
+    with open_embedder("demo") as embedder:
+        alone = embedder.embed([ImageBytes(FOX)])
+        mixed = embedder.embed([ImageBytes(b"broken", "mine.png"), Text("x"), ImageBytes(FOX)])
+    assert mixed.indices == [1, 2]
+    assert [(error.index, error.url) for error in mixed.errors] == [(0, "mine.png")]
+    np.testing.assert_allclose(mixed.vectors[1], alone.vectors[0], atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(mixed.vectors, axis=1), 1, atol=1e-5)
+
+
+def test_nothing_to_embed_is_no_vectors() -> None:
+    with open_embedder("demo") as embedder:
+        assert embedder.embed([]).vectors.shape == (0, 256)
+
+
+def test_an_unknown_model_or_engine_is_named() -> None:
+    with pytest.raises(ModelNotFound, match="'nonsense'"):
+        open_embedder("nonsense")
+    with pytest.raises(ValueError, match=r"no engine 'abacus'; known engines: auto, onnx, torch"):
+        open_embedder("demo", engine="abacus")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"device": "cuda"}, {"precision": "fp16"}, {"precision": "bf16"}],
+)
+def test_options_that_suit_no_engine_are_refused_before_anything_loads(options: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="the onnx engine"):
+        open_embedder("demo", engine="onnx", **options)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"bundle in a bucket"):
+        open_embedder("demo", weights_uri="gs://a/b", **options)  # type: ignore[arg-type]
+
+
+def test_a_bundle_that_may_come_later_is_no_reason_to_refuse(tmp_path: Path) -> None:
+    with open_embedder("clip", engine="onnx", weights_dir=tmp_path) as embedder:
+        with pytest.raises(ModelUnavailable, match="no bundle in its weights folder"):
+            embedder.embed([Text("a fox")])
+
+
+class FakeEngine:
+    """Serves every model with the fakes."""
+
+    name = "fake"
+
+    def __init__(self, text: FakeText | None = None) -> None:
+        self.text = text or FakeText()
+
+    def unfit(self, options: EngineOptions) -> str:
+        return ""
+
+    def refusal(self, spec: ModelSpec, options: EngineOptions) -> str:
+        return ""
+
+    def load_text(self, spec: ModelSpec, options: EngineOptions) -> TextEncoder:
+        return self.text
+
+    def load_image(self, spec: ModelSpec, options: EngineOptions) -> ImageEncoder:
+        return FakeImage()
+
+
+class Album:
+    """An image source of its own: `album:fox`."""
+
+    schemes = ("album",)
+
+    def __init__(self, images: dict[str, bytes]) -> None:
+        self._images = images
+
+    def read(self, reference: str, allowance: Allowance) -> bytes:
+        _, _, name = reference.partition(":")
+        if name not in self._images:
+            raise FetchError(f"no image {name!r} in the album")
+        return self._images[name]
+
+
+def test_an_engine_is_added_with_one_object() -> None:
+    with open_embedder("demo", engine="fake", engines=[FakeEngine()]) as embedder:
+        result = embedder.embed([Text("three"), ImageBytes(FOX)])
+    assert result.vectors.tolist() == [[0, 1, 0, 0], [1, 0, 0, 0]]
+
+
+def test_an_image_source_is_added_with_one_object() -> None:
+    with open_embedder("demo", sources=[Album({"fox": FOX})]) as embedder:
+        result = embedder.embed([ImageUrl("album:fox"), ImageUrl("album:cat"), ImageBytes(FOX)])
+    assert result.indices == [0, 2]
+    assert result.errors[0].detail == "no image 'cat' in the album"
+    np.testing.assert_allclose(result.vectors[0], result.vectors[1], atol=1e-6)
+
+
+def test_the_deadline_of_a_call_is_its_own() -> None:
+    text = FakeText()
+    with open_embedder("demo", engine="fake", engines=[FakeEngine(text)]) as embedder:
+        embedder.embed([Text("loaded")])
+        text.gate.clear()
+        with pytest.raises(DeadlineExceeded):
+            embedder.embed([Text("slow")], Allowance.lasting(0.05))
+        text.gate.set()
+        assert len(embedder.embed([Text("next")]).vectors) == 1
+
+
+def test_a_cancelled_call_ends_at_once_and_leaves_nothing_in_the_queue() -> None:
+    text = FakeText()
+    with open_embedder("demo", engine="fake", engines=[FakeEngine(text)]) as embedder:
+        embedder.embed([Text("loaded")])
+        text.gate.clear()
+        allowance = Allowance()
+        raised: list[BaseException] = []
+
+        def call() -> None:
+            with pytest.raises(Cancelled) as caught:
+                embedder.embed([Text("gone")], allowance)
+            raised.append(caught.value)
+
+        caller = threading.Thread(target=call)
+        caller.start()
+        while not embedder.model.text.batcher.queue_items:
+            threading.Event().wait(0.001)
+        allowance.cancellation.cancel()
+        caller.join(10)
+        text.gate.set()
+        assert raised
+        assert embedder.model.text.batcher.queue_items == 0
+
+
+def test_a_text_that_cannot_be_encoded_costs_its_own_entry() -> None:
+    with open_embedder("demo", engine="fake", engines=[FakeEngine()]) as embedder:
+        result = embedder.embed([Text("fine"), Text("poison")])
+    assert result.indices == [0]
+    assert [(error.index, error.code) for error in result.errors] == [(1, "internal")]
+
+
+class Watching:
+    """An observer that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.stages: set[str] = set()
+        self.sizes: list[int] = []
+        self.failed: list[str] = []
+
+    def stage(self, name: str, seconds: float) -> None:
+        self.stages.add(name)
+
+    def batches(self, sizes: Sequence[int]) -> None:
+        self.sizes += sizes
+
+    def image_failed(self, image: object, error: Exception) -> None:
+        self.failed.append(type(error).__name__)
+
+
+def test_an_observer_hears_of_stages_batches_and_failures() -> None:
+    watching = Watching()
+    with open_embedder("demo", engine="fake", engines=[FakeEngine()]) as embedder:
+        embedder.embed(
+            [Text("a"), Text("bb"), ImageBytes(FOX), ImageBytes(b"broken")], observer=watching
+        )
+    assert watching.stages == {"fetch", "decode", "queue", "encode"}
+    assert sum(watching.sizes) == 3
+    assert watching.failed == ["NotAnImage"]
