@@ -10,9 +10,9 @@ from PIL import Image, ImageDraw
 
 from common.images.decode import DecodeLimits, prepare
 from common.models.bundle import BundlePrecision, Fidelity
-from common.models.export import emoji
 from common.models.preprocess import Picture, preprocess
 from common.models.spec import Encoder, Pixels, Preprocessing, Vectors
+from export import emoji
 
 Item = TypeVar("Item")
 
