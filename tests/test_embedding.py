@@ -1,9 +1,8 @@
 """The embedder over fake towers: what is sent to an encoder, and what becomes of failures."""
 
-import base64
 import threading
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from ipaddress import ip_network
 
 import numpy as np
@@ -21,48 +20,15 @@ from common.images.sources import ImageLoader
 from common.images.storage import ObjectReader
 from common.images.url_policy import UrlPolicy
 from common.models.registry import Model, Tower
-from common.models.spec import EncoderInfo, ModelSpec, OpenClipTower, Pixels, Preprocessing, TokenIds, Tokens, Vectors
+from common.models.spec import ModelSpec, OpenClipTower
 from common.schemas import ImageRequest
+from tests.fake_encoders import FakeImage, FakeText
 from tests.image_server import ImageServer, picture
+from tests.image_urls import data_url
 
-INFO = EncoderInfo(dimensions=4, weights_sha256="", engine="fake", device="cpu", precision="fp32")
 LIMITS = BatchLimits(max_batch_size=8, max_queue_items=100)
+SOON_S = 10.0
 NO_TOWER = OpenClipTower("none")
-
-
-class FakeText:
-    """A text is its letters' codes; its vector is one-hot at its length modulo 4. `poison` cannot be encoded."""
-
-    info, context_length = INFO, 16
-
-    def __init__(self) -> None:
-        self.batches: list[list[int]] = []
-        self.gate = threading.Event()
-        self.gate.set()
-
-    def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
-        return [Tokens(np.array([ord(c) for c in text[:16]]), len(text) > 16) for text in texts]
-
-    def encode(self, items: Sequence[TokenIds]) -> Vectors:
-        self.gate.wait(10)
-        self.batches.append([len(item) for item in items])
-        if any("".join(map(chr, item)) == "poison" for item in items):
-            raise EncodingError("poisoned")
-        return np.eye(4, dtype=np.float32)[[len(item) % 4 for item in items]]
-
-
-class FakeImage:
-    """Any image's vector is one-hot at 0."""
-
-    info = INFO
-    preprocessing = Preprocessing(8, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-
-    def __init__(self) -> None:
-        self.encoded = 0
-
-    def encode(self, items: Sequence[Pixels]) -> Vectors:
-        self.encoded += len(items)
-        return np.eye(4, dtype=np.float32)[[0] * len(items)]
 
 
 class World:
@@ -83,10 +49,6 @@ class World:
         if self.image_failure:
             raise self.image_failure
         return self.image
-
-
-def data_url(body: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(body).decode()
 
 
 @pytest.fixture
@@ -177,14 +139,24 @@ def test_rows_follow_on_error(world: World) -> None:
         images.rows(ImageRequest(urls=urls, on_error="fail"))
 
 
-def test_an_image_that_two_requests_want_at_once_is_fetched_once(image_server: ImageServer) -> None:
+def test_an_image_that_two_requests_want_at_once_is_fetched_once(
+    image_server: ImageServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second waits for the first's result: only then does the server send the image."""
     world, url = World(networks=("127.0.0.0/8",)), image_server.url + "/gated"
+    waits, result = threading.Event(), Future.result
+
+    def noted(future: "Future[object]", timeout: float | None = None) -> object:
+        if threading.current_thread().name.startswith("image"):
+            waits.set()
+        return result(future, timeout)
+
+    monkeypatch.setattr(Future, "result", noted)
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(world.embedder.embed_images, [url])
         assert image_server.seen("/gated")
         second = pool.submit(world.embedder.embed_images, [url])
-        while not world.pipeline.joined:
-            threading.Event().wait(0.01)
+        assert waits.wait(SOON_S)
         image_server.gate.set()
         np.testing.assert_array_equal(first.result().vectors, second.result().vectors)
     assert image_server.requests["/gated"] == 1

@@ -41,7 +41,6 @@ class ImagePipeline:
     def __init__(self, loader: ImageLoader, limits: DecodeLimits, concurrency: int) -> None:
         self._loader, self._limits, self._concurrency = loader, limits, concurrency
         self._pool: ThreadPoolExecutor | None = None
-        self.joined = 0  # images that were not fetched, as another request was fetching them
         self._flights: dict[str, Future[Pixels]] = {}  # URLs being prepared
         self._lock = threading.Lock()
 
@@ -85,8 +84,6 @@ class ImagePipeline:
             if flight is None:
                 own: Future[Pixels] = Future()
                 self._flights[url] = own
-            else:
-                self.joined += 1
         if flight is not None:
             try:
                 return flight.result(max(0.0, deadline - time.monotonic()))
