@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from common.models.registry import Model, Tower
 
 from common.batcher import BatchLimits
-from common.errors import ModelLoading, ModelUnavailable
+from common.errors import Cancelled, ModelLoading, ModelUnavailable
+from common.models.model import Model
 from common.models.spec import (
     ModelSpec,
     OpenClipTower,
@@ -17,6 +17,7 @@ from common.models.spec import (
     Preprocessing,
     TokenIds,
 )
+from common.models.tower import Tower
 from tests.fake_encoders import FakeImage, FakeText
 
 SOON_S = 10.0
@@ -69,7 +70,7 @@ def test_a_caller_who_waited_long_enough_hears_that_it_is_loading() -> None:
     loader = Loader()
     loader.gate.clear()
     tower = make(loader)
-    with pytest.raises(ModelLoading, match="the text tower is still being loaded") as raised:
+    with pytest.raises(ModelLoading, match="the text tower is still loading") as raised:
         tower.wait(0)
     assert raised.value.retry_after_s
     loader.gate.set()
@@ -145,3 +146,15 @@ def test_the_fingerprint_is_known_when_both_towers_are_loaded_and_tells_preproce
         fingerprints.add(model.fingerprint)
     assert len(fingerprints) == 2
     assert None not in fingerprints
+
+
+def test_a_closed_tower_lets_its_callers_go_and_takes_nothing_more() -> None:
+    loader = Loader()
+    tower = make(loader)
+    tower.wait(SOON_S)
+    job = tower.batcher.open(1)
+    tower.close()
+    assert tower.encoder is None
+    assert job.wait(time.monotonic() + SOON_S) == [None]
+    with pytest.raises(Cancelled):
+        tower.batcher.open(1)
