@@ -78,7 +78,11 @@ class Settings(BaseModel):
     max_batch_size: int = Field(32, ge=1, le=2048, description="items in one forward pass")
     max_batch_wait_ms: float = Field(0, ge=0, le=1000, description="how long a busy engine waits for a fuller batch")
     max_queue_items: int = Field(
-        2048, ge=1, le=1_000_000, description="items a tower's queue admits before it answers 429"
+        32_768,  # 16 requests of 2,048 texts, the largest there are
+        ge=1,
+        le=1_000_000,
+        description="texts that wait at once before further ones get 429, whatever their time; "
+        "an image takes the place of 16",
     )
     cache_mb: int = Field(0, ge=0, le=65_536, description="memory for a cache of text vectors; 0 is none")
 

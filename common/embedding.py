@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from common.admission import text_cost
 from common.batcher import Job, Result, Vector
 from common.cache import EncodedText, TextCache
 from common.config import get_settings
@@ -111,12 +112,14 @@ class Embedder:
 
     def _encode_texts(self, texts: Sequence[str]) -> dict[str, EncodedText]:
         encoder = self.model.text.wait(self._load_wait_s())
-        job: Job[TokenIds] = self.model.text.batcher.open(len(texts))  # first: a refusal should cost nothing
+        deadline = get_request_context().deadline
+        cost = text_cost(texts, encoder.context_length)  # not tokenized yet: a refusal should cost nothing
+        job: Job[TokenIds] = self.model.text.batcher.open(len(texts), cost, deadline)
         try:
             tokens = _tokenize(encoder, texts)
             for index in sorted(range(len(texts)), key=lambda index: len(tokens[index].ids)):  # batches of like length
                 job.put(index, tokens[index].ids)
-            rows = job.wait(get_request_context().deadline)
+            rows = job.wait(deadline)
         finally:
             job.abandon()
         _record_stages(job)
@@ -166,7 +169,7 @@ class Embedder:
         tower = self.model.image
         tower.start_loading()  # beside the downloads
         unique = list(dict.fromkeys(urls))
-        job = tower.batcher.open(len(unique))
+        job = tower.batcher.open(len(unique), deadline=get_request_context().deadline)
         wait_s = self._load_wait_s()
         sink = Sink(lambda: tower.wait(wait_s).preprocessing, job.put, job.settle)
         self._pipeline().run(unique, sink, get_request_context().deadline)

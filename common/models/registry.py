@@ -37,6 +37,7 @@ ItemT = TypeVar("ItemT")
 State = Literal["absent", "loading", "ready", "failed"]
 
 RETRY_PAUSE_S = 5.0  # between two tries to load a tower: a request storm must not become a download storm
+IMAGE_PLACES = 16  # an image waits in the place of so many texts, for its pixels take 150 KB
 TYPICAL_TOKENS = 32  # a text batch is cut where its padded tokens pass max_batch_size × this: none runs for long
 
 log = logging.getLogger(__name__)
@@ -231,7 +232,8 @@ def build_model(spec: ModelSpec, options: EngineOptions, settings: Settings) -> 
         max_batch_wait_s=settings.max_batch_wait_ms / 1000,
     )
     text_limits = replace(limits, max_batch_cost=settings.max_batch_size * TYPICAL_TOKENS)
-    return Model(spec, Tower("text", load_text, text_limits, length_of=len), Tower("image", load_image, limits))
+    image_limits = replace(limits, max_queue_items=max(1, settings.max_queue_items // IMAGE_PLACES))
+    return Model(spec, Tower("text", load_text, text_limits, length_of=len), Tower("image", load_image, image_limits))
 
 
 @cache
