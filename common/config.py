@@ -12,6 +12,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, ValidationError
 
 PREFIX = "CLIP_"
+TELEMETRY_OFF = {  # each library's own switch
+    "ORT_DISABLE_TELEMETRY": "1",  # onnxruntime resolves a host, connects, and writes below HOME
+    "HF_HUB_DISABLE_TELEMETRY": "1",  # transformers too
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "DO_NOT_TRACK": "1",  # consoledonottrack.com
+}
 SERVICE = "clip-embedding-function"
 VERSION = "0.1.0"
 
@@ -143,6 +149,15 @@ class Settings(BaseModel):
         if settings.weights_uri and needs_torch(settings.engine, settings.device, settings.precision):
             raise SettingsError("CLIP_WEIGHTS_URI names a bundle: the onnx engine runs it, on a cpu, in int8 or fp32")
         return settings
+
+
+def disable_telemetry() -> None:
+    """Switch off what libraries send home, unless the operator has set their switches already.
+
+    Must come before those libraries are imported.
+    """
+    for name, value in TELEMETRY_OFF.items():
+        os.environ.setdefault(name, value)
 
 
 def needs_torch(engine: str, device: str, precision: str) -> bool:
