@@ -13,7 +13,7 @@ RATE_MEMORY = 0.9  # how much of the earlier batches' weight is left after one m
 DEADLINE_SHARE = 0.8  # of a request's time that its estimated wait may take; the rest covers errors
 STRETCH = 24  # under overload a request waits for at most this many times its own work
 BURST = 96  # work that may arrive at once, in times a request's own, before it counts as overload
-MIN_WAIT_S = 0.1  # a shorter wait is never refused
+MIN_WAIT_S = 0.25  # a shorter wait is never refused: a busy host pauses for as long
 DRAIN = 1.1  # how fast offered work is forgotten; over 1, so that a busy queue is no overload
 CHARS_PER_TOKEN = 4  # of ASCII text in CLIP's vocabulary; other scripts take about a token a character
 MAX_RETRY_AFTER_S = 59.0  # OpenAI's clients and the AI SDK ignore a Retry-After of over a minute
@@ -82,10 +82,10 @@ class OfferedWork:
     def __init__(self) -> None:
         self._level, self._at = 0.0, 0.0
 
-    def level(self, now: float, seconds_per_cost: float) -> float:
-        """What is left of it at `now`."""
+    def level(self, now: float, seconds_per_cost: float, waited_s: float = 0.0) -> float:
+        """What is left of it at `now`. Who `waited_s` for a look had that much work ahead."""
         done = max(0.0, now - self._at) * DRAIN / seconds_per_cost
-        self._level, self._at = max(0.0, self._level - done), now
+        self._level, self._at = max(waited_s / seconds_per_cost, self._level - done), now
         return self._level
 
     def add(self, cost: float) -> None:
@@ -162,6 +162,6 @@ class Admission:
         if rate is None:
             return time_s
         burst = max(BURST * arrival.cost, MIN_WAIT_S / rate)
-        if arrival.cost + self._offered.level(arrival.now, rate) <= burst:
+        if arrival.cost + self._offered.level(arrival.now, rate, arrival.waited_s) <= burst:
             return time_s
         return min(time_s, max(MIN_WAIT_S, self.estimate_wait_s(STRETCH * arrival.cost, ())))

@@ -51,6 +51,7 @@ class RequestContext:
     stages: dict[str, float] = field(default_factory=dict)  # stage → seconds
     batch_sizes: list[int] = field(default_factory=list)  # of the batches that held an item of this request
     facts: dict[str, object] = field(default_factory=dict)  # counts and the like, for the log record
+    waited_s: float = 0.0  # for a thread of the server, before `started`
     held_bytes: int = 0  # what its texts and URLs take in memory until it is answered
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 

@@ -112,14 +112,14 @@ class Embedder:
 
     def _encode_texts(self, texts: Sequence[str]) -> dict[str, EncodedText]:
         encoder = self.model.text.wait(self._load_wait_s())
-        deadline = get_request_context().deadline
+        context = get_request_context()
         cost = text_cost(texts, encoder.context_length)  # not tokenized yet: a refusal should cost nothing
-        job: Job[TokenIds] = self.model.text.batcher.open(len(texts), cost, deadline)
+        job: Job[TokenIds] = self.model.text.batcher.open(len(texts), cost, context.deadline, context.waited_s)
         try:
             tokens = _tokenize(encoder, texts)
             for index in sorted(range(len(texts)), key=lambda index: len(tokens[index].ids)):  # batches of like length
                 job.put(index, tokens[index].ids)
-            rows = job.wait(deadline)
+            rows = job.wait(context.deadline)
         finally:
             job.abandon()
         _record_stages(job)
@@ -169,7 +169,8 @@ class Embedder:
         tower = self.model.image
         tower.start_loading()  # beside the downloads
         unique = list(dict.fromkeys(urls))
-        job = tower.batcher.open(len(unique), deadline=get_request_context().deadline)
+        context = get_request_context()
+        job = tower.batcher.open(len(unique), deadline=context.deadline, waited_s=context.waited_s)
         wait_s = self._load_wait_s()
         sink = Sink(lambda: tower.wait(wait_s).preprocessing, job.put, job.settle)
         self._pipeline().run(unique, sink, get_request_context().deadline)

@@ -42,6 +42,7 @@ from functions import (
     text,
     weaviate,
 )
+from functions.arrival import waited_s
 from functions.bodies import parse_json_or_files
 from functions.cutoff import Cutoff
 from functions.envelopes import BIGQUERY, OPENAI, WEAVIATE
@@ -136,6 +137,7 @@ def dispatch(request: Request) -> Response:
     context = RequestContext.from_headers(request.headers, get_settings().request_timeout_s)
     token = current_request.set(context)
     connection: socket.socket | None = request.environ.get("gunicorn.socket")
+    context.waited_s = waited_s(connection)
     if connection:
         _cutoff.await_request(connection, context.deadline)
     path = request.path.rstrip("/") or "/"

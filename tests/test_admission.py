@@ -156,3 +156,11 @@ def test_batches_of_single_items_do_not_pass_for_the_speed_of_full_ones() -> Non
 @pytest.mark.parametrize(("text", "tokens"), [("", 2), ("a fox", 3.25), ("狐" * 10, 12), ("long " * 1000, 77)])
 def test_texts_are_costed_by_their_characters(text: str, tokens: float) -> None:
     assert text_cost([text, text], context_length=77) == pytest.approx(2 * tokens)
+
+
+def test_waiting_for_a_thread_of_the_server_is_a_sign_of_overload() -> None:
+    """Few threads hide a storm: none of its requests finds more than these few ahead."""
+    admission, late = experienced(), 2 * BURST * RATE_S
+    assert admission.check(arrival(1, now=10, waited_s=late), 7, [1.0] * 7) is not None
+    assert admission.check(arrival(1, now=10), 7, [1.0] * 7) is None
+    assert admission.check(arrival(1, now=10, waited_s=STRETCH * RATE_S), 7, [1.0] * 7) is not None
