@@ -14,8 +14,9 @@ WITH_INDEX = if $(PYTHON) -c "import urllib.request as u; u.urlopen('$(TORCH_IND
 # A bundle needs no torch: the demos ship theirs, `make export` writes others.
 BUNDLED := $(filter demo demo-mclip,$(MODEL))$(wildcard weights/$(subst /,-,$(MODEL))/manifest.json)
 
-# What tests need of Debian: a browser, fonts for what its pages show, strace, and Node.js for the AI SDK.
-BROWSER := chromium fonts-noto-color-emoji fonts-wqy-zenhei strace nodejs
+# What tests need of Debian: a browser, fonts for what its pages show, strace, and npm for the AI SDK
+# unless Node.js came from elsewhere, whose package has it.
+BROWSER := chromium fonts-noto-color-emoji fonts-wqy-zenhei strace $(if $(shell command -v npm),,nodejs npm)
 NODE := tests/node/node_modules/.package-lock.json
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 
