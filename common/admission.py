@@ -12,8 +12,8 @@ from dataclasses import dataclass
 RATE_MEMORY = 0.9  # how much of the earlier batches' weight is left after one more batch
 DEADLINE_SHARE = 0.8  # of a request's time that its estimated wait may take; the rest covers errors
 STRETCH = 24  # under overload a request waits for at most this many times its own work
-BURST = 96  # work that may arrive at once, in times a request's own, before it counts as overload
-MIN_WAIT_S = 0.25  # a shorter wait is never refused: a busy host pauses for as long
+BURST = 32  # work that may arrive at once, in times a request's own, before it counts as overload
+MIN_WAIT_S = 0.05  # a shorter wait is never refused
 DRAIN = 1.1  # how fast offered work is forgotten; over 1, so that a busy queue is no overload
 CHARS_PER_TOKEN = 4  # of ASCII text in CLIP's vocabulary; other scripts take about a token a character
 MAX_RETRY_AFTER_S = 59.0  # OpenAI's clients and the AI SDK ignore a Retry-After of over a minute
@@ -92,16 +92,25 @@ class OfferedWork:
         """Work that was admitted; negative if it turned out to be less than estimated."""
         self._level = max(0.0, self._level + cost)
 
-    def add_refused(self, cost: float) -> None:
-        """Work that was refused: it keeps the overload up, and ends soon after the last of it."""
-        self._level = max(self._level, min(self._level + cost, 2 * BURST * cost))
+    def add_refused(self, cost: float, burst: float) -> None:
+        """Work that was refused: it keeps up an overload, which is over soon after the last of it.
+
+        `burst` is the level from which it is one.
+        """
+        self._level = max(self._level, min(self._level + cost, 2 * burst))
 
 
 class Admission:
     """One queue's memory of how fast it is served and how much is asked of it."""
 
-    def __init__(self, max_items: int, jitter: Callable[[], float] = random.random) -> None:
-        self._max_items, self._jitter = max_items, jitter
+    def __init__(
+        self,
+        max_items: int,
+        burst_s: float,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        """`burst_s` of work may arrive at once before it counts as overload, or BURST if more."""
+        self._max_items, self._burst_s, self._jitter = max_items, burst_s, jitter
         self._every, self._backlogged = Rate(), Rate()
         self._offered = OfferedWork()
 
@@ -134,7 +143,7 @@ class Admission:
         if refusal is None:
             self._offered.add(arrival.cost)
             return None
-        self._offered.add_refused(arrival.cost)
+        self._offered.add_refused(arrival.cost, self._burst(arrival.cost))
         return refusal
 
     def _refusal(self, arrival: Arrival, taken: int, queued: list[float]) -> Refusal | None:
@@ -161,7 +170,12 @@ class Admission:
         rate = self._every.seconds_per_cost
         if rate is None:
             return time_s
-        burst = max(BURST * arrival.cost, MIN_WAIT_S / rate)
-        if arrival.cost + self._offered.level(arrival.now, rate, arrival.waited_s) <= burst:
+        offered = self._offered.level(arrival.now, rate, arrival.waited_s)
+        if arrival.cost + offered <= self._burst(arrival.cost):
             return time_s
         return min(time_s, max(MIN_WAIT_S, self.estimate_wait_s(STRETCH * arrival.cost, ())))
+
+    def _burst(self, cost: float) -> float:
+        """How much offered work is no overload yet to a request of `cost`."""
+        rate = self._every.seconds_per_cost
+        return max(BURST * cost, self._burst_s / rate if rate else 0.0)

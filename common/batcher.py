@@ -33,6 +33,7 @@ class BatchLimits:
     max_queue_items: int
     max_batch_wait_s: float = 0.0
     max_batch_cost: int | None = None
+    burst_s: float = 0.25  # seconds of work that may arrive at once before it counts as overload
 
 
 class Job(Generic[Item]):
@@ -118,7 +119,7 @@ class MicroBatcher(Generic[Item]):
     ) -> None:
         self._name, self._encode_batch, self._limits, self._length_of = name, encode, limits, length_of
         self._changed = threading.Condition()
-        self._admission = Admission(limits.max_queue_items)
+        self._admission = Admission(limits.max_queue_items, limits.burst_s)
         self._jobs: deque[Job[Item]] = deque()  # those with waiting items
         self._admitted: dict[Job[Item], int] = {}  # places that are reserved and not settled
         self._thread: threading.Thread | None = None

@@ -38,6 +38,7 @@ State = Literal["absent", "loading", "ready", "failed"]
 
 RETRY_PAUSE_S = 5.0  # between two tries to load a tower: a request storm must not become a download storm
 IMAGE_PLACES = 16  # an image waits in the place of so many texts, for its pixels take 150 KB
+IMAGE_BURST_S = 1.0  # downloads come in bunches, and take about as long as that themselves
 TYPICAL_TOKENS = 32  # a text batch is cut where its padded tokens pass max_batch_size × this: none runs for long
 
 log = logging.getLogger(__name__)
@@ -232,7 +233,8 @@ def build_model(spec: ModelSpec, options: EngineOptions, settings: Settings) -> 
         max_batch_wait_s=settings.max_batch_wait_ms / 1000,
     )
     text_limits = replace(limits, max_batch_cost=settings.max_batch_size * TYPICAL_TOKENS)
-    image_limits = replace(limits, max_queue_items=max(1, settings.max_queue_items // IMAGE_PLACES))
+    places = max(1, settings.max_queue_items // IMAGE_PLACES)
+    image_limits = replace(limits, max_queue_items=places, burst_s=IMAGE_BURST_S)
     return Model(spec, Tower("text", load_text, text_limits, length_of=len), Tower("image", load_image, image_limits))
 
 
