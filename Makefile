@@ -14,8 +14,10 @@ WITH_INDEX = if $(PYTHON) -c "import urllib.request as u; u.urlopen('$(TORCH_IND
 # A bundle needs no torch: the demos ship theirs, `make export` writes others.
 BUNDLED := $(filter demo demo-mclip,$(MODEL))$(wildcard weights/$(subst /,-,$(MODEL))/manifest.json)
 
-# What the tests of the pages need of Debian: a browser, and fonts for what they show.
-BROWSER := chromium fonts-noto-color-emoji fonts-wqy-zenhei
+# What tests need of Debian: a browser, fonts for what its pages show, strace, and npm for the AI SDK
+# unless Node.js came from elsewhere, whose package has it.
+BROWSER := chromium fonts-noto-color-emoji fonts-wqy-zenhei strace $(if $(shell command -v npm),,nodejs npm)
+NODE := tests/node/node_modules/.package-lock.json
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 
 .PHONY: help serve browser test test-hostile lint format smoke export package deploy bench clean
@@ -25,11 +27,11 @@ help: ## list the targets
 serve: $(VENV)/$(if $(BUNDLED),.serve,.engine) ## serve MODEL on PORT, on this machine alone
 	CLIP_MODEL=$(MODEL) $(BIN)/functions-framework --source main.py --target embed --host 127.0.0.1 --port $(PORT)
 
-browser: ## install what the tests of the pages need, on Debian
+browser: ## install what the tests need of Debian, a browser too
 	dpkg -s $(BROWSER) >/dev/null 2>&1 || { $(AS_ROOT) apt-get update -qq && $(AS_ROOT) env DEBIAN_FRONTEND=noninteractive \
 		apt-get install -qq -y --no-install-recommends $(BROWSER) >/dev/null; }
 
-test: $(VENV)/.dev ## run the whole suite, with coverage
+test: $(VENV)/.dev $(NODE) ## run the whole suite, with coverage
 	$(BIN)/python -m pytest --cov --cov-report=term
 
 test-hostile: $(VENV)/.dev ## run the campaigns of hostile input at full length, a few minutes
@@ -63,6 +65,10 @@ bench: $(VENV)/.dev ## compare with the design that this succeeds: MODEL=clip [Q
 
 clean: ## remove what was built
 	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .coverage
+
+$(NODE): tests/node/package-lock.json
+	npm ci --prefix tests/node --no-audit --no-fund --silent
+	touch $@
 
 $(VENV)/.serve: requirements-serve.txt constraints.txt
 	$(PYTHON) -m venv $(VENV)

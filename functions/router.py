@@ -38,6 +38,7 @@ from functions import (
     text,
     weaviate,
 )
+from functions.arrival import waited_s
 from functions.bodies import parse_json_or_files
 from functions.call import Call
 from functions.cutoff import Cutoff
@@ -133,10 +134,11 @@ _cutoff = Cutoff()
 def dispatch(request: Request) -> Response:
     """Answer any request. Never raises: whatever goes wrong becomes an answer in the route's own error shape."""
     service = get_service()
-    record = RequestRecord.from_headers(request.headers, service.settings.request_timeout_s)
+    connection: socket.socket | None = request.environ.get("gunicorn.socket")
+    timeout_s = service.settings.request_timeout_s
+    record = RequestRecord.from_headers(request.headers, timeout_s, waited_s(connection))
     call = Call(service, record)
     token = current_record.set(record)
-    connection: socket.socket | None = request.environ.get("gunicorn.socket")
     if connection:
         _cutoff.await_request(connection, record.allowance.deadline)
     path = request.path.rstrip("/") or "/"
