@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,7 +46,7 @@ def assert_silent(trace: Trace) -> None:
 
 def test_the_function_is_silent_from_its_start_to_its_stop(tmp_path: Path) -> None:
     trace = Trace(tmp_path / "trace")
-    settings = {**trace.environment(), "CLIP_HEALTH_WAIT_S": "60"}
+    settings: Any = {**trace.environment(), "CLIP_HEALTH_WAIT_S": "60"}
     with serve(tmp_path, under=without_switches(trace.command), **settings) as server:
         assert server.get("/health").json()["status"] == "healthy"
         answer = server.post("/embed/mixed", {"texts": ["a fox"], "urls": [PIXEL]})
