@@ -73,17 +73,17 @@ $(VENV)/.python: FORCE
 FORCE:
 
 $(VENV)/.serve: requirements-serve.txt constraints.txt $(VENV)/.python
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-serve.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-serve.txt
 	touch $@
 
 $(VENV)/.torch: $(VENV)/.serve
-	$(WITH_INDEX) $(BIN)/pip install --quiet --disable-pip-version-check $(TORCH)
+	$(WITH_INDEX) $(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
 	touch $@
 
 $(VENV)/.engine: $(VENV)/.torch requirements.txt
-	$(WITH_INDEX) $(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(WITH_INDEX) $(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.engine requirements-dev.txt
-	$(WITH_INDEX) $(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(WITH_INDEX) $(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@
