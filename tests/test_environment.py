@@ -9,18 +9,17 @@ import pytest
 from tests.paths import ROOT
 
 SCRIPT = ROOT / ".ci" / "environment"
-PIP = """if [ "$1" = -m ] && [ "$2" = venv ]; then
+VENV = """if [ "$1" = -m ] && [ "$2" = venv ]; then
   mkdir -p "$3/bin"; cp "$0" "$3/bin/python"; echo "version $VERSION" > "$3/pyvenv.cfg"; exit
 fi
 """
 
 
-def interpreter(folder: Path, version: str, has_pip: bool = True) -> Path:
+def interpreter(folder: Path, version: str) -> Path:
     """A program that says it is Python `version`, and makes environments of itself."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "python"
-    pip = "" if has_pip else 'if [ "$2" = pip ]; then exit 1; fi\n'
-    code = f"#!/bin/sh\nVERSION={version}\n{PIP}{pip}echo {version}\n"
+    code = f"#!/bin/sh\nVERSION={version}\n{VENV}echo {version}\n"
     path.write_text(code)
     path.chmod(0o755)
     return path
@@ -65,10 +64,23 @@ def test_another_python_rebuilds_the_environment_when_it_is_asked_for(tmp_path: 
 def test_a_half_made_environment_is_made_anew(tmp_path: Path) -> None:
     """As an interrupt leaves it: a Python without pip, and no stamp."""
     venv = tmp_path / "venv"
-    half = interpreter(venv / "bin", "3.12", has_pip=False)
-    run(venv, interpreter(tmp_path / "whole", "3.12"))
-    assert half.read_text() == (tmp_path / "whole" / "python").read_text()
+    interpreter(venv / "bin", "3.12")
+    (venv / "half").touch()
+    whole = interpreter(tmp_path / "whole", "3.12")
+    assert run(venv, whole).returncode == 0
+    assert (version_of(venv), (venv / "half").exists()) == ("3.12", False)
     assert (venv / ".python").exists()
+
+
+def test_a_whole_environment_of_somebody_elses_making_is_kept(tmp_path: Path) -> None:
+    venv = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
+    (venv / "bin" / "pip").write_text("#!/bin/sh\n")
+    (venv / "bin" / "pip").chmod(0o755)
+    (venv / "theirs").touch()
+    assert run(venv, sys.executable).returncode == 0
+    assert (venv / "theirs").exists()
+    assert (venv / ".python").stat().st_mtime == (venv / "pyvenv.cfg").stat().st_mtime
 
 
 def test_the_real_interpreter_of_these_tests_is_kept(tmp_path: Path) -> None:

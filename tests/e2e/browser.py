@@ -1,5 +1,6 @@
 """A real headless browser, and visits that must leave no error behind."""
 
+import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -121,8 +122,12 @@ def note(**figures: object) -> None:
     """Figures for those who read build/playground.json; a busy machine's are no reason to fail."""
     BUILD.mkdir(exist_ok=True)
     path = BUILD / "playground.json"
-    known = json.loads(path.read_text()) if path.exists() else {}
-    path.write_text(json.dumps(known | figures, indent=1) + "\n")
+    with path.open("a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # the other process of the tests notes figures too
+        file.seek(0)
+        known = json.loads(file.read() or "{}")
+        file.truncate(0)
+        file.write(json.dumps(known | figures, indent=1) + "\n")
 
 
 def best(page: Page) -> dict[str, str]:
