@@ -9,10 +9,9 @@ from tests.e2e.fresh import environment
 from tests.e2e.server import Server, serve
 from tests.image_server import ImageServer, serving
 from tests.paths import ROOT
-from tests.reach import reaches
+from tests.reach import HEAVY, reaches
 
 SLOW_FOLDERS = ("e2e", "hostile")
-HEAVY = frozenset({"torch", "open_clip", "transformers", "onnx", "playwright", "tests.e2e.server"})
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -30,7 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """`--fast`: no folder of servers, and no module that reaches a server, a browser or torch."""
+    """`--fast`: no folder of servers, and no module that reaches a server, gcloud, a browser or torch."""
     if not config.getoption("--fast"):
         return None
     if collection_path.is_dir():

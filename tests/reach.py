@@ -7,6 +7,8 @@ from pathlib import Path
 from tests.paths import ROOT
 
 TESTS = ROOT / "tests"
+SERVERS = {"tests.e2e.server", "tests.gcloud"}
+HEAVY = frozenset({"torch", "open_clip", "transformers", "onnx", "playwright", *SERVERS})
 
 
 def reaches(module: Path, targets: frozenset[str]) -> bool:
