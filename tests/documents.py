@@ -4,7 +4,7 @@ import re
 import sys
 from dataclasses import dataclass
 
-from tests.e2e.server import ROOT
+from tests.paths import ROOT
 
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 LANGUAGES = {"bash": ["bash", "-euo", "pipefail", "-c"], "sh": ["sh", "-euc"], "python": [sys.executable, "-c"]}

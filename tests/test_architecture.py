@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.paths import ROOT
+
 SOURCES = [
     ROOT / "main.py",
     *(path for name in ("functions", "common", "deploy", "export") for path in sorted((ROOT / name).rglob("*.py"))),

@@ -10,7 +10,7 @@ from sqlglot import exp
 from common.config import Settings
 from common.schemas import MAX_IMAGES, MAX_TEXT_CHARS
 from functions.bigquery import MAX_ANSWER_BYTES, Context
-from tests.e2e.server import ROOT
+from tests.paths import ROOT
 
 PAGE = (ROOT / "docs" / "bigquery.md").read_text("utf-8")
 SETTINGS = Settings.from_env({})

@@ -14,7 +14,8 @@ from common.models.catalog import resolve
 from deploy import package
 from deploy.package import MADE_AT, Choice, PackageError, plan, write
 from tests.e2e.fresh import HEAVY, packages_of
-from tests.e2e.server import ROOT, serve
+from tests.e2e.server import serve
+from tests.paths import ROOT
 
 SHADOWS = (
     "common",

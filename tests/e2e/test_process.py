@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 import requests
 
-from tests.e2e.server import ROOT, Server, serve, start
+from tests.e2e.server import Server, serve, start
 from tests.image_server import ImageServer, picture
 from tests.image_urls import FOX
+from tests.paths import ROOT
 
 CRASHING = f'''
 """The real function with one more route, whose handler has a bug."""

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from tests.documents import DOCUMENTS, LANGUAGES, Snippet, snippets_of
-from tests.e2e.server import ROOT, Server
+from tests.e2e.server import Server
+from tests.paths import ROOT
 
 SERVED = re.compile(r"(http://)?(127\.0\.0\.1|localhost):8080")
 NUMBER = re.compile(r"-?\d+\.\d+(?:e-?\d+)?")

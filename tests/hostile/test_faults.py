@@ -16,9 +16,10 @@ import requests
 
 from common.images.transport import RESOLVER_THREADS
 from tests.e2e.cost import worker_of
-from tests.e2e.server import ROOT, Server, serve
+from tests.e2e.server import Server, serve
 from tests.image_server import ImageServer, picture, serving
 from tests.image_urls import data_url
+from tests.paths import ROOT
 
 TIMEOUT_S = 3
 THREADS = 8

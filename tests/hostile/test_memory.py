@@ -12,10 +12,11 @@ from PIL import Image
 
 from common.images.memory_budget import DECODE_BYTES
 from tests.e2e.cost import send
-from tests.e2e.server import ROOT, Server, serve
+from tests.e2e.server import Server, serve
 from tests.hostile.seeds import colours, png_bomb, saved
 from tests.image_server import ImageServer
 from tests.image_urls import data_url
+from tests.paths import ROOT
 
 WIDTH, HEIGHT = 2400, 1600
 ALLOWED_MB = 300  # over the idle figure
