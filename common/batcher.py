@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from common.errors import EncodingError, Overloaded
+from common.errors import Cancelled, EncodingError, Overloaded
 from common.observer import Observer
 
 Item = TypeVar("Item")
@@ -148,6 +148,8 @@ class MicroBatcher(Generic[Item]):
         """
         job: Job[Item] = Job(self, size)
         with self._changed:
+            if self._closed:
+                raise Cancelled(f"the {self._name} encoder was closed")
             taken = sum(self._admitted.values())
             if taken and taken + size > self._limits.max_queue_items:
                 raise Overloaded(

@@ -1,10 +1,19 @@
-"""What comes back of an embedding call."""
+"""What comes back from an embedding call."""
 
 from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from common.errors import ItemError
+import numpy as np
+
+from common.batcher import Vector
+from common.cache import EncodedText
+from common.errors import EmbeddingError, ImageError, ItemError
+from common.images.url_policy import redact
+from common.items import ImageBytes, ImageUrl, Item, Text
 from common.models.spec import Vectors
+
+Outcome = Vector | EncodedText | Exception  # of an image, of a text, of an item that failed
 
 
 @dataclass(frozen=True)
@@ -47,3 +56,46 @@ class Embeddings:
             self.vectors[:row], self.indices[:row], errors, self.truncated, self.tokens
         )
         return texts, images
+
+
+def gather(
+    items: Sequence[Item],
+    outcomes: Mapping[Item, Outcome],
+    dimensions: int,
+) -> Embeddings:
+    """Each item's outcome at each of its places; equal items share one."""
+    rows: list[Vector] = []
+    result = Embeddings(np.empty((0, dimensions), np.float32), [], [], [], 0)
+    tokens = 0
+    for index, item in enumerate(items):
+        outcome = outcomes[item]
+        if isinstance(outcome, Exception):
+            result.errors.append(_item_error(index, item, outcome))
+            continue
+        if isinstance(outcome, EncodedText):
+            tokens += outcome.tokens
+            if outcome.truncated:
+                result.truncated.append(index)
+            outcome = outcome.vector
+        result.indices.append(index)
+        rows.append(outcome)
+    vectors = np.stack(rows) if rows else result.vectors
+    return Embeddings(vectors, result.indices, result.errors, result.truncated, tokens)
+
+
+def _item_error(index: int, item: Item, error: Exception) -> ItemError:
+    if isinstance(error, ImageError):
+        return ItemError(index, _shown(item), error.code, str(error), error.retryable)
+    detail = str(error) if isinstance(error, EmbeddingError) else "this text could not be encoded"
+    return ItemError(index, "", EmbeddingError.code, detail, retryable=False)
+
+
+def _shown(item: Item) -> str:
+    """An image as an error may name it."""
+    match item:
+        case ImageUrl(url):
+            return redact(url)
+        case ImageBytes(_, name):
+            return name
+        case Text():
+            return ""

@@ -2,9 +2,8 @@
 
 import threading
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from common.batcher import BatchLimits
 from common.cache import TextCache
@@ -79,15 +78,15 @@ def open_embedder(
     )
     fitting = engines_for(engine, options, (*engines, *all_engines(storage)))
     opened = open_model(spec, options, fitting, batches, observer)
-    pipeline = _Lazy(partial(_open_pipeline, storage, fetching, decoding, policy, sources))
+    pipeline = _Lazy(storage, fetching, decoding, policy, sources)
     return Embedder(opened, pipeline, TextCache(cache_bytes), load_timeout_s)
 
 
 class _Lazy:
     """The image pipeline, built with the first image."""
 
-    def __init__(self, build: "partial[ImagePipeline]") -> None:
-        self._build = build
+    def __init__(self, *parts: Any) -> None:
+        self._parts = parts
         self._lock = threading.Lock()
         self._pipeline: ImagePipeline | None = None
 
@@ -95,7 +94,9 @@ class _Lazy:
         """The pipeline, one for all threads."""
         with self._lock:
             if self._pipeline is None:
-                self._pipeline = self._build()
+                from common.images.opening import open_pipeline
+
+                self._pipeline = open_pipeline(*self._parts)
             return self._pipeline
 
     def close(self) -> None:
@@ -103,27 +104,3 @@ class _Lazy:
         with self._lock:
             if self._pipeline is not None:
                 self._pipeline.close()
-
-
-def _open_pipeline(
-    storage: CloudStorage,
-    fetching: FetchLimits,
-    decoding: DecodeLimits,
-    policy: UrlPolicy,
-    sources: "Sequence[ImageSource]",
-) -> "ImagePipeline":
-    from common.images.data_source import DataSource
-    from common.images.gs_source import GsSource
-    from common.images.http_source import HttpSource
-    from common.images.memory_budget import DECODE_BYTES, LargeTurns, MemoryBudget
-    from common.images.pipeline import ImagePipeline
-    from common.images.source import ImageReader, ImageSource
-
-    own: tuple[ImageSource, ...] = (
-        HttpSource(fetching, policy),
-        DataSource(fetching.max_bytes),
-        GsSource(storage, timeout_s=fetching.timeout_s, max_bytes=fetching.max_bytes),
-    )
-    reader = ImageReader((*own, *sources), fetching.max_bytes)
-    memory = MemoryBudget(DECODE_BYTES)
-    return ImagePipeline(reader, decoding, memory, LargeTurns(), fetching.concurrency)

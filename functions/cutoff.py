@@ -22,12 +22,6 @@ class Cutoff:
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
 
-    @property
-    def open_connections(self) -> int:
-        """Those with a deadline to come, and those that have ended since the last look."""
-        with self._changed:
-            return len(self._deadlines)
-
     def await_request(self, connection: socket.socket, deadline: float) -> None:
         """At `deadline` nothing more is read of `connection`; it can still be answered."""
         self._set(connection, deadline, socket.SHUT_RD)

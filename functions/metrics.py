@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from common.schemas import File
 from functions.call import Call
+from functions.counters import Queue
 from functions.service import Service
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ class _Collector:
 
     def collect(self) -> "Iterator[Metric]":
         """See Counters.collect."""
-        queues = {tower.name: tower.batcher for tower in self._service.model.towers}
+        queues: dict[str, Queue] = {tower.name: tower.batcher for tower in self._service.model.towers}
         return self._service.counters.collect(queues)
 
 

@@ -64,7 +64,8 @@ HTML = "text/html"
 
 def phrase_of(status: int) -> str:
     """The reason phrase of a status."""
-    return responses.get(status, "Client Closed Request")  # 499 is nginx's, not in the registry
+    known = {int(code): phrase for code, phrase in responses.items()}
+    return known.get(status, "Client Closed Request")  # 499 is nginx's, not in the registry
 
 
 def status_of(error: BaseException) -> int:

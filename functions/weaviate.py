@@ -10,7 +10,7 @@ from common import schemas
 from common.encoding import Rows
 from common.errors import ImagesFailed
 from common.images.url_policy import as_url
-from common.items import ImageUrl, Text
+from common.items import ImageUrl, Item, Text
 from common.schemas import MAX_IMAGES, MAX_TEXTS, Request, Url
 from functions.call import Call
 
@@ -44,7 +44,7 @@ class MetaResponse:
 def vectorize(body: VectorizeRequest, call: Call) -> VectorizeResponse:
     """Vectors of both. Raises ImagesFailed: a failed image would move the others' places."""
     given = body.texts or []
-    items = [*map(Text, given), *(ImageUrl(as_url(image)) for image in body.images or [])]
+    items: list[Item] = [*map(Text, given), *(ImageUrl(as_url(image)) for image in body.images or [])]
     texts, images = call.embed(items).split(len(given))
     if images.errors:
         first = images.errors[0]

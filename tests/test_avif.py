@@ -8,8 +8,8 @@ from PIL import Image
 from common.errors import CorruptImage, ImageError, TooComplex, TooManyPixels
 from common.images.avif import MAX_PARTS, coded_pixels
 from common.images.decode import DecodeLimits
+from tests.decoding import decode
 from tests.hostile.seeds import saved, seeds
-from tests.test_decode import decode
 
 SMALL, LARGE = (48, 32), (4200, 4000)
 

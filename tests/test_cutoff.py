@@ -1,7 +1,9 @@
 """Cutoff ends connections at their deadlines, and remembers none that has ended by itself."""
 
 import socket
+import threading
 import time
+import weakref
 from collections.abc import Iterator
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from functions.cutoff import Cutoff
 
 SOON_S = 10.0
+COUNT = 50
 Pair = tuple[socket.socket, socket.socket]
 
 
@@ -51,13 +54,17 @@ def test_the_next_request_puts_the_end_off(pair: Pair) -> None:
 
 
 def test_connections_that_have_ended_are_forgotten_at_the_next_look(pair: Pair) -> None:
+    """Their sockets can then be freed: nothing holds them any more."""
     ours, theirs = pair
-    cutoff = Cutoff()
-    for _ in range(50):
-        gone, _peer = socket.socketpair()
+    cutoff, freed = Cutoff(), threading.Semaphore(0)
+    for _ in range(COUNT):
+        gone, peer = socket.socketpair()
+        weakref.finalize(gone, freed.release)
         cutoff.await_reader(gone, time.monotonic() + 100 * SOON_S)
         gone.close()
-        _peer.close()
+        peer.close()
+    del gone
+    assert not freed.acquire(blocking=False)
     cutoff.await_reader(ours, time.monotonic())
     assert theirs.recv(1) == b""
-    assert cutoff.open_connections == 0
+    assert all(freed.acquire(timeout=SOON_S) for _ in range(COUNT))

@@ -1,8 +1,6 @@
 """Decoding: every format on the allow-list, and nothing that would hurt."""
 
-import io
 import struct
-import time
 import zlib
 
 import numpy as np
@@ -11,22 +9,13 @@ from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
 
 from common.errors import CorruptImage, DecodeError, NotAnImage, TooComplex, TooManyPixels
-from common.images.decode import DecodeLimits, prepare, sniff
-from common.models.spec import Pixels, Preprocessing
+from common.images.decode import DecodeLimits, sniff
+from common.models.spec import Preprocessing
+from tests.decoding import decode
+from tests.hostile.seeds import saved
 from tests.image_server import picture
 
-PREPROCESSING = Preprocessing(size=32, mean=(0, 0, 0), std=(1, 1, 1))
 REFERENCE = Preprocessing(size=32, mean=(0, 0, 0), std=(1, 1, 1), reference=True)
-
-
-def decode(data: bytes, preprocessing: Preprocessing = PREPROCESSING, limits: DecodeLimits | None = None) -> Pixels:
-    return prepare(data, preprocessing, limits or DecodeLimits(), time.monotonic() + 30)
-
-
-def saved(image: Image.Image, image_format: str, **options: object) -> bytes:
-    file = io.BytesIO()
-    image.save(file, image_format, **options)  # type: ignore[arg-type]
-    return file.getvalue()
 
 
 def png(width: int, height: int, *chunks: tuple[bytes, bytes]) -> bytes:

@@ -17,7 +17,10 @@ MAX_SCHEME_CHARS = 32
 class ImageSource(Protocol):
     """Reads images by references such as URLs. Safe for many threads; opens nothing before a read."""
 
-    schemes: tuple[str, ...]  # lower case, without the colon
+    @property
+    def schemes(self) -> tuple[str, ...]:
+        """The schemes that it reads, in lower case and without the colon."""
+        ...
 
     def read(self, reference: str, allowance: Allowance) -> bytes:
         """The image file's bytes, within the allowance. Raises FetchError."""

@@ -2,26 +2,21 @@
 
 import base64
 import json
-import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import requests
 from PIL import Image
 
-from common.images import decode
-from common.images.decode import DecodeLimits, prepare
 from common.images.memory_budget import DECODE_BYTES
-from common.models.spec import Preprocessing
+from tests.e2e.cost import send
 from tests.e2e.server import ROOT, Server, serve
 from tests.hostile.seeds import colours, png_bomb, saved
 from tests.image_server import ImageServer
+from tests.image_urls import data_url
 
-PREPROCESSING = Preprocessing(224, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 WIDTH, HEIGHT = 2400, 1600
 ALLOWED_MB = 300  # over the idle figure
 TIMEOUT_S = 8
@@ -54,43 +49,11 @@ KINDS: dict[str, Callable[[], bytes]] = {
 }
 
 
-def measure(path: Path) -> None:
-    """Print what was reserved to decode a file, and by how much memory grew, in bytes. Run in a process of its own."""
-    prepare(saved(colours("RGBA"), "PNG"), PREPROCESSING, DecodeLimits(), time.monotonic() + 60)  # imports
-    data, reserved = path.read_bytes(), []
-    reserve = decode._memory.reserve
-
-    def note(count: int, deadline: float) -> object:
-        reserved.append(count)
-        return reserve(count, deadline)
-
-    decode._memory.reserve = note  # type: ignore[assignment, method-assign]
-    before = forget_peak(os.getpid())
-    prepare(data, PREPROCESSING, DecodeLimits(), time.monotonic() + 60)
-    print(json.dumps([reserved[0], peak(os.getpid()) - before]))
-
-
-def forget_peak(pid: int) -> int:
-    """Let the kernel count a process's highest memory anew; returns what it has now, in bytes."""
-    Path(f"/proc/{pid}/clear_refs").write_text("5")
-    return _status(pid, "VmRSS:")
-
-
-def peak(pid: int) -> int:
-    """The most memory since `forget_peak`, in bytes."""
-    return _status(pid, "VmHWM:")
-
-
-def _status(pid: int, field: str) -> int:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_picture_takes_more_memory_than_is_reserved_for_it(kind: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(KINDS[kind]())
-    code = f"from tests.hostile.test_memory import measure, Path; measure(Path({str(tmp_path / 'file')!r}))"
-    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    command = [sys.executable, "-m", "tests.hostile.decode_cost", str(tmp_path / "file")]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     reserved, grown = json.loads(run.stdout)
     assert grown < reserved + 3 * 2**20
 
@@ -102,10 +65,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         assert running.get("/health").json()["status"] == "healthy"
         running.post("/embed/text", {"texts": ["a fox"] * 64}).raise_for_status()
         yield running
-
-
-def data_url(data: bytes, kind: str = "image/png") -> str:
-    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
 def fitting(bytes_a_pixel: int, colour_type: int, bits: int = 8) -> str:
@@ -181,20 +140,6 @@ def form(files: list[bytes]) -> tuple[str, bytes]:
 
 def images(urls: list[str]) -> tuple[str, bytes]:
     return "/embed/image", json.dumps({"urls": urls}).encode()
-
-
-def worker_of(server: Server) -> int:
-    pid = server.process.pid
-    return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
-
-
-def send(server: Server, path: str, body: bytes) -> tuple[requests.Response, float, float]:
-    """The answer, the seconds it took and the megabytes by which memory grew at most."""
-    worker = worker_of(server)
-    kind = "multipart/form-data; boundary=x" if body.startswith(b"--x") else "application/json"
-    before, started = forget_peak(worker), time.monotonic()
-    response = requests.post(server.url + path, body, headers={"Content-Type": kind}, timeout=60)
-    return response, time.monotonic() - started, (peak(worker) - before) / 2**20
 
 
 @pytest.mark.parametrize("name", REQUESTS)

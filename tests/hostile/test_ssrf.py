@@ -18,8 +18,8 @@ from common.images.fetcher import Fetcher
 from common.errors import FetchError
 from common.images.transport import AddressInfo
 from common.images.url_policy import BLOCKED_IPV4, BLOCKED_IPV6, UrlPolicy, is_public
+from tests.hostile.addresses import BLOCKED_ADDRESSES, BLOCKED_URLS, INVALID_URLS, OPEN
 from tests.image_server import ImageServer
-from tests.test_url_policy import BLOCKED_ADDRESSES, BLOCKED_URLS, INVALID_URLS, OPEN
 
 OPEN_LOOPBACK = (IPv4Network("127.0.0.0/8"),)
 

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.encoding import OutputDtype, quantize
-from common.models.export.emoji import STYLES
 from common.models.spec import Vectors
-from tests.test_demo import captions, pictures
+from export.emoji import STYLES
+from tests.demo_recall import captions, pictures
 
 TOP = 10
 CANDIDATES = 40  # that are taken by Hamming distance and ranked again

@@ -1,0 +1,31 @@
+"""Builds the image pipeline; importing this costs what reading and decoding images need."""
+
+from collections.abc import Sequence
+
+from common.cloud_storage import CloudStorage
+from common.images.data_source import DataSource
+from common.images.gs_source import GsSource
+from common.images.http_source import HttpSource
+from common.images.limits import DecodeLimits, FetchLimits
+from common.images.memory_budget import DECODE_BYTES, LargeTurns, MemoryBudget
+from common.images.pipeline import ImagePipeline
+from common.images.source import ImageReader, ImageSource
+from common.images.url_policy import UrlPolicy
+
+
+def open_pipeline(
+    storage: CloudStorage,
+    fetching: FetchLimits,
+    decoding: DecodeLimits,
+    policy: UrlPolicy,
+    sources: Sequence[ImageSource],
+) -> ImagePipeline:
+    """A pipeline with our image sources and further ones. Starts no thread."""
+    own: tuple[ImageSource, ...] = (
+        HttpSource(fetching, policy),
+        DataSource(fetching.max_bytes),
+        GsSource(storage, timeout_s=fetching.timeout_s, max_bytes=fetching.max_bytes),
+    )
+    reader = ImageReader((*own, *sources), fetching.max_bytes)
+    memory = MemoryBudget(DECODE_BYTES)
+    return ImagePipeline(reader, decoding, memory, LargeTurns(), fetching.concurrency)
