@@ -7,11 +7,12 @@ from urllib.parse import unquote_to_bytes
 
 from common.allowance import Allowance
 from common.errors import BodyTooLarge, FetchTimeout, InvalidUrl
-from common.images.http_source import check_content_type
+from common.images.content import SNIFF_BYTES, check_content_type
 from common.images.memory_budget import LARGE_BYTES
 
 SLICE_CHARS = 16 * 1024
 _STANDARD = str.maketrans("-_", "+/")
+MAX_MEDIA_TYPE_CHARS = 8192  # beyond, the regular expression would take its time
 _DATA = re.compile(r"data:([^,;]*)((?:;[^,;]*)*),", re.IGNORECASE)
 
 
@@ -31,21 +32,22 @@ class DataSource:
 
 
 def read_data_url(url: str, max_bytes: int) -> bytes:
-    """The bytes inside a `data:` URL, base64 or percent-encoded (RFC 2397). Raises InvalidUrl, BodyTooLarge."""
-    match = _DATA.match(url)
+    """The bytes inside a `data:` URL, base64 or percent-encoded (RFC 2397). Raises FetchError."""
+    match = _DATA.match(url, 0, MAX_MEDIA_TYPE_CHARS)
     if match is None:
         raise InvalidUrl("this data: URL has no comma, or no media type that can be read")
-    check_content_type(match[1].strip().lower())
     payload = url[match.end() :]
     if match[2].lower().endswith(";base64"):
         if len(payload) * 3 // 4 > max_bytes + 2:
             raise BodyTooLarge(f"the image has more than {max_bytes:,} bytes, the limit")
-        return _decode_base64(payload)
-    if len(payload) > 3 * max_bytes:
+        data = _decode_base64(payload)
+    elif len(payload) > 3 * max_bytes:
         raise BodyTooLarge(f"the image has more than {max_bytes:,} bytes, the limit")
-    data = b"".join(map(unquote_to_bytes, _slices(payload)))
+    else:
+        data = b"".join(map(unquote_to_bytes, _slices(payload)))
     if len(data) > max_bytes:
         raise BodyTooLarge(f"the image has more than {max_bytes:,} bytes, the limit")
+    check_content_type(match[1].strip().lower(), data[:SNIFF_BYTES])
     return data
 
 
