@@ -65,8 +65,9 @@ class Job(Generic[Item]):
         return self.results
 
     def abandon(self) -> None:
-        """The caller has left: what still waits is dropped. Harmless on a job that is complete."""
+        """The caller has left: what still waits is dropped, and `wait` ends. Harmless on a job that is complete."""
         self._batcher.release(self)
+        self._complete.set()
 
     def mark_started(self, now: float, batch_size: int) -> None:
         """A batch with items of this job is about to run."""

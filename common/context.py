@@ -8,6 +8,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from common.cancellation import Cancellation
+
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _CLOUD_TRACE = re.compile(r"([0-9a-fA-F]{32})(?:/(\d{1,20}))?(?:;o=(\d))?")
@@ -51,6 +53,7 @@ class RequestContext:
     stages: dict[str, float] = field(default_factory=dict)  # stage → seconds
     batch_sizes: list[int] = field(default_factory=list)  # of the batches that held an item of this request
     facts: dict[str, object] = field(default_factory=dict)  # counts and the like, for the log record
+    cancellation: Cancellation = field(default_factory=Cancellation)  # when the caller leaves
     held_bytes: int = 0  # what its texts and URLs take in memory until it is answered
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -66,8 +69,8 @@ class RequestContext:
         )
 
     def remaining_s(self) -> float:
-        """Seconds until the deadline, at least 0."""
-        return max(0.0, self.deadline - time.monotonic())
+        """Seconds until the deadline, at least 0; 0 once the caller has left."""
+        return 0.0 if self.cancellation.cancelled else max(0.0, self.deadline - time.monotonic())
 
     def elapsed_s(self) -> float:
         """Seconds since the request came in."""

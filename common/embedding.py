@@ -112,6 +112,7 @@ class Embedder:
     def _encode_texts(self, texts: Sequence[str]) -> dict[str, EncodedText]:
         encoder = self.model.text.wait(self._load_wait_s())
         job: Job[TokenIds] = self.model.text.batcher.open(len(texts))  # first: a refusal should cost nothing
+        get_request_context().cancellation.on_cancel(job.abandon)
         try:
             tokens = _tokenize(encoder, texts)
             for index in sorted(range(len(texts)), key=lambda index: len(tokens[index].ids)):  # batches of like length
@@ -167,6 +168,7 @@ class Embedder:
         tower.start_loading()  # beside the downloads
         unique = list(dict.fromkeys(urls))
         job = tower.batcher.open(len(unique))
+        get_request_context().cancellation.on_cancel(job.abandon)
         wait_s = self._load_wait_s()
         sink = Sink(lambda: tower.wait(wait_s).preprocessing, job.put, job.settle)
         self._pipeline().run(unique, sink, get_request_context().deadline)

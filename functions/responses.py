@@ -54,6 +54,7 @@ CORS_HEADERS = {
     "Access-Control-Max-Age": "3600",
 }
 UNHEALTHY = 503
+CALLER_GONE = "499 Caller Gone"  # nginx's number for the log and the metrics: nobody reads the answer
 JSON = "application/json"
 OCTETS = "application/octet-stream"
 HTML = "text/html"
@@ -156,6 +157,8 @@ def finish(response: Response, context: RequestContext, origin: str, allowed_ori
         response.headers.pop("Access-Control-Allow-Methods", None)
     for name, value in COMMON_HEADERS.items():
         response.headers.setdefault(name, value)
+    if context.cancellation.cancelled:
+        response.status = CALLER_GONE
     response.headers["X-Request-Id"] = context.request_id
     response.headers["Server-Timing"] = context.server_timing()
     return response

@@ -4,7 +4,7 @@ import io
 import itertools
 import logging
 import socket
-import time
+from contextlib import nullcontext
 from typing import Any
 
 from flask import Request, Response
@@ -43,7 +43,8 @@ from functions import (
     weaviate,
 )
 from functions.bodies import parse_json_or_files
-from functions.cutoff import Cutoff
+from functions.caller_watch import CallerWatch
+from functions.connection import Connection
 from functions.envelopes import BIGQUERY, OPENAI, WEAVIATE
 from functions.responses import (
     HTML,
@@ -128,21 +129,21 @@ MAX_LOGGED_CHARS = 200  # of what a caller can make as long as it likes
 
 log = logging.getLogger(__name__)
 _served = itertools.count()
-_cutoff = Cutoff()
+_callers = CallerWatch()
 
 
 def dispatch(request: Request) -> Response:
     """Answer any request. Never raises: whatever goes wrong becomes an answer in the route's own error shape."""
-    context = RequestContext.from_headers(request.headers, get_settings().request_timeout_s)
-    token = current_request.set(context)
     connection: socket.socket | None = request.environ.get("gunicorn.socket")
-    if connection:
-        _cutoff.await_request(connection, context.deadline)
+    waited_s = connection.waited_s() if isinstance(connection, Connection) else 0.0
+    context = RequestContext.from_headers(request.headers, get_settings().request_timeout_s - waited_s)
+    token = current_request.set(context)
     path = request.path.rstrip("/") or "/"
     routes = {route.method: route for route in ROUTES if route.match(path) is not None}
     failure: Exception | None = None
     try:
-        response = _answer(request, path, routes)
+        with _callers.watch(connection, context.cancellation) if connection else nullcontext():
+            response = _answer(request, path, routes)
     except Exception as error:  # noqa: BLE001 - what leaves the function becomes the framework's HTML 500
         failure = error
         response = next(iter(routes.values()), ROUTES[0]).envelope.write(error)
@@ -154,8 +155,6 @@ def dispatch(request: Request) -> Response:
         return response
     finally:
         current_request.reset(token)
-        if connection:
-            _cutoff.await_reader(connection, time.monotonic() + get_settings().request_timeout_s)
 
 
 def _answer(request: Request, path: str, routes: dict[str, Route]) -> Response:
