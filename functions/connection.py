@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -145,3 +146,21 @@ class Connection(socket.socket):
                 pace.moved_bytes += self.flush()
         finally:
             self.is_stuck = False
+
+
+def flush_all(connections: Sequence[Connection], until: float) -> None:
+    """Send what was kept until all is sent or the time is over."""
+    poller = select.poll()
+    waiting = {connection.fileno(): connection for connection in connections if connection.has_unsent}
+    for descriptor in waiting:
+        poller.register(descriptor, select.POLLOUT)
+    while waiting and (remaining_s := until - time.monotonic()) > 0:
+        for descriptor, _ in poller.poll(remaining_s * 1000):
+            try:
+                waiting[descriptor].flush()
+                if waiting[descriptor].has_unsent:
+                    continue
+            except OSError:
+                pass
+            poller.unregister(descriptor)
+            del waiting[descriptor]

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 def fit(app: flask.Flask) -> None:
     """Before `app` has routes or a server: every path reaches the router, and slow callers hold no thread."""
-    app.url_map.merge_slashes = False  # `//embed/text` is an unknown path, not a redirect in HTML
+    app.url_map.merge_slashes = False  # `/embed//text` is an unknown path, not a redirect in HTML
     app.register_error_handler(HTTPException, _answer_for_flask)
     app.wsgi_app = DrainOrClose(app.wsgi_app)  # type: ignore[method-assign]
     _fit_gunicorn()

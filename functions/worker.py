@@ -10,7 +10,6 @@ while a request comes in, while an answer is taken, and until the caller has rea
 import errno
 import os
 import resource
-import select
 import selectors
 import socket
 import threading
@@ -21,11 +20,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from common.config import get_settings
-from functions.connection import Budget, Connection, Pace
+from functions.connection import Budget, Connection, Pace, flush_all
+from functions.incoming import Incoming
 from functions.request_head import Frame, read_frame
 
 HEAD_TIMEOUT_S = 10.0  # from a connection's first byte to the end of a request's head
@@ -42,42 +41,6 @@ MAX_OUTGOING_BYTES = 64 * 2**20
 PIECE_BYTES = 64 * 1024
 LOOK_S = 0.5  # between two looks at who is late
 STOP_S = 1.0  # for callers that are slow when the server ends
-
-
-class Incoming(SocketUnreader):  # type: ignore[misc]  # gunicorn has no types
-    """What gunicorn's parser reads: first what the loop has received, then the socket."""
-
-    def __init__(self, connection: Connection, budget: Budget) -> None:
-        super().__init__(connection)
-        self._budget = budget
-        self._received = bytearray()
-        self._reserved_bytes = 0
-
-    def give(self, received: bytearray, reserved_bytes: int) -> None:
-        """Take over what was received, and its place in the budget."""
-        self._received = received
-        self._reserved_bytes += reserved_bytes
-
-    def chunk(self) -> bytes:
-        """Up to `mxchunk` bytes; empty at the connection's end."""
-        if not self._received:
-            return bytes(super().chunk())
-        piece = bytes(self._received[: self.mxchunk])
-        del self._received[: self.mxchunk]
-        return piece
-
-    def take_rest(self) -> bytearray:
-        """What has come after the request that was read: the start of the next."""
-        rest = bytearray(self.buf.getvalue()) + self._received
-        self.buf.seek(0)
-        self.buf.truncate()
-        self._received = bytearray()
-        return rest
-
-    def release(self) -> None:
-        """Give the place in the budget back."""
-        self._budget.give_back(self._reserved_bytes)
-        self._reserved_bytes = 0
 
 
 @dataclass(eq=False)
@@ -110,7 +73,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         """Serve until the server ends, then give those who still read their answers a moment."""
         self.poller.register(self.PIPE[0], selectors.EVENT_READ, lambda pipe: os.read(pipe, PIECE_BYTES))  # signals
         super().run()
-        self._flush_all(time.monotonic() + STOP_S)
+        flush_all(list(self._held), time.monotonic() + STOP_S)
 
     def accept(self, server: Any, listener: socket.socket) -> None:
         """Hold a new connection. Short of descriptors, or of places, the one that has waited longest ends."""
@@ -197,7 +160,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self._end(oldest)
 
     def _on_input(self, held: Held, connection: Connection) -> None:
-        """A part of a request: hand it over when it is whole, or when only a thread can read the rest."""
+        """A part of a request has come, or its end."""
         try:
             piece = connection.recv(PIECE_BYTES)
         except BlockingIOError:
@@ -208,18 +171,22 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             held.pace = Pace(time.monotonic() + self._timeout_s)
             held.until = min(held.pace.last, held.pace.since + HEAD_TIMEOUT_S)
         held.received += piece
+        held.pace.moved_bytes = len(held.received)
         held.frame = held.frame or read_frame(held.received, MAX_WHOLE_BYTES)
-        if held.frame is None:
-            if not piece or len(held.received) > MAX_HEAD_BYTES:
-                self._end(held)
-        elif held.frame.is_ready(held.received):
-            self._serve(held, self._readers if held.frame.size_bytes is None else self.tpool)
-        elif not piece:  # the body ends early, which a thread sees at once
-            self._serve(held, self.tpool)
-        elif not self._reserve(held, len(piece)):
+        if held.frame:
+            self._on_body(held, held.frame, len(piece))
+        elif not piece or len(held.received) > MAX_HEAD_BYTES:
+            self._end(held)
+
+    def _on_body(self, held: Held, frame: Frame, size: int) -> None:
+        """Hand the request over when it is whole, or when only a thread can read the rest."""
+        if frame.size_bytes is None:
             self._serve(held, self._readers)
-        else:
-            held.pace.moved_bytes = len(held.received)
+        elif frame.is_ready(held.received) or not size:  # a body that ends early, a thread sees at once
+            self._serve(held, self.tpool)
+        elif not self._reserve(held, size):
+            self._serve(held, self._readers)
+        elif held.pace:
             held.until = held.pace.until()
 
     def _reserve(self, held: Held, size: int) -> bool:
@@ -312,27 +279,6 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def _finish_alone(self, connection: Connection) -> None:
         """Without the loop: send the rest of an answer for STOP_S at most, and close."""
         try:
-            _flush([connection], time.monotonic() + STOP_S)
+            flush_all([connection], time.monotonic() + STOP_S)
         finally:
             connection.close()
-
-    def _flush_all(self, until: float) -> None:
-        _flush([connection for connection in self._held if connection.has_unsent], until)
-
-
-def _flush(connections: list[Connection], until: float) -> None:
-    """Send what was kept until all is sent or the time is over."""
-    poller = select.poll()
-    waiting = {connection.fileno(): connection for connection in connections if connection.has_unsent}
-    for descriptor in waiting:
-        poller.register(descriptor, select.POLLOUT)
-    while waiting and (remaining_s := until - time.monotonic()) > 0:
-        for descriptor, _ in poller.poll(remaining_s * 1000):
-            try:
-                waiting[descriptor].flush()
-                if waiting[descriptor].has_unsent:
-                    continue
-            except OSError:
-                pass
-            poller.unregister(descriptor)
-            del waiting[descriptor]
