@@ -23,7 +23,7 @@ help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
 serve: $(VENV)/$(if $(BUNDLED),.serve,.engine) ## serve MODEL on PORT, on this machine alone
-	CLIP_MODEL=$(MODEL) $(BIN)/functions-framework --source main.py --target embed --host 127.0.0.1 --port $(PORT)
+	CLIP_MODEL=$(MODEL) THREADS=64 $(BIN)/functions-framework --source main.py --target embed --host 127.0.0.1 --port $(PORT)
 
 browser: ## install what the tests of the pages need, on Debian
 	dpkg -s $(BROWSER) >/dev/null 2>&1 || { $(AS_ROOT) apt-get update -qq && $(AS_ROOT) env DEBIAN_FRONTEND=noninteractive \
