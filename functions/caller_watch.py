@@ -4,8 +4,6 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from common.cancellation import Cancellation
 
@@ -27,22 +25,20 @@ class CallerWatch:
         self._wanted = threading.Event()
         self._thread: threading.Thread | None = None
 
-    @contextmanager
-    def watch(self, connection: socket.socket, cancellation: Cancellation) -> Iterator[None]:
-        """Cancel `cancellation` if the caller at the other end of `connection` leaves meanwhile."""
-        descriptor = connection.fileno()
+    def add(self, connection: socket.socket, cancellation: Cancellation) -> None:
+        """From now on, cancel `cancellation` if the caller at the other end of `connection` leaves."""
         with self._lock:
-            self._watched[descriptor] = cancellation
+            self._watched[connection.fileno()] = cancellation
             if self._thread is None:  # not in __init__: the server forks after import
                 self._thread = threading.Thread(target=self._run, name="caller-watch", daemon=True)
                 self._thread.start()
         if not self._wanted.is_set():
             self._wanted.set()
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._watched.pop(descriptor, None)
+
+    def remove(self, connection: socket.socket) -> None:
+        """Its answer is made. A connection must be removed before it is closed."""
+        with self._lock:
+            self._watched.pop(connection.fileno(), None)
 
     def _run(self) -> None:
         while True:

@@ -27,6 +27,11 @@ class Incoming(SocketUnreader):  # type: ignore[misc]  # gunicorn has no types
         del self._received[: self.mxchunk]
         return piece
 
+    @property
+    def has_rest(self) -> bool:
+        """Whether something has come after the request that was read."""
+        return bool(self._received) or self.buf.getbuffer().nbytes > 0
+
     def take_rest(self) -> bytearray:
         """What has come after the request that was read: the start of the next."""
         rest = bytearray(self.buf.getvalue()) + self._received

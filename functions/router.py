@@ -4,7 +4,6 @@ import io
 import itertools
 import logging
 import socket
-from contextlib import nullcontext
 from typing import Any
 
 from flask import Request, Response
@@ -141,13 +140,16 @@ def dispatch(request: Request) -> Response:
     path = request.path.rstrip("/") or "/"
     routes = {route.method: route for route in ROUTES if route.match(path) is not None}
     failure: Exception | None = None
+    if connection:
+        _callers.add(connection, context.cancellation)
     try:
-        with _callers.watch(connection, context.cancellation) if connection else nullcontext():
-            response = _answer(request, path, routes)
+        response = _answer(request, path, routes)
     except Exception as error:  # noqa: BLE001 - what leaves the function becomes the framework's HTML 500
         failure = error
         response = next(iter(routes.values()), ROUTES[0]).envelope.write(error)
     finally:
+        if connection:
+            _callers.remove(connection)
         request.environ["wsgi.input"] = io.BytesIO()  # the framework would read what we left into memory
     try:
         response = finish(response, context, request.headers.get("Origin", ""), get_settings().cors_origins)

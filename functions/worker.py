@@ -107,7 +107,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         keepalive, _ = super().handle(conn)
         incoming: Incoming = conn.parser.unreader
         incoming.release()
-        while keepalive:
+        while keepalive and incoming.has_rest:
             rest = incoming.take_rest()
             frame = read_frame(rest, MAX_WHOLE_BYTES)
             incoming.give(rest, 0)
@@ -238,7 +238,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         """
         now = time.monotonic()
         if keepalive:
-            rest = conn.parser.unreader.take_rest()
+            incoming: Incoming = conn.parser.unreader
+            rest = incoming.take_rest() if incoming.has_rest else bytearray()
             until = now + (HEAD_TIMEOUT_S if rest else KEEPALIVE_S)
             self._hold(Held(conn, until, received=rest), selectors.EVENT_READ, self._on_input)
             return

@@ -36,14 +36,14 @@ def watched() -> tuple[Cancellation, threading.Event]:
 def test_a_caller_that_leaves_is_noticed(pair: Pair, way: str) -> None:
     ours, theirs = pair
     cancellation, gone = watched()
-    with CallerWatch().watch(ours, cancellation):
-        if way == "half-close":
-            theirs.shutdown(socket.SHUT_WR)
-        else:
-            if way == "reset":
-                theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-            theirs.close()
-        assert gone.wait(SOON_S)
+    CallerWatch().add(ours, cancellation)
+    if way == "half-close":
+        theirs.shutdown(socket.SHUT_WR)
+    else:
+        if way == "reset":
+            theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        theirs.close()
+    assert gone.wait(SOON_S)
 
 
 def test_a_caller_whose_next_request_has_come_is_noticed_when_it_leaves_and_not_before(pair: Pair) -> None:
@@ -52,7 +52,9 @@ def test_a_caller_whose_next_request_has_come_is_noticed_when_it_leaves_and_not_
     (cancellation, gone), (other, other_gone) = watched(), watched()
     theirs.sendall(b"GET / HTTP/1.1\r\n\r\n")
     leaving, its_caller = socket.socketpair()
-    with leaving, watch.watch(ours, cancellation), watch.watch(leaving, other):
+    watch.add(ours, cancellation)
+    watch.add(leaving, other)
+    with leaving:
         its_caller.close()
         assert other_gone.wait(SOON_S)  # both have been looked at
         assert not cancellation.cancelled
@@ -64,11 +66,12 @@ def test_a_caller_that_leaves_after_its_answer_cancels_nothing(pair: Pair) -> No
     ours, theirs = pair
     watch = CallerWatch()
     (cancellation, _), (other, other_gone) = watched(), watched()
-    with watch.watch(ours, cancellation):
-        pass
+    watch.add(ours, cancellation)
+    watch.remove(ours)
     theirs.close()
     leaving, its_caller = socket.socketpair()
-    with leaving, watch.watch(leaving, other):
+    watch.add(leaving, other)
+    with leaving:
         its_caller.close()
         assert other_gone.wait(SOON_S)
     assert not cancellation.cancelled
