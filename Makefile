@@ -24,7 +24,7 @@ help: ## list the targets
 
 serve: $(VENV)/$(if $(BUNDLED),.serve,.engine) ## serve MODEL on PORT, on this machine alone
 	@echo "serving $(MODEL) on http://127.0.0.1:$(PORT)"
-	CLIP_MODEL=$(MODEL) $(BIN)/functions-framework --source main.py --target embed --host 127.0.0.1 --port $(PORT)
+	CLIP_MODEL=$(MODEL) THREADS=64 $(BIN)/functions-framework --source main.py --target embed --host 127.0.0.1 --port $(PORT)
 
 browser: $(VENV)/.dev ## install what the tests need of the machine: a browser, fonts, Node
 	.ci/system $(BIN)/python

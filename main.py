@@ -8,6 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # a site-packages `common` or `functions` must not shadow ours
 
+import flask
 from flask import Request, Response
 
 from common.config import SettingsError, get_settings
@@ -16,6 +17,7 @@ from common.logging import configure
 from common.memory import keep_no_large_blocks
 from functions.request_record import current_log_fields
 from functions.router import dispatch
+from functions.server import fit
 from functions.service import get_service
 
 log = logging.getLogger(__name__)
@@ -33,6 +35,8 @@ for name in ("fetch_allow_hosts", "fetch_allow_networks"):
         log.warning("CLIP_%s changes what may be fetched: %s", name.upper(), ", ".join(map(str, allowed)))
 if settings.preload:  # in the worker: the server forks after this import, and threads do not survive a fork
     os.register_at_fork(after_in_child=lambda: service.model.preload(settings.preload))
+if flask.has_app_context():  # the server's: functions-framework executes this file within it
+    fit(flask.current_app._get_current_object())  # type: ignore[attr-defined]
 
 
 def embed(request: Request) -> Response:

@@ -32,12 +32,15 @@ class Allowance:
 
     @property
     def is_over(self) -> bool:
-        """Whether the time has run out."""
-        return time.monotonic() >= self.deadline
+        """Whether the time has run out, or nobody waits any more."""
+        return self.cancellation.cancelled or time.monotonic() >= self.deadline
 
     def remaining_s(self) -> float:
-        """Seconds until the deadline: at least 0, at most what a lock of `threading` can wait."""
-        left_s = self.deadline - time.monotonic()
+        """Seconds until the deadline: at least 0, at most what a lock of `threading` can wait.
+
+        0 once nobody waits any more.
+        """
+        left_s = 0.0 if self.cancellation.cancelled else self.deadline - time.monotonic()
         return min(max(0.0, left_s), threading.TIMEOUT_MAX)
 
     def within(self, timeout_s: float) -> "Allowance":

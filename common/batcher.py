@@ -72,8 +72,9 @@ class Job(Generic[Item]):
         return self.results
 
     def abandon(self) -> None:
-        """The caller has left: what still waits is dropped. Harmless on a job that is complete."""
+        """The caller has left: what still waits is dropped, and `wait` ends. Harmless on a job that is complete."""
         self._batcher.release(self)
+        self._complete.set()
 
     def report(self, observer: Observer) -> None:
         """Tell how long the items waited and ran, and in which batches."""

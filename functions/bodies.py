@@ -30,6 +30,7 @@ MAX_VALUES = 100_000  # in one body: 32 MiB of `[],` would become 700 MB of list
 # A string of JSON, with the colon that makes it a key. One that never ends goes to the end: no place is read twice.
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"\s*+(:)?|\\?\Z)', re.DOTALL)
 MAX_PARTS = 300  # of a form
+TOO_SLOW = "the request's body did not come in time"
 MAX_REPORTED = 20  # field errors in one answer
 _KINDS = {
     "str": "a string",
@@ -61,10 +62,12 @@ def read_body(request: Request, allowance: Allowance) -> bytes:
     try:
         body = get_input_stream(request.environ).read(MAX_BODY_BYTES + 1)  # a chunked body has no length to trust
         is_whole = len(body) >= (request.content_length or 0)
+    except TimeoutError as error:
+        raise DeadlineExceeded(TOO_SLOW) from error
     except (ClientDisconnected, OSError):
         is_whole = False
     if allowance.is_over:
-        raise DeadlineExceeded("the request's body did not come in time")
+        raise DeadlineExceeded(TOO_SLOW)
     if not is_whole:
         raise InvalidRequest("the body ends before its Content-Length or its last chunk, or its chunks are broken")
     if len(body) > MAX_BODY_BYTES:

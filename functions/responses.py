@@ -57,6 +57,7 @@ CORS_HEADERS = {
     "Access-Control-Max-Age": "3600",
 }
 UNHEALTHY = 503
+CALLER_GONE = "499 Caller Gone"  # nginx's number for the log and the metrics: nobody reads the answer
 JSON = "application/json"
 OCTETS = "application/octet-stream"
 HTML = "text/html"
@@ -65,7 +66,7 @@ HTML = "text/html"
 def phrase_of(status: int) -> str:
     """The reason phrase of a status."""
     known = {int(code): phrase for code, phrase in responses.items()}
-    return known.get(status, "Client Closed Request")  # 499 is nginx's, not in the registry
+    return known.get(status, "Caller Gone")  # 499 is nginx's, not in the registry
 
 
 def status_of(error: BaseException) -> int:
@@ -165,6 +166,8 @@ def finish(response: Response, record: RequestRecord, origin: str, allowed_origi
         response.headers.pop("Access-Control-Allow-Methods", None)
     for name, value in COMMON_HEADERS.items():
         response.headers.setdefault(name, value)
+    if record.allowance.cancellation.cancelled:
+        response.status = CALLER_GONE
     response.headers["X-Request-Id"] = record.request_id
     response.headers["Server-Timing"] = record.server_timing()
     return response

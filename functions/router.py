@@ -4,7 +4,6 @@ import io
 import itertools
 import logging
 import socket
-import time
 from typing import Any
 
 from flask import Request, Response
@@ -41,7 +40,8 @@ from functions import (
 from functions.arrival import waited_s
 from functions.bodies import parse_json_or_files
 from functions.call import Call
-from functions.cutoff import Cutoff
+from functions.caller_watch import CallerWatch
+from functions.connection import Connection
 from functions.envelopes import BIGQUERY, OPENAI, WEAVIATE
 from functions.request_record import RequestRecord, current_record
 from functions.responses import (
@@ -128,28 +128,31 @@ MAX_LOGGED_CHARS = 200  # of what a caller can make as long as it likes
 
 log = logging.getLogger(__name__)
 _served = itertools.count()
-_cutoff = Cutoff()
+_callers = CallerWatch()
 
 
 def dispatch(request: Request) -> Response:
     """Answer any request. Never raises: whatever goes wrong becomes an answer in the route's own error shape."""
     service = get_service()
     connection: socket.socket | None = request.environ.get("gunicorn.socket")
-    timeout_s = service.settings.request_timeout_s
+    spent_s = connection.waited_s() if isinstance(connection, Connection) else 0.0
+    timeout_s = service.settings.request_timeout_s - spent_s
     record = RequestRecord.from_headers(request.headers, timeout_s, waited_s(connection))
     call = Call(service, record)
     token = current_record.set(record)
-    if connection:
-        _cutoff.await_request(connection, record.allowance.deadline)
     path = request.path.rstrip("/") or "/"
     routes = {route.method: route for route in ROUTES if route.match(path) is not None}
     failure: Exception | None = None
+    if connection:
+        _callers.add(connection, record.allowance.cancellation)
     try:
         response = _answer(request, path, routes, call)
     except Exception as error:  # noqa: BLE001 - what leaves the function becomes the framework's HTML 500
         failure = error
         response = next(iter(routes.values()), ROUTES[0]).envelope.write(error)
     finally:
+        if connection:
+            _callers.remove(connection)
         request.environ["wsgi.input"] = io.BytesIO()  # the framework would read what we left into memory
     try:
         response = finish(response, record, request.headers.get("Origin", ""), service.settings.cors_origins)
@@ -157,8 +160,6 @@ def dispatch(request: Request) -> Response:
         return response
     finally:
         current_record.reset(token)
-        if connection:
-            _cutoff.await_reader(connection, time.monotonic() + service.settings.request_timeout_s)
 
 
 def _answer(request: Request, path: str, routes: dict[str, Route], call: Call) -> Response:
