@@ -16,6 +16,7 @@ from common.embedding import Embedder
 from common.errors import DeadlineExceeded, EncodingError, ImagesFailed, ModelUnavailable
 from common.images.decode import DecodeLimits
 from common.images.fetcher import Fetcher
+from common.images.memory_budget import LargeTurns, MemoryBudget
 from common.images.pipeline import ImagePipeline
 from common.images.sources import ImageLoader
 from common.images.storage import ObjectReader
@@ -76,7 +77,9 @@ class World:
         policy = UrlPolicy((), tuple(map(ip_network, networks)))
         fetcher = Fetcher(timeout_s=5, retries=0, max_bytes=10**6, user_agent="test", policy=policy)
         loader = ImageLoader(fetcher, ObjectReader(timeout_s=5, max_bytes=10**6), max_bytes=10**6)
-        self.pipeline = ImagePipeline(loader, DecodeLimits(max_pixels=10**6), concurrency=2)
+        self.pipeline = ImagePipeline(
+            loader, DecodeLimits(max_pixels=10**6), concurrency=2, memory=MemoryBudget(2**28), large=LargeTurns()
+        )
         self.embedder = Embedder(model, lambda: self.pipeline, TextCache(cache_bytes), load_timeout_s=5)
 
     def _load_image(self) -> FakeImage:

@@ -24,7 +24,7 @@ from common.errors import (
     UnsupportedType,
 )
 from common.images.fetcher import Fetcher
-from common.images.memory_budget import LARGE_BYTES, LARGE_FILES, LargeTurn
+from common.images.memory_budget import LARGE_BYTES, LARGE_FILES, LargeTurn, LargeTurns
 from common.images.transport import RESOLVER_THREADS, AddressInfo
 from common.images.url_policy import UrlPolicy
 from tests.image_server import ImageServer, picture
@@ -252,14 +252,15 @@ def test_a_redirect_to_what_is_no_url_is_an_invalid_url(image_server: ImageServe
 
 def test_a_body_takes_its_turn_by_what_is_received_however_it_is_framed(image_server: ImageServer) -> None:
     """A turn that never comes ends a download that grows large, be it headers, chunk lines or body."""
-    others = [LargeTurn() for _ in range(LARGE_FILES)]
+    turns = LargeTurns()
+    others = [LargeTurn(turns) for _ in range(LARGE_FILES)]
     assert all(turn.take(0) for turn in others)
     try:
         small, large = image_server.serve("/a", picture()), image_server.serve("/b", bytes(LARGE_BYTES + 1))
         fetcher = make(max_bytes=2 * LARGE_BYTES, timeout_s=0.5)
-        assert fetcher.fetch(small, later(), LargeTurn()) == picture()
+        assert fetcher.fetch(small, later(), LargeTurn(turns)) == picture()
         with pytest.raises(FetchTimeout, match="other large downloads"):
-            fetcher.fetch(large, later(), LargeTurn())
+            fetcher.fetch(large, later(), LargeTurn(turns))
     finally:
         for turn in others:
             turn.__exit__()

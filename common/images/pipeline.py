@@ -15,10 +15,11 @@ from common.context import RequestContext, get_request_context
 from common.errors import ImageError, ImageTimeout, ServiceError
 from common.images.decode import DecodeLimits, prepare
 from common.images.fetcher import Fetcher
-from common.images.memory_budget import LargeTurn
+from common.images.memory_budget import LargeTurn, LargeTurns, MemoryBudget, decode_bytes
 from common.images.sources import ImageLoader
 from common.images.storage import ObjectReader
 from common.images.url_policy import UrlPolicy
+from common.memory import instance_bytes
 from common.models.spec import Pixels, Preprocessing
 
 POOL_REQUESTS = 4  # the pool serves this many requests at their full concurrency; further ones share it
@@ -38,8 +39,17 @@ class Sink:
 class ImagePipeline:
     """URL → pixels. `concurrency` bounds what one request does at a time, so that no request takes the whole pool."""
 
-    def __init__(self, loader: ImageLoader, limits: DecodeLimits, concurrency: int) -> None:
+    def __init__(
+        self,
+        loader: ImageLoader,
+        limits: DecodeLimits,
+        concurrency: int,
+        memory: MemoryBudget,
+        large: LargeTurns,
+    ) -> None:
         self._loader, self._limits, self._concurrency = loader, limits, concurrency
+        self._memory = memory
+        self._large = large
         self._pool: ThreadPoolExecutor | None = None
         self.joined = 0  # images that were not fetched, as another request was fetching them
         self._flights: dict[str, Future[Pixels]] = {}  # URLs being prepared
@@ -107,13 +117,13 @@ class ImagePipeline:
         started = time.monotonic()
         if started >= deadline:
             raise ImageTimeout("the request's time ran out before this image was fetched")
-        with LargeTurn() as turn:
+        with LargeTurn(self._large) as turn:
             data = self._loader.load(url, deadline, turn)
             fetched = time.monotonic()
             context.record("fetch", fetched - started)
             preprocessing = sink.preprocessing()
             decoding = time.monotonic()
-            pixels = prepare(data, preprocessing, self._limits, deadline)
+            pixels = prepare(data, preprocessing, self._limits, deadline, self._memory, context.held_bytes)
             context.record("decode", time.monotonic() - decoding)
             return pixels
 
@@ -131,4 +141,10 @@ def get_pipeline() -> ImagePipeline:
     )
     objects = ObjectReader(timeout_s=settings.fetch_timeout_s, max_bytes=settings.fetch_max_bytes)
     loader = ImageLoader(fetcher, objects, max_bytes=settings.fetch_max_bytes)
-    return ImagePipeline(loader, DecodeLimits(max_pixels=settings.max_image_pixels), settings.fetch_concurrency)
+    return ImagePipeline(
+        loader,
+        DecodeLimits(max_pixels=settings.max_image_pixels),
+        settings.fetch_concurrency,
+        MemoryBudget(decode_bytes(instance_bytes())),
+        LargeTurns(),
+    )
