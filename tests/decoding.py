@@ -3,7 +3,6 @@
 from common.allowance import Allowance
 from common.images.decode import prepare
 from common.images.limits import DecodeLimits
-from common.images.memory_budget import DECODE_BYTES, MemoryBudget
 from common.models.spec import Pixels, Preprocessing
 
 PREPROCESSING = Preprocessing(size=32, mean=(0, 0, 0), std=(1, 1, 1))
@@ -14,6 +13,5 @@ def decode(
     data: bytes, preprocessing: Preprocessing = PREPROCESSING, limits: DecodeLimits | None = None
 ) -> Pixels:
     """(32, 32, 3) uint8, or as `preprocessing` says. Raises what `prepare` raises."""
-    memory = MemoryBudget(DECODE_BYTES)
     allowance = Allowance.lasting(DEADLINE_S)
-    return prepare(data, preprocessing, limits or DecodeLimits(), memory, allowance)
+    return prepare(data, preprocessing, limits or DecodeLimits(), allowance)

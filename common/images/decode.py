@@ -14,9 +14,10 @@ from PIL import Image, ImageFile, PngImagePlugin
 
 from common.allowance import Allowance
 from common.errors import CorruptImage, DecodeError, ImageTimeout, NotAnImage, TooComplex, TooManyPixels
-from common.images.avif import coded_pixels
+from common.images import avif
+from common.images.frames import FRAME_FORMATS, avif_error, load_frame, open_avif
 from common.images.limits import DecodeLimits
-from common.images.memory_budget import MemoryBudget
+from common.images.memory_budget import MOST_DECODE_BYTES, MemoryBudget
 from common.memory import return_freed_memory
 from common.models.preprocess import Picture, preprocess
 from common.models.spec import Pixels, Preprocessing
@@ -31,27 +32,29 @@ EXIF_ORIENTATION = 0x0112
 SCAN = b"\xff\xda"
 FORMATS = "JPEG, PNG, WebP, GIF, BMP, AVIF"
 
-# Bytes a pixel at the peak of decoding and preprocessing, measured: Pillow keeps RGB in 4, what is converted is there
-# twice, and WebP and AVIF hold frames of their own beside Pillow's.
-CODEC_BYTES = {"WEBP": 17, "AVIF": 16}
-LOSSLESS_WEBP_BYTES = 26
-MODE_BYTES = {"1": 6, "L": 1, "P": 6, "RGB": 4, "I;16": 10, "I": 16}
-WIDEST_MODE_BYTES = 9  # with transparency, which is premultiplied for resizing
+# Bytes a pixel at the peak of decoding and preprocessing, measured: Pillow keeps RGB in 4, and what is converted is
+# there twice. WebP's decoder holds two canvases, its own pixels, and a copy of the frame.
+WEBP_BYTES = 13
+MODE_BYTES = {"1": 6, "L": 1, "P": 6, "RGB": 4.5, "I;16": 8.5, "I": 16}
+WIDEST_MODE_BYTES = 9.5  # with transparency, which is premultiplied for resizing
 COEFFICIENT_BYTES = 2  # a sample: libjpeg keeps the whole picture's where there is more than one scan
 
 HEAVY_BYTES = 32 * 2**20  # beyond, what a decode leaves is given back to the system
 
 
-class _DeadlineReader(io.BytesIO):
+class _BoundedReader(io.BytesIO):
     """Pillow reads JPEG, PNG, GIF and BMP through `read`: a file of a million empty chunks ends here."""
 
-    def __init__(self, data: bytes, deadline: float) -> None:
+    def __init__(self, data: bytes, seconds: float, deadline: float) -> None:
         super().__init__(data)
+        self._until = time.thread_time() + seconds
         self._deadline = deadline
 
     def read(self, size: int | None = -1, /) -> bytes:
-        if time.monotonic() > self._deadline:
+        if time.thread_time() > self._until:
             raise TooComplex("the image took too long to decode")
+        if time.monotonic() > self._deadline:
+            raise ImageTimeout("the request's time ran out before this image was decoded")
         return super().read(size)
 
 
@@ -76,70 +79,99 @@ def prepare(
     data: bytes,
     preprocessing: Preprocessing,
     limits: DecodeLimits,
-    memory: MemoryBudget,
     allowance: Allowance,
+    memory: MemoryBudget | None = None,
 ) -> Pixels:
-    """The image tower's pixels, (size, size, 3) uint8. Raises DecodeError, ImageTimeout."""
+    """The image tower's pixels, (size, size, 3) uint8.
+
+    `memory` is what decodes share; None: an image is bounded by itself. Raises DecodeError, ImageTimeout.
+    """
     image_format = sniff(data)
     if image_format is None:
         raise NotAnImage(f"these {len(data):,} bytes are no image that is read; {FORMATS} are")
     _bound_pillow()
+    memory = memory or MemoryBudget(MOST_DECODE_BYTES)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of what is checked here, and of harmless metadata
-            reader = _DeadlineReader(data, allowance.within(limits.seconds).deadline)
-            with Image.open(reader, formats=[image_format]) as image:
+            image, file = _open(data, image_format, limits, allowance.deadline)
+            with image:
                 _check_size(image, limits)
-                return _decode(image, data, preprocessing, memory, allowance)
+                size = image.size
+                shrunk_by, decode_bytes = _plan(image, file, preprocessing)
+                needed = decode_bytes + _file_bytes(image, file) + allowance.held_bytes
+                with memory.reserve(needed, allowance.deadline):
+                    return _decode(image, size, shrunk_by, preprocessing, needed)
     except (DecodeError, ImageTimeout):
         raise
     except (Image.DecompressionBombError, MemoryError) as error:
         raise TooManyPixels("the image needs too much memory", reason=type(error).__name__) from error
     except Exception as error:  # Pillow's texts hold heap addresses: they stay out
-        raise CorruptImage(f"the {image_format} file is truncated or broken", reason=type(error).__name__) from error
+        raise _broken(image_format, error) from error
+
+
+def _open(data: bytes, image_format: str, limits: DecodeLimits, deadline: float) -> tuple[Image.Image, bytes]:
+    """The image, nothing decoded, and the bytes that it will be decoded from."""
+    if image_format == "AVIF":
+        return open_avif(data)
+    return Image.open(_BoundedReader(data, limits.seconds, deadline), formats=[image_format]), data
+
+
+def _broken(image_format: str, error: Exception) -> CorruptImage:
+    if image_format == "AVIF" and isinstance(error, RuntimeError):
+        return avif_error(error)
+    return CorruptImage(f"the {image_format} file is truncated or broken", reason=type(error).__name__)
 
 
 def _decode(
-    image: Image.Image,
-    data: bytes,
-    preprocessing: Preprocessing,
-    memory: MemoryBudget,
-    allowance: Allowance,
+    image: Image.Image, size: tuple[int, int], shrunk_by: int, preprocessing: Preprocessing, needed: int
 ) -> Pixels:
-    size, coefficients, shrunk_by = image.size, 0, 1
-    if image.format in ("JPEG", "MPO"):
-        _check_scans(data, size)
-        coefficients = _coefficient_bytes(image, data)
-        if not preprocessing.reference:
-            shrunk_by = _draft(image, preprocessing.size)
-    count = coefficients + _pixel_bytes(image, data) + _file_bytes(image, data)
-    count += allowance.held_bytes
-    with memory.reserve(count, allowance.deadline):
+    orientation = _orientation(image)
+    if image.format in FRAME_FORMATS:
+        image = load_frame(image)
+    else:
         image.load()
-        pixels = preprocess(Picture(image, size, shrunk_by, _orientation(image)), preprocessing)
-        image.close()  # before another decode takes the memory
-        if count > HEAVY_BYTES:
-            return_freed_memory()
+    pixels = preprocess(Picture(image, size, shrunk_by, orientation), preprocessing)
+    image.close()  # before another decode takes the memory
+    if needed > HEAVY_BYTES:
+        return_freed_memory()
     return pixels
 
 
+def _plan(image: Image.Image, data: bytes, preprocessing: Preprocessing) -> tuple[int, int]:
+    """The divisor that a JPEG is shrunk by, and the most memory that loading and preprocessing takes."""
+    shrunk_by, coefficients = 1, 0
+    if image.format in ("JPEG", "MPO"):
+        _check_scans(data, image.size)
+        coefficients = _coefficient_bytes(image, data)
+        if not preprocessing.reference:
+            shrunk_by = _draft(image, preprocessing.size)
+    return shrunk_by, coefficients + _pixel_bytes(image, data)
+
+
 def _pixel_bytes(image: Image.Image, data: bytes) -> int:
-    """The most memory that loading and preprocessing the picture takes."""
     pixels = image.size[0] * image.size[1]
     if image.format == "AVIF":
-        pixels = max(pixels, coded_pixels(data))
-    if image.format == "WEBP" and b"VP8L" in data:
-        return LOSSLESS_WEBP_BYTES * pixels
-    if image.format in CODEC_BYTES:
-        return CODEC_BYTES[image.format] * pixels
+        return _avif_bytes(image, data)
+    if image.format == "WEBP":
+        return WEBP_BYTES * pixels
     if "transparency" in image.info:
-        return WIDEST_MODE_BYTES * pixels
-    return MODE_BYTES.get(image.mode, WIDEST_MODE_BYTES) * pixels
+        return int(WIDEST_MODE_BYTES * pixels)
+    return int(MODE_BYTES.get(image.mode, WIDEST_MODE_BYTES) * pixels)
+
+
+def _avif_bytes(image: Image.Image, data: bytes) -> int:
+    """The frames inside, a canvas if they are put together or scaled, and the pixels made of it, twice."""
+    planned, pixels = avif.plan(data), image.size[0] * image.size[1]
+    is_derived = b"grid" in data or planned.sizes != {image.size}
+    alpha_bytes = 2 if image.mode == "RGBA" else 0  # a plane of 16 bits, made anew if its range is limited
+    canvas = pixels * (alpha_bytes + (planned.pixel_bytes if is_derived else 0))
+    return planned.held_bytes + int(canvas) + 2 * pixels * len(image.getbands())
 
 
 def _file_bytes(image: Image.Image, data: bytes) -> int:
-    """What the file itself takes: the decoders of CODEC_BYTES read a copy of it."""
-    return (2 if image.format in CODEC_BYTES else 1) * len(data)
+    """What the file itself takes: the decoders of FRAME_FORMATS may read a copy of it."""
+    return (2 if image.format in FRAME_FORMATS else 1) * len(data)
 
 
 def _coefficient_bytes(image: Image.Image, data: bytes) -> int:

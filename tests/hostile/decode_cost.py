@@ -6,11 +6,12 @@ Prints two numbers as JSON: the bytes that were reserved, and the bytes by which
 import json
 import os
 import sys
-import time
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from common.images.decode import DecodeLimits, prepare
+from common.allowance import Allowance
+from common.images.decode import prepare
+from common.images.limits import DecodeLimits
 from common.images.memory_budget import MemoryBudget
 from common.models.spec import Preprocessing
 from tests.e2e.cost import forget_peak, peak
@@ -22,7 +23,7 @@ PATIENCE_S = 60
 
 def decode(data: bytes) -> None:
     """Decode to the size of the large models."""
-    prepare(data, PREPROCESSING, DecodeLimits(), time.monotonic() + PATIENCE_S)
+    prepare(data, PREPROCESSING, DecodeLimits(), Allowance.lasting(PATIENCE_S))
 
 
 def measure(data: bytes) -> tuple[int, int]:
