@@ -1,0 +1,62 @@
+"""A file made of pieces of another, read without a copy, up to a deadline."""
+
+import io
+import time
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
+
+from common.errors import TooComplex
+
+Piece = bytes | memoryview
+
+
+class DeadlineReader(io.RawIOBase):
+    """Reads `pieces` as one file. Every read checks the clock.
+
+    Pillow parses JPEG, PNG, GIF and BMP files through `read`, so a file whose structure costs too
+    much time ends here. `deadline` is a monotonic instant. Raises TooComplex after it.
+    """
+
+    def __init__(self, pieces: Sequence[Piece], deadline: float) -> None:
+        super().__init__()
+        self._pieces = [piece for piece in pieces if len(piece)]
+        self._starts = [0, *accumulate(map(len, self._pieces))]
+        self._deadline = deadline
+        self._place = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._place
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._starts[-1]}[whence]
+        self._place = max(0, origin + offset)
+        return self._place
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if time.monotonic() > self._deadline:
+            raise TooComplex("the image took too long to decode")
+        end = self._starts[-1]
+        if size is not None and size >= 0:
+            end = min(end, self._place + size)
+        found = [*self._between(self._place, end)]
+        self._place = max(self._place, end)
+        return bytes(found[0]) if len(found) == 1 else b"".join(found)
+
+    def _between(self, start: int, end: int) -> Sequence[Piece]:
+        """The parts of the pieces from `start` up to `end`."""
+        found: list[Piece] = []
+        number = bisect_right(self._starts, start) - 1
+        while start < end:
+            piece, first = self._pieces[number], self._starts[number]
+            part = piece[start - first : end - first]
+            found.append(part)
+            start += len(part)
+            number += 1
+        return found
