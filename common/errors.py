@@ -34,6 +34,7 @@
         │   └── ObjectForbidden     forbidden (gs)
         ├── DecodeError
         │   ├── NotAnImage          not_an_image
+        │   ├── UnsupportedImage    unsupported_type
         │   ├── TooManyPixels       too_many_pixels
         │   ├── TooComplex          too_complex
         │   └── CorruptImage        corrupt_image
@@ -275,6 +276,12 @@ class NotAnImage(DecodeError):
     """The bytes do not start like any format on the allow-list."""
 
     code = "not_an_image"
+
+
+class UnsupportedImage(DecodeError):
+    """A format, or a variant of one, that is not supported; the message names it."""
+
+    code = "unsupported_type"
 
 
 class TooManyPixels(DecodeError):

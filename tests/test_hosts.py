@@ -194,7 +194,7 @@ def test_no_library_learns_the_query_whatever_a_host_does(
             try:
                 fetch(host, scheme)
             except FetchError as error:
-                assert CANARY not in f"{error} {error.reason}"
+                told.append(f"{error} {error.reason}")
     assert caplog.records
     formatter = logging.Formatter()
     for record in caplog.records:

@@ -1,78 +1,39 @@
 """Decode bytes that strangers made, within bounds of time, pixels and memory.
 
-The formats are on an allow-list and chosen by the first bytes; Pillow is told that one format, so no other decoder ever
-sees the file, and none starts a program. Animations give their first frame.
+The formats are on an allow-list and chosen by the first bytes; the one decoder of that format sees
+the file, and none starts a program. Animations give their first frame.
 """
 
-import io
-import time
 import warnings
-from functools import cache
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache, partial
 from typing import Any
 
-from PIL import Image, ImageFile, PngImagePlugin
+from PIL import Image, ImageFile
 
 from common.allowance import Allowance
-from common.errors import CorruptImage, DecodeError, ImageTimeout, NotAnImage, TooComplex, TooManyPixels
-from common.images import avif
-from common.images.frames import FRAME_FORMATS, avif_error, load_frame, open_avif
+from common.errors import CorruptImage, DecodeError, ImageTimeout, TooComplex, TooManyPixels
+from common.images import heif
+from common.images.cost import coefficient_bytes, decode_cost
+from common.images.formats import SUPPORTED, refusal, sniff
+from common.images.frames import avif_error
+from common.images.image_file import OpenReader, ParsedFile, open_file, parse
+from common.images.jpeg import Jpeg
 from common.images.limits import DecodeLimits
+from common.images.loading import load
 from common.images.memory_budget import MOST_DECODE_BYTES, MemoryBudget
+from common.images.reader import BoundedReader
 from common.memory import return_freed_memory
 from common.models.preprocess import Picture, preprocess
 from common.models.spec import Pixels, Preprocessing
 
 MAX_JPEG_PIXELS = 100_000_000  # cheap: a big one is decoded at a fraction of its size
 MAX_SIDE = 30_000
-MAX_SCANS = 64  # of a progressive JPEG; 162 KB of scans cost 19 s, and Pillow has no limit
 MAX_SCAN_PIXELS = 1_500_000_000  # scans × pixels
-MAX_PNG_TEXT_BYTES = 4 * 2**20
-DRAFT_OVERSAMPLING = 2  # a JPEG is shrunk to no less than this times the target: at most 2 of 255 levels off
+DRAFT_OVERSAMPLING = 2  # a JPEG is shrunk to at least this times the target: ≤ 2 of 255 levels off
 EXIF_ORIENTATION = 0x0112
-SCAN = b"\xff\xda"
-FORMATS = "JPEG, PNG, WebP, GIF, BMP, AVIF"
-
-# Bytes a pixel at the peak of decoding and preprocessing, measured: Pillow keeps RGB in 4, and what is converted is
-# there twice. WebP's decoder holds two canvases, its own pixels, and a copy of the frame.
-WEBP_BYTES = 13
-MODE_BYTES = {"1": 6, "L": 1, "P": 6, "RGB": 4.5, "I;16": 8.5, "I": 16}
-WIDEST_MODE_BYTES = 9.5  # with transparency, which is premultiplied for resizing
-COEFFICIENT_BYTES = 2  # a sample: libjpeg keeps the whole picture's where there is more than one scan
-
 HEAVY_BYTES = 32 * 2**20  # beyond, what a decode leaves is given back to the system
-
-
-class _BoundedReader(io.BytesIO):
-    """Pillow reads JPEG, PNG, GIF and BMP through `read`: a file of a million empty chunks ends here."""
-
-    def __init__(self, data: bytes, seconds: float, deadline: float) -> None:
-        super().__init__(data)
-        self._until = time.thread_time() + seconds
-        self._deadline = deadline
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        if time.thread_time() > self._until:
-            raise TooComplex("the image took too long to decode")
-        if time.monotonic() > self._deadline:
-            raise ImageTimeout("the request's time ran out before this image was decoded")
-        return super().read(size)
-
-
-def sniff(data: bytes) -> str | None:
-    """Pillow's name of the format that the first bytes show, None for any that we do not read."""
-    if data[:3] == b"\xff\xd8\xff":
-        return "JPEG"
-    if data[:8] == b"\x89PNG\r\n\x1a\n":
-        return "PNG"
-    if data[:6] in (b"GIF87a", b"GIF89a"):
-        return "GIF"
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "WEBP"
-    if data[4:8] == b"ftyp" and (data[8:12] in (b"avif", b"avis") or b"avif" in data[16:64]):
-        return "AVIF"
-    if data[:2] == b"BM" and data[6:10] == bytes(4):
-        return "BMP"
-    return None
 
 
 def prepare(
@@ -84,103 +45,84 @@ def prepare(
 ) -> Pixels:
     """The image tower's pixels, (size, size, 3) uint8.
 
-    `memory` is what decodes share; None: an image is bounded by itself. Raises DecodeError, ImageTimeout.
+    `memory` is what decodes share; None: the image is bounded by itself. Memory is waited for until
+    the allowance's deadline; only then the decode's own time begins. Raises DecodeError, ImageTimeout.
     """
     image_format = sniff(data)
-    if image_format is None:
-        raise NotAnImage(f"these {len(data):,} bytes are no image that is read; {FORMATS} are")
+    if image_format is None or (image_format == "HEIF" and not heif.is_installed()):
+        raise refusal(data, supported_formats())
     _bound_pillow()
     memory = memory or MemoryBudget(MOST_DECODE_BYTES)
+    reader = partial(BoundedReader, seconds=limits.seconds, deadline=allowance.deadline)
+    with _translated(image_format):
+        parsed = parse(data, image_format, is_first_frame_wanted=not preprocessing.reference)
+        image, file = open_file(parsed, reader)
+        with image:
+            _check_size(image, file, limits)
+            size = image.size
+            shrunk_by, coefficients = _shrink(image, file, preprocessing)
+            needed = decode_cost(image, file, coefficients) + allowance.held_bytes
+            with memory.reserve(needed, allowance.deadline):
+                picture = _load(image, file, reader, preprocessing, size, shrunk_by)
+                pixels = preprocess(picture, preprocessing)
+                picture.image.close()  # before another decode takes the memory
+                image.close()
+                if needed > HEAVY_BYTES:
+                    return_freed_memory()
+                return pixels
+
+
+def supported_formats() -> tuple[str, ...]:
+    """The formats that this process decodes, as people write them."""
+    return (*SUPPORTED, "HEIC") if heif.is_installed() else SUPPORTED
+
+
+@contextmanager
+def _translated(image_format: str) -> Iterator[None]:
+    """Foreign errors as ours. Pillow's texts hold heap addresses: they stay out."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of what is checked here, and of harmless metadata
-            image, file = _open(data, image_format, limits, allowance.deadline)
-            with image:
-                _check_size(image, limits)
-                size = image.size
-                shrunk_by, decode_bytes = _plan(image, file, preprocessing)
-                needed = decode_bytes + _file_bytes(image, file) + allowance.held_bytes
-                with memory.reserve(needed, allowance.deadline):
-                    return _decode(image, size, shrunk_by, preprocessing, needed)
+            # Pillow warns of what is checked here, and of harmless metadata.
+            warnings.simplefilter("ignore")
+            yield
     except (DecodeError, ImageTimeout):
         raise
     except (Image.DecompressionBombError, MemoryError) as error:
-        raise TooManyPixels("the image needs too much memory", reason=type(error).__name__) from error
-    except Exception as error:  # Pillow's texts hold heap addresses: they stay out
-        raise _broken(image_format, error) from error
+        reason = type(error).__name__
+        raise TooManyPixels("the image needs too much memory", reason=reason) from error
+    except Exception as error:
+        if image_format == "AVIF" and isinstance(error, RuntimeError):
+            raise avif_error(error) from error
+        message = f"the {image_format} file is truncated or broken"
+        raise CorruptImage(message, reason=type(error).__name__) from error
 
 
-def _open(data: bytes, image_format: str, limits: DecodeLimits, deadline: float) -> tuple[Image.Image, bytes]:
-    """The image, nothing decoded, and the bytes that it will be decoded from."""
-    if image_format == "AVIF":
-        return open_avif(data)
-    return Image.open(_BoundedReader(data, limits.seconds, deadline), formats=[image_format]), data
-
-
-def _broken(image_format: str, error: Exception) -> CorruptImage:
-    if image_format == "AVIF" and isinstance(error, RuntimeError):
-        return avif_error(error)
-    return CorruptImage(f"the {image_format} file is truncated or broken", reason=type(error).__name__)
-
-
-def _decode(
-    image: Image.Image, size: tuple[int, int], shrunk_by: int, preprocessing: Preprocessing, needed: int
-) -> Pixels:
+def _load(
+    image: Image.Image,
+    file: ParsedFile,
+    reader: OpenReader,
+    preprocessing: Preprocessing,
+    size: tuple[int, int],
+    shrunk_by: int,
+) -> Picture:
     orientation = _orientation(image)
-    if image.format in FRAME_FORMATS:
-        image = load_frame(image)
-    else:
-        image.load()
-    pixels = preprocess(Picture(image, size, shrunk_by, orientation), preprocessing)
-    image.close()  # before another decode takes the memory
-    if needed > HEAVY_BYTES:
-        return_freed_memory()
-    return pixels
+    profile = file.png.profile if file.png else image.info.get("icc_profile")
+    loaded = load(image, file, reader, preprocessing.reference)
+    whole_size = loaded.size if shrunk_by == 1 else size
+    return Picture(loaded, whole_size, shrunk_by, orientation, profile)
 
 
-def _plan(image: Image.Image, data: bytes, preprocessing: Preprocessing) -> tuple[int, int]:
-    """The divisor that a JPEG is shrunk by, and the most memory that loading and preprocessing takes."""
-    shrunk_by, coefficients = 1, 0
-    if image.format in ("JPEG", "MPO"):
-        _check_scans(data, image.size)
-        coefficients = _coefficient_bytes(image, data)
-        if not preprocessing.reference:
-            shrunk_by = _draft(image, preprocessing.size)
-    return shrunk_by, coefficients + _pixel_bytes(image, data)
-
-
-def _pixel_bytes(image: Image.Image, data: bytes) -> int:
-    pixels = image.size[0] * image.size[1]
-    if image.format == "AVIF":
-        return _avif_bytes(image, data)
-    if image.format == "WEBP":
-        return WEBP_BYTES * pixels
-    if "transparency" in image.info:
-        return int(WIDEST_MODE_BYTES * pixels)
-    return int(MODE_BYTES.get(image.mode, WIDEST_MODE_BYTES) * pixels)
-
-
-def _avif_bytes(image: Image.Image, data: bytes) -> int:
-    """The frames inside, a canvas if they are put together or scaled, and the pixels made of it, twice."""
-    planned, pixels = avif.plan(data), image.size[0] * image.size[1]
-    is_derived = b"grid" in data or planned.sizes != {image.size}
-    alpha_bytes = 2 if image.mode == "RGBA" else 0  # a plane of 16 bits, made anew if its range is limited
-    canvas = pixels * (alpha_bytes + (planned.pixel_bytes if is_derived else 0))
-    return planned.held_bytes + int(canvas) + 2 * pixels * len(image.getbands())
-
-
-def _file_bytes(image: Image.Image, data: bytes) -> int:
-    """What the file itself takes: the decoders of FRAME_FORMATS may read a copy of it."""
-    return (2 if image.format in FRAME_FORMATS else 1) * len(data)
-
-
-def _coefficient_bytes(image: Image.Image, data: bytes) -> int:
-    """What libjpeg keeps beside the pixels; a thumbnail in the EXIF data is no scan."""
-    if data.count(SCAN) - bytes(image.info.get("exif", b"")).count(SCAN) <= 1:
-        return 0
-    factors = [across * down for _, across, down, _ in getattr(image, "layer", [])]
-    samples = sum(factors) / max(factors, default=1) if factors else len(image.getbands())
-    return int(COEFFICIENT_BYTES * samples * image.size[0] * image.size[1])
+def _shrink(
+    image: Image.Image, file: ParsedFile, preprocessing: Preprocessing
+) -> tuple[int, int]:
+    """The divisor that a JPEG is shrunk by, and the bytes that libjpeg keeps of its coefficients."""
+    if file.jpeg is None:
+        return 1, 0
+    _check_scans(file.jpeg, image.size)
+    coefficients = coefficient_bytes(image) if file.jpeg.is_buffered else 0
+    if not file.jpeg.can_shrink or preprocessing.reference:
+        return 1, coefficients
+    return _draft(image, preprocessing.size), coefficients
 
 
 def _draft(image: Image.Image, target: int) -> int:
@@ -192,27 +134,38 @@ def _draft(image: Image.Image, target: int) -> int:
     return next((n for n in (1, 2, 4, 8) if image.size == (-(-width // n), -(-height // n))), 1)
 
 
-def _check_size(image: Image.Image, limits: DecodeLimits) -> None:
-    width, height = image.size
-    limit = MAX_JPEG_PIXELS if image.format in ("JPEG", "MPO") else limits.max_pixels
+def _check_size(image: Image.Image, file: ParsedFile, limits: DecodeLimits) -> None:
+    width, height = file.canvas or image.size
+    limit = MAX_JPEG_PIXELS if file.jpeg else limits.max_pixels
     if width < 1 or height < 1:
         raise CorruptImage("the image has no pixels")
     if max(width, height) > MAX_SIDE:
-        raise TooManyPixels(f"the image is {width:,} × {height:,}, the limit for a side is {MAX_SIDE:,}")
+        message = f"the image is {width:,} × {height:,}, the limit for a side is {MAX_SIDE:,}"
+        raise TooManyPixels(message)
     if width * height > limit:
-        raise TooManyPixels(f"the image has {width * height:,} pixels, the limit is {limit:,}")
+        message = f"the image has {width * height:,} pixels, the limit is {limit:,}"
+        raise TooManyPixels(message)
 
 
-def _check_scans(data: bytes, size: tuple[int, int]) -> None:
-    scans = data.count(SCAN)
-    if scans > MAX_SCANS or scans * size[0] * size[1] > MAX_SCAN_PIXELS:
-        raise TooComplex(f"the JPEG has {scans:,} scans of {size[0] * size[1]:,} pixels, more than is decoded")
+def _check_scans(jpeg: Jpeg, size: tuple[int, int]) -> None:
+    pixels = size[0] * size[1]
+    if jpeg.scans * pixels > MAX_SCAN_PIXELS:
+        message = f"the JPEG has {jpeg.scans:,} scans of {pixels:,} pixels, more than is decoded"
+        raise TooComplex(message)
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF's, 1 where there is none; broken EXIF must not lose the picture."""
+    """EXIF's, 1 if there is none; broken EXIF must not lose the image.
+
+    Pillow would take an orientation out of XMP as well, which browsers ignore. libheif has turned
+    the image already.
+    """
+    if image.format == "HEIF":
+        return 1
+    exif = Image.Exif()
     try:
-        value: Any = image.getexif().get(EXIF_ORIENTATION, 1)
+        exif.load(image.info.get("exif", b""))
+        value: Any = exif.get(EXIF_ORIENTATION, 1)
     except Exception:  # noqa: BLE001 - Pillow raises all kinds on hostile metadata
         return 1
     return value if isinstance(value, int) else 1
@@ -223,4 +176,3 @@ def _bound_pillow() -> None:
     """Pillow's own bounds, process-wide; ours are checked first, with better words."""
     Image.MAX_IMAGE_PIXELS = MAX_JPEG_PIXELS
     ImageFile.LOAD_TRUNCATED_IMAGES = False
-    PngImagePlugin.MAX_TEXT_MEMORY = MAX_PNG_TEXT_BYTES
