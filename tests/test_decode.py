@@ -11,7 +11,8 @@ from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
 
 from common.errors import CorruptImage, DecodeError, NotAnImage, TooComplex, TooManyPixels
-from common.images.decode import DecodeLimits, prepare, sniff
+from common.images.decode import DecodeLimits, prepare
+from common.images.formats import sniff
 from common.models.spec import Pixels, Preprocessing
 from tests.image_server import picture
 
