@@ -28,7 +28,7 @@ from common.images import canvas, heif
 from common.images.avif import coded_pixels
 from common.images.bmp import BmpFile
 from common.images.colour import is_grey
-from common.images.formats import SUPPORTED, refusal, sniff
+from common.images.formats import refusal, sniff
 from common.images.gif import parse as parse_gif
 from common.images.jpeg import Jpeg
 from common.images.jpeg import parse as parse_jpeg
@@ -97,7 +97,7 @@ def prepare(data: bytes, preprocessing: Preprocessing, limits: DecodeLimits, dea
     """The image tower's pixels, (size, size, 3) uint8. `deadline` is a monotonic instant. Raises DecodeError."""
     image_format = sniff(data)
     if image_format is None or (image_format == "HEIF" and not heif.is_installed()):
-        raise refusal(data, supported_formats())
+        raise refusal(data)
     _bound_pillow()
     try:
         with warnings.catch_warnings():
@@ -113,11 +113,6 @@ def prepare(data: bytes, preprocessing: Preprocessing, limits: DecodeLimits, dea
         raise TooManyPixels("the image needs too much memory", reason=type(error).__name__) from error
     except Exception as error:  # Pillow's texts hold heap addresses: they stay out
         raise CorruptImage(f"the {image_format} file is truncated or broken", reason=type(error).__name__) from error
-
-
-def supported_formats() -> tuple[str, ...]:
-    """The formats that this process decodes, as people write them."""
-    return (*SUPPORTED, "HEIC") if heif.is_installed() else SUPPORTED
 
 
 def _parse(data: bytes, image_format: str, preprocessing: Preprocessing) -> _File:

@@ -18,7 +18,7 @@ from common.images.decode import DecodeLimits, prepare
 from common.images.memory_budget import DECODE_BYTES
 from common.models.spec import Preprocessing
 from tests.e2e.server import ROOT, Server, serve
-from tests.hostile.seeds import colours, png_bomb, saved
+from tests.hostile.seeds import colours, heic, png_bomb, saved
 from tests.image_server import ImageServer
 from tests.variants import bmp, with_chunk
 
@@ -70,7 +70,7 @@ KINDS: dict[str, Callable[[], bytes]] = {
     "gif-partial": lambda: on_larger_screen(saved(large("P"), "GIF")),
     "bmp-runs": lambda: bmp(RUNS, (WIDTH, HEIGHT), 8, 1, bytes(1024)),
     "bmp-bits": lambda: bmp(bytes(2 * WIDTH * HEIGHT), (WIDTH, HEIGHT), 16, 3, MASKS),
-    "heic": lambda: saved(large(), "HEIF", quality=5),
+    "heic": lambda: heic(large()),
     "avif": lambda: saved(large(), "AVIF", speed=10),
     "avif-alpha-444": lambda: saved(large("RGBA"), "AVIF", speed=10, subsampling="4:4:4"),
 }
