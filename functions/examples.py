@@ -20,7 +20,8 @@ NOT_AN_IMAGE: Node = {
     "index": 0,
     "url": BROKEN,
     "code": "not_an_image",
-    "detail": "these 3 bytes are no image that is read; JPEG, PNG, WebP, GIF, BMP, AVIF are",
+    "detail": "not a supported image format (the file starts with the bytes 00 00 00); "
+    "supported: JPEG, PNG, WebP, GIF, BMP, AVIF",
     "retryable": False,
 }
 SIGNS: Node = {"output_dtype": "ubinary", "encoding_format": "base64"}  # rows of 44 letters, short enough to show

@@ -9,7 +9,8 @@ from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
 
 from common.errors import CorruptImage, DecodeError, NotAnImage, TooComplex, TooManyPixels
-from common.images.decode import DecodeLimits, sniff
+from common.images.formats import sniff
+from common.images.limits import DecodeLimits
 from common.models.spec import Preprocessing
 from tests.decoding import decode
 from tests.hostile.seeds import saved

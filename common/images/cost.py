@@ -15,6 +15,7 @@ MODE_BYTES = {"1": 6, "L": 1, "P": 6, "RGB": 4.5, "I;16": 8.5, "I": 16}
 WIDEST_MODE_BYTES = 9.5  # with transparency, which is premultiplied for resizing
 CANVAS_BYTES = 16  # of a frame on a larger canvas: the frame, its RGBA, the canvas
 KEY_BYTES = 24  # of 16-bit RGB with a transparent colour: two halves, their comparison, RGBA
+RUN_CODED_BYTES = 16  # of a BMP: samples and what is drawn of them, twice, and the image
 UNFINISHED_JPEG_BYTES = 16  # decoded twice, to see whether rows are missing
 COEFFICIENT_BYTES = 2  # a sample: libjpeg keeps the whole image's if there is more than one scan
 
@@ -52,7 +53,9 @@ def _mode_bytes(image: Image.Image, file: ParsedFile) -> float:
         return UNFINISHED_JPEG_BYTES
     if file.format == "GIF" and canvas.gif_frame(image):
         return CANVAS_BYTES
-    if "transparency" in image.info or (isinstance(image, BmpFile) and image.is_run_coded):
+    if isinstance(image, BmpFile) and image.is_run_coded:
+        return RUN_CODED_BYTES
+    if "transparency" in image.info:
         return WIDEST_MODE_BYTES
     return MODE_BYTES.get(image.mode, WIDEST_MODE_BYTES)
 

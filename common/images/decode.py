@@ -16,7 +16,7 @@ from common.allowance import Allowance
 from common.errors import CorruptImage, DecodeError, ImageTimeout, TooComplex, TooManyPixels
 from common.images import heif
 from common.images.cost import coefficient_bytes, decode_cost
-from common.images.formats import SUPPORTED, refusal, sniff
+from common.images.formats import refusal, sniff
 from common.images.frames import avif_error
 from common.images.image_file import OpenReader, ParsedFile, open_file, parse
 from common.images.jpeg import Jpeg
@@ -50,7 +50,7 @@ def prepare(
     """
     image_format = sniff(data)
     if image_format is None or (image_format == "HEIF" and not heif.is_installed()):
-        raise refusal(data, supported_formats())
+        raise refusal(data)
     _bound_pillow()
     memory = memory or MemoryBudget(MOST_DECODE_BYTES)
     reader = partial(BoundedReader, seconds=limits.seconds, deadline=allowance.deadline)
@@ -70,11 +70,6 @@ def prepare(
                 if needed > HEAVY_BYTES:
                     return_freed_memory()
                 return pixels
-
-
-def supported_formats() -> tuple[str, ...]:
-    """The formats that this process decodes, as people write them."""
-    return (*SUPPORTED, "HEIC") if heif.is_installed() else SUPPORTED
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import re
 
 from common.errors import DecodeError, NotAnImage, UnsupportedImage
 
-SUPPORTED = ("JPEG", "PNG", "WebP", "GIF", "BMP", "AVIF")
+SUPPORTED = "JPEG, PNG, WebP, GIF, BMP, AVIF"
 _AVIF_BRANDS = (b"avif", b"avis")
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs")
 _HEIF_BRANDS = (b"mif1", b"msf1", b"mif2", b"miaf")
@@ -57,7 +57,7 @@ _MARKUP_BYTES = 4096  # comments and declarations may come before the first elem
 _MARKUP = (
     (re.compile(rb"<(?:\w+:)?svg[\s>]", re.IGNORECASE), "an SVG image"),
     (re.compile(rb"<!doctype html|<(?:html|head|body|script)[\s>]", re.IGNORECASE), "an HTML page"),
-    (re.compile(rb"\A<(?:\?xml|!--|[a-z])", re.IGNORECASE), "an XML document"),
+    (re.compile(rb"\A<(?:\?xml|!--|[a-z])", re.IGNORECASE), "an HTML or XML document"),
 )
 
 
@@ -76,15 +76,14 @@ def sniff(data: bytes) -> str | None:
     return _sniff_brands(_brands(data))
 
 
-def refusal(data: bytes, supported: tuple[str, ...] = SUPPORTED) -> DecodeError:
+def refusal(data: bytes) -> DecodeError:
     """The error for a file of no supported format. It names the format if the bytes show it."""
-    listed = ", ".join(supported)
     if name := describe(data):
-        return UnsupportedImage(f"this is {name}; supported: {listed}")
+        return UnsupportedImage(f"this is {name}; supported: {SUPPORTED}")
     if not data:
-        return NotAnImage(f"the file is empty; supported: {listed}")
+        return NotAnImage(f"the file is empty; supported: {SUPPORTED}")
     start = data[:8].hex(" ")
-    return NotAnImage(f"not a supported image format (the file starts with the bytes {start}); supported: {listed}")
+    return NotAnImage(f"not a supported image format (the file starts with the bytes {start}); supported: {SUPPORTED}")
 
 
 def describe(data: bytes) -> str | None:

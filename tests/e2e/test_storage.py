@@ -88,7 +88,7 @@ def test_objects_of_every_size_are_read_whole_and_no_larger_ones(server: Server)
         (f"gs://{BUCKET}", "invalid_url"),
         (f"gs://{BUCKET}/", "invalid_url"),
         ("gs://-/a.png", "invalid_url"),
-        (f"gs://{BUCKET}/page.html", "not_an_image"),
+        (f"gs://{BUCKET}/page.html", "unsupported_type"),
     ],
 )
 def test_what_cannot_be_read_has_a_code_of_its_own(server: Server, url: str, code: str) -> None:

@@ -18,6 +18,12 @@ def saved(image: Image.Image, image_format: str, **options: object) -> bytes:
     return file.getvalue()
 
 
+def heic(image: Image.Image) -> bytes:
+    """The file."""
+    pillow_heif.register_heif_opener()
+    return saved(image, "HEIF", quality=5)
+
+
 def colours(mode: str = "RGB", size: tuple[int, int] = (48, 32)) -> Image.Image:
     """Noise over a gradient."""
     values = np.random.default_rng(3).integers(0, 80, (size[1], size[0], 4)) + np.arange(size[0])[None, :, None] * 3
@@ -26,7 +32,6 @@ def colours(mode: str = "RGB", size: tuple[int, int] = (48, 32)) -> Image.Image:
 
 def seeds() -> dict[str, bytes]:
     """By name."""
-    pillow_heif.register_heif_opener()
     profile = swapped_profile()
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -60,8 +65,8 @@ def seeds() -> dict[str, bytes]:
         "jpeg-profile": saved(colours(), "JPEG", icc_profile=profile),
         "png-profile": saved(colours(), "PNG", icc_profile=profile),
         "webp-profile": saved(colours(), "WEBP", icc_profile=profile),
-        "heic": saved(colours(), "HEIF"),
-        "heic-alpha": saved(colours("RGBA"), "HEIF"),
+        "heic": heic(colours()),
+        "heic-alpha": heic(colours("RGBA")),
         "avif": saved(colours(), "AVIF"),
         "avif-alpha": saved(colours("RGBA"), "AVIF"),
         "avif-animated": saved(frames[0], "AVIF", **animated),

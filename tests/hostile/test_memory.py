@@ -14,10 +14,11 @@ from common.images.memory_budget import decode_bytes
 from common.memory import instance_bytes
 from tests.e2e.cost import send
 from tests.e2e.server import Server, serve
-from tests.hostile.seeds import colours, png_bomb, saved
+from tests.hostile.seeds import colours, heic, png_bomb, saved
 from tests.image_server import ImageServer
 from tests.image_urls import data_url
 from tests.paths import ROOT
+from tests.variants import bmp, with_chunk
 
 WIDTH, HEIGHT = 2400, 1600
 BUDGET_BYTES = decode_bytes(instance_bytes())  # of the server that is started below
@@ -27,6 +28,21 @@ TIMEOUT_S = 8
 
 def large(mode: str = "RGB") -> Image.Image:
     return colours(mode, (WIDTH, HEIGHT))
+
+
+# One row is left out, so that the others become an image with transparency.
+RUNS = b"\0\0" + (b"\xff\1" * (WIDTH // 255) + bytes([WIDTH % 255, 1]) + b"\0\0") * (HEIGHT - 1) + b"\0\1"
+MASKS = (0xF00).to_bytes(4, "little") + (0xF0).to_bytes(4, "little") + (0xF).to_bytes(4, "little")
+
+
+def with_key(data: bytes) -> bytes:
+    """The PNG with black as its transparent colour."""
+    return with_chunk(data, b"tRNS", bytes(6))
+
+
+def on_larger_screen(data: bytes) -> bytes:
+    """The GIF, whose image is a row and a column smaller than its screen."""
+    return data[:6] + (WIDTH + 1).to_bytes(2, "little") + (HEIGHT + 1).to_bytes(2, "little") + data[10:]
 
 
 KINDS: dict[str, Callable[[], bytes]] = {
@@ -47,6 +63,12 @@ KINDS: dict[str, Callable[[], bytes]] = {
     "gif": lambda: saved(large("P"), "GIF", transparency=1),
     "bmp": lambda: saved(large(), "BMP"),
     "bmp-palette": lambda: saved(large("P"), "BMP"),
+    "png-rgb-16-transparent": lambda: with_key(png_bomb(WIDTH, HEIGHT, 2, 16)),
+    "jpeg-without-end": lambda: saved(large(), "JPEG")[:-2],
+    "gif-partial": lambda: on_larger_screen(saved(large("P"), "GIF")),
+    "bmp-runs": lambda: bmp(RUNS, (WIDTH, HEIGHT), 8, 1, bytes(1024)),
+    "bmp-bits": lambda: bmp(bytes(2 * WIDTH * HEIGHT), (WIDTH, HEIGHT), 16, 3, MASKS),
+    "heic": lambda: heic(large()),
     "avif": lambda: saved(large(), "AVIF", speed=10),
     "avif-alpha-444": lambda: saved(large("RGBA"), "AVIF", speed=10, subsampling="4:4:4"),
 }
