@@ -14,8 +14,9 @@ from common.config import SettingsError, get_settings
 from common.errors import ModelNotFound
 from common.logging import configure
 from common.memory import keep_no_large_blocks
+from functions.protocols import PROTOCOLS
 from functions.request_record import current_log_fields
-from functions.router import dispatch
+from functions.router import Router
 from functions.service import get_service
 
 log = logging.getLogger(__name__)
@@ -26,6 +27,7 @@ try:
 except (SettingsError, ModelNotFound, ValueError) as error:
     sys.exit(f"cannot start: {error}")
 
+router = Router(service, PROTOCOLS)
 keep_no_large_blocks()
 configure(settings.log_level, partial(current_log_fields, settings.project))
 for name in ("fetch_allow_hosts", "fetch_allow_networks"):
@@ -37,4 +39,4 @@ if settings.preload:  # in the worker: the server forks after this import, and t
 
 def embed(request: Request) -> Response:
     """Answer one HTTP request; see functions/router.py for the routes."""
-    return dispatch(request)
+    return router.dispatch(request)

@@ -22,13 +22,14 @@ from werkzeug.wsgi import get_input_stream
 
 from common.allowance import Allowance
 from common.errors import DeadlineExceeded, FieldError, InvalidRequest, TooLarge, UnsupportedMediaType
-from common.schemas import MAX_BODY_BYTES
+from functions.schemas import MAX_BODY_BYTES
 
 Body = TypeVar("Body", bound=BaseModel)
 
 MAX_VALUES = 100_000  # in one body: 32 MiB of `[],` would become 700 MB of lists
 # A string of JSON, with the colon that makes it a key. One that never ends goes to the end: no place is read twice.
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"\s*+(:)?|\\?\Z)', re.DOTALL)
+FORM = "multipart/form-data"
 MAX_PARTS = 300  # of a form
 MAX_REPORTED = 20  # field errors in one answer
 _KINDS = {
@@ -88,7 +89,7 @@ def parse_json(request: Request, model: type[Body], allowance: Allowance) -> Bod
 
 def parse_json_or_files(request: Request, model: type[Body], allowance: Allowance) -> Body:
     """As parse_json; of a multipart form the `files` become data: URLs, the other parts fields."""
-    if request.mimetype != "multipart/form-data":
+    if request.mimetype != FORM:
         return parse_json(request, model, allowance)
     body = read_body(request, allowance)
     parser = FormDataParser(stream_factory=lambda *_, **__: io.BytesIO(), max_form_parts=MAX_PARTS, silent=False)
@@ -102,6 +103,14 @@ def parse_json_or_files(request: Request, model: type[Body], allowance: Allowanc
     del body  # a copy less while there are others
     urls = [_data_url(file.read(), file.mimetype) for file in files.getlist("files")]
     return validate({**form, "urls": urls}, model)
+
+
+def form_schema(model: type[BaseModel]) -> dict[str, Any]:
+    """The JSON schema of the form that parse_json_or_files reads in place of `model`."""
+    octets = {"type": "string", "contentMediaType": "application/octet-stream"}
+    others = {name: {"type": "string"} for name in model.model_fields if name != "urls"}
+    properties = {"files": {"type": "array", "items": octets}, **others}
+    return {"type": "object", "properties": properties, "required": ["files"]}
 
 
 def _data_url(data: bytes, kind: str) -> str:

@@ -4,8 +4,8 @@ from functools import cache
 from pathlib import Path
 
 from common.errors import NotFound
-from common.schemas import File
 from functions.call import Call
+from functions.responses import File
 
 FOLDER = Path(__file__).with_name("static") / "docs"
 TYPES = {".css": "text/css", ".js": "text/javascript"}

@@ -1,12 +1,18 @@
-"""The rows of images in an answer, as its `on_error` asks."""
+"""What the native routes with images share: the rows of an answer, as `on_error` asks."""
 
 from common.embeddings import Embeddings
 from common.encoding import Rows, encode, spread
 from common.errors import ImagesFailed
-from common.schemas import ImageRequest, MixedRequest
+from functions.schemas import EmbeddingRequest, OnError
 
 
-def image_rows(images: Embeddings, body: ImageRequest | MixedRequest) -> tuple[Rows, list[int]]:
+class ImagesRequest(EmbeddingRequest):
+    """How the vectors shall be written, and what a failed image costs."""
+
+    on_error: OnError = "skip"
+
+
+def image_rows(images: Embeddings, body: ImagesRequest) -> tuple[Rows, list[int]]:
     """Rows in the form that `body` asks for, and the image each belongs to.
 
     Under `null` a None keeps a failed one's place. Raises ImagesFailed under `fail` if any failed.

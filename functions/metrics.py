@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from common.schemas import File
 from functions.call import Call
+from functions.responses import File
 from functions.service import Service
 
 if TYPE_CHECKING:

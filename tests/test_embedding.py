@@ -22,7 +22,7 @@ from common.images.decode import DecodeLimits
 from common.images.pipeline import ImagePipeline
 from common.images.url_policy import UrlPolicy
 from common.models.spec import EncoderInfo, ModelSpec, OpenClipTower, Pixels, Preprocessing, TokenIds, Tokens, Vectors
-from common.schemas import ImageRequest
+from functions.image import ImageRequest
 from tests.image_server import ImageServer, picture
 
 INFO = EncoderInfo(dimensions=4, weights_sha256="", engine="fake", device="cpu", precision="fp32")

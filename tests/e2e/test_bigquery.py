@@ -10,8 +10,8 @@ import requests
 from numpy.typing import NDArray
 
 from common.models.export.emoji import names, picture_of
-from common.schemas import MAX_IMAGES
 from functions.bigquery import MAX_ANSWER_BYTES
+from functions.schemas import MAX_IMAGES
 from tests.e2e.server import Server
 from tests.hostile.test_memory import send
 
