@@ -92,7 +92,7 @@ def _item(row: object, context: Context) -> Item | None:
         return None
     if context.input == "text":
         return Item(text=value) if len(value) <= MAX_TEXT_CHARS else None
-    return Item(url=as_url(value)) if value else None
+    return Item(url=as_url(value, tolerant=True)) if value.strip() else None
 
 
 def _check_size(size: int) -> None:

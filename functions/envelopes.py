@@ -60,7 +60,10 @@ def _problem(error: BaseException) -> Problem:
     if isinstance(error, InvalidRequest):
         errors = error.errors
     if isinstance(error, ImagesFailed):
-        errors = [FailedImage((error.field, item.index), item.detail, item.code) for item in error.items]
+        errors = [
+            FailedImage(loc, item.detail, item.code)
+            for loc, item in zip(error.locs, error.items, strict=True)
+        ]
     return Problem("about:blank", phrase_of(status), status, message_of(error), code_of(error), errors)
 
 

@@ -3,6 +3,7 @@
 Images may be sent as infinity's clients send them.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -27,6 +28,7 @@ from functions.schemas import (
     EmbeddingRequest,
     Item,
     Request,
+    WholeNumber,
     checked_counts,
 )
 
@@ -34,9 +36,15 @@ ERROR_TYPES = {
     HTTPStatus.UNAUTHORIZED: "authentication_error",
     HTTPStatus.TOO_MANY_REQUESTS: "rate_limit_error",
 }
+# A data: URL of an image, told from a text that only speaks of one.
+_IMAGE_DATA = re.compile(r"\s*data:image/[\w.+-]+(?:\s*;[^,]*,|,\S)", re.IGNORECASE)
 UNSPECIFIED_MODEL = (
     "default/not-specified"  # what infinity's client sends where its caller named none
 )
+
+
+Kind = Literal["text", "image"]
+_KINDS: tuple[Kind, ...] = ("text", "image")
 
 
 @dataclass(frozen=True)
@@ -44,7 +52,7 @@ class Input:
     """One input; a plain string's `kind` is None: the request's modality tells."""
 
     value: str
-    kind: Literal["text", "image"] | None = None
+    kind: Kind | None = None
 
 
 def _read_inputs(value: object) -> list[Input]:
@@ -55,24 +63,24 @@ def _read_inputs(value: object) -> list[Input]:
             f"has {len(parts):,} items, the limits are 1 and {MAX_TEXTS + MAX_IMAGES:,}"
         )
     return [
-        _read_input(f"[{index}]" if parts is value else "", part)
+        _read_input(f"item {index}" if parts is value else "", part)
         for index, part in enumerate(parts)
     ]
 
 
 def _read_input(place: str, part: object) -> Input:
-    if isinstance(part, int | list) and not isinstance(part, bool):
-        raise ValueError(
-            f"{place} holds token ids, which belong to another model's tokenizer; send strings"
-        )
     if isinstance(part, str):
         return Input(part)
-    if isinstance(part, dict) and len(part) == 1:
-        if isinstance(part.get("text"), str):
-            return Input(part["text"], "text")
-        if isinstance(part.get("image"), str):
-            return Input(part["image"], "image")
-    raise ValueError(f'{place} is neither a string nor {{"text": "…"}} nor {{"image": "…"}}')
+    if isinstance(part, dict):
+        given = {kind: value for kind, value in part.items() if value is not None}
+        for kind in _KINDS:
+            if given.keys() == {kind} and isinstance(given[kind], str):
+                return Input(given[kind], kind)
+    if isinstance(part, int | list) and not isinstance(part, bool):
+        fault = "holds token ids, which belong to another model's tokenizer; send strings"
+    else:
+        fault = 'is neither a string nor {"text": "…"} nor {"image": "…"}'
+    raise ValueError(f"{place} {fault}".strip())
 
 
 class _TextInput(Request):
@@ -94,23 +102,31 @@ class EmbeddingsRequest(EmbeddingRequest):
 
     input: Annotated[list[Input], PlainValidator(_read_inputs, json_schema_input_type=_Inputs)]
     model: str | None = None
-    modality: Literal["text", "image"] = "text"
-    dimensions: int | None = None
+    modality: Kind = "text"
+    dimensions: WholeNumber | None = None
     user: str | None = None
 
     def items(self) -> list[Item]:
-        """The inputs in order. Raises InvalidRequest for a text that is too long, or an image that is empty."""
+        """The inputs in order.
+
+        Raises InvalidRequest for a text that is too long, or an image that is empty.
+        """
         return [
-            self._item(index, part.value, part.kind or self.modality)
+            self._item(index, part.value, part.kind or self._kind_of(part.value))
             for index, part in enumerate(self.input)
         ]
+
+    def _kind_of(self, value: str) -> str:
+        """What a plain string is: as `modality` says, or an image if it is a data: URL of one."""
+        is_left_open = "modality" not in self.model_fields_set
+        return "image" if is_left_open and _IMAGE_DATA.match(value) else self.modality
 
     def _item(self, index: int, value: str, kind: str) -> Item:
         if kind == "text" and len(value) > MAX_TEXT_CHARS:
             fault = FieldError(
                 ("input", index), f"has {len(value):,} characters, the limit is {MAX_TEXT_CHARS:,}"
             )
-        elif kind == "image" and not value:
+        elif kind == "image" and not value.strip():
             fault = FieldError(("input", index), "is an empty string")
         else:
             return Item(text=value) if kind == "text" else Item(url=as_url(value))
@@ -239,7 +255,7 @@ def _error_of(error: BaseException) -> OpenAIError:
         kind = "server_error" if is_ours else "invalid_request_error"
     param = None
     if isinstance(error, ImagesFailed):
-        param = f"{error.field}[{error.items[0].index}]"
+        param = FieldError(error.locs[0], "").path
     elif isinstance(error, InvalidRequest) and error.errors:
         param = error.errors[0].path
     return OpenAIError(OpenAIFault(message_of(error), kind, param, code_of(error)))

@@ -5,9 +5,16 @@ dataclasses, because nothing has to check them and orjson writes their arrays as
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 
 from common import items
 from common.encoding import EncodingFormat, OutputDtype
@@ -17,18 +24,39 @@ MAX_TEXTS = 2048
 MAX_IMAGES = 256
 MAX_TEXT_CHARS = 100_000
 MAX_BODY_BYTES = 32 * 2**20  # the platform's own limit
+MAX_EXACT = 2**53  # floats are exact integers up to here
 
 OnError = Literal["skip", "null", "fail"]
 Text = Annotated[str, StringConstraints(max_length=MAX_TEXT_CHARS)]
-Url = Annotated[str, StringConstraints(min_length=1)]
+Url = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Texts = Annotated[list[Text], Field(max_length=MAX_TEXTS)]
 Urls = Annotated[list[Url], Field(max_length=MAX_IMAGES)]
 
 
+def _as_whole(value: object) -> object:
+    """256.0 as 256: JSON has one kind of number, and some clients write every number so."""
+    is_whole = isinstance(value, float) and value.is_integer() and abs(value) <= MAX_EXACT
+    return int(value) if is_whole else value  # type: ignore[call-overload]
+
+
+WholeNumber = Annotated[int, BeforeValidator(_as_whole)]
+
+
 class Request(BaseModel):
-    """Base of all request bodies."""
+    """Base of all request bodies. An optional field that is null is as good as absent."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        fields = cls.model_fields.items()
+        optional = {own.alias or name for name, own in fields if not own.is_required()}
+        return {
+            name: part for name, part in value.items() if part is not None or name not in optional
+        }
 
 
 class Item(Request):

@@ -44,7 +44,7 @@ class MetaResponse:
 def vectorize(body: VectorizeRequest, call: Call) -> VectorizeResponse:
     """Vectors of both. Raises ImagesFailed: a failed image would move the others' places."""
     given = body.texts or []
-    items = [*map(Text, given), *(ImageUrl(as_url(image)) for image in body.images or [])]
+    items = [*map(Text, given), *(ImageUrl(as_url(image, tolerant=True)) for image in body.images or [])]
     texts, images = call.embed(items).split(len(given))
     if images.errors:
         first = images.errors[0]

@@ -40,6 +40,7 @@ OPEN = [route for route in ROUTES if route.is_open]
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with serve(tmp_path_factory.mktemp("keys"), CLIP_API_KEYS=", ".join(KEYS), CLIP_HEALTH_WAIT_S="60") as server:
+        assert server.get("/health").status_code == 200
         yield server
 
 
