@@ -14,7 +14,9 @@ def waited_s(connection: socket.socket | None) -> float:
     if connection is None or not hasattr(socket, "TCP_INFO"):
         return 0.0
     try:
-        info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_DATA_RECV_OFFSET + 4)
+        info = connection.getsockopt(
+            socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_DATA_RECV_OFFSET + 4
+        )
     except OSError:  # a Unix socket, or one that has ended
         return 0.0
     if len(info) < _LAST_DATA_RECV_OFFSET + 4:

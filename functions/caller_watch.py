@@ -8,7 +8,9 @@ import time
 from common.cancellation import Cancellation
 
 TICK_S = 0.1  # between two looks at all connections; a request that is answered within one is never cancelled
-QUIET_TICKS = 20  # without a request, after which the thread sleeps: waking it costs more than a few looks
+QUIET_TICKS = (
+    20  # without a request, after which the thread sleeps: waking it costs more than a few looks
+)
 GONE = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
 
 

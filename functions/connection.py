@@ -142,7 +142,9 @@ class Connection(socket.socket):
         try:
             while self._unsent:
                 if not writable.poll(max(0.0, pace.until() - time.monotonic()) * 1000):
-                    raise ConnectionResetError(errno.ECONNRESET, "the caller takes its answer too slowly")
+                    raise ConnectionResetError(
+                        errno.ECONNRESET, "the caller takes its answer too slowly"
+                    )
                 pace.moved_bytes += self.flush()
         finally:
             self.is_stuck = False
@@ -151,7 +153,9 @@ class Connection(socket.socket):
 def flush_all(connections: Sequence[Connection], until: float) -> None:
     """Send what was kept until all is sent or the time is over."""
     poller = select.poll()
-    waiting = {connection.fileno(): connection for connection in connections if connection.has_unsent}
+    waiting = {
+        connection.fileno(): connection for connection in connections if connection.has_unsent
+    }
     for descriptor in waiting:
         poller.register(descriptor, select.POLLOUT)
     while waiting and (remaining_s := until - time.monotonic()) > 0:

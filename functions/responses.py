@@ -2,7 +2,8 @@
 
 import gzip
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from http.client import responses
 from itertools import compress
 
@@ -26,7 +27,6 @@ from common.errors import (
     Unauthorized,
     UnsupportedMediaType,
 )
-from common.schemas import File, HealthResponse
 from functions.request_record import RequestRecord
 
 STATUS: dict[type[EmbeddingError], int] = {
@@ -56,8 +56,12 @@ CORS_HEADERS = {
     "X-Embedding-Dimensions, X-Embedding-Indices",
     "Access-Control-Max-Age": "3600",
 }
+OK = 200
+NO_CONTENT = 204
 UNHEALTHY = 503
-CALLER_GONE = "499 Caller Gone"  # nginx's number for the log and the metrics: nobody reads the answer
+CALLER_GONE = (
+    "499 Caller Gone"  # nginx's number for the log and the metrics: nobody reads the answer
+)
 JSON = "application/json"
 OCTETS = "application/octet-stream"
 HTML = "text/html"
@@ -85,15 +89,19 @@ def is_crash(error: BaseException | None) -> bool:
 
 
 def write_json(value: object, _: Request) -> Response:
-    """200 with `value`, a dataclass whose arrays orjson writes as they are; 503 for a function that is not healthy.
+    """200 with `value`, a dataclass whose arrays orjson writes as they are."""
+    return json_response(value)
 
-    204 for None.
-    """
-    if value is None:
-        return Response(status=204)
-    unhealthy = isinstance(value, HealthResponse) and not value.model_loaded
+
+def json_response(value: object, status: int = OK) -> Response:
+    """`value` as JSON with that status."""
     body = orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
-    return Response(body, status=UNHEALTHY if unhealthy else 200, mimetype=JSON)
+    return Response(body, status=status, mimetype=JSON)
+
+
+def write_nothing(_value: None, _request: Request) -> Response:
+    """204: the handler has returned, which is all that there is to say."""
+    return Response(status=NO_CONTENT)
 
 
 def write_vectors(value: object, request: Request) -> Response:
@@ -101,7 +109,9 @@ def write_vectors(value: object, request: Request) -> Response:
     rows = getattr(value, "embeddings", None)
     if rows is None or request.accept_mimetypes.best_match([JSON, OCTETS]) != OCTETS:
         return write_json(value, request)
-    kept = [row is not None for row in rows]  # the bytes have no place for a failed image, not even under `null`
+    kept = [
+        row is not None for row in rows
+    ]  # the bytes have no place for a failed image, not even under `null`
     response = Response(as_bytes(rows), mimetype=OCTETS)
     response.headers["X-Embedding-Count"] = str(sum(kept))
     response.headers["X-Embedding-Dimensions"] = str(getattr(value, "dimensions", 0))
@@ -109,6 +119,16 @@ def write_vectors(value: object, request: Request) -> Response:
     if indices is not None:
         response.headers["X-Embedding-Indices"] = ",".join(map(str, compress(indices, kept)))
     return response
+
+
+@dataclass(frozen=True)
+class File:
+    """An answer that is not JSON; its `headers` replace those that every answer has."""
+
+    data: bytes
+    content_type: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    is_gzip: bool = False
 
 
 def write_file(value: File, request: Request) -> Response:
@@ -154,7 +174,9 @@ def write_options(allowed: list[str]) -> Response:
     return Response(status=204, headers={"Allow": methods, "Access-Control-Allow-Methods": methods})
 
 
-def finish(response: Response, record: RequestRecord, origin: str, allowed_origins: Sequence[str]) -> Response:
+def finish(
+    response: Response, record: RequestRecord, origin: str, allowed_origins: Sequence[str]
+) -> Response:
     """Add what every answer carries: request id, stage timings, protective headers, and leave for pages to read it."""
     if allowed_origins:
         response.headers.add("Vary", "Origin")

@@ -5,29 +5,25 @@ runs main.py before it asks gunicorn for its configuration, so the defaults of g
 """
 
 import logging
+from collections.abc import Callable
 
 import flask
 from werkzeug.exceptions import HTTPException
 
 from functions.drain import DrainOrClose
-from functions.router import dispatch
 
 GUNICORN = "23.0.0"  # what functions/worker.py was written for, and the platform's own pin
 
 log = logging.getLogger(__name__)
 
 
-def fit(app: flask.Flask) -> None:
+def fit(app: flask.Flask, dispatch: Callable[[flask.Request], flask.Response]) -> None:
     """Before `app` has routes or a server: every path reaches the router, and slow callers hold no thread."""
     app.url_map.merge_slashes = False  # `/embed//text` is an unknown path, not a redirect in HTML
-    app.register_error_handler(HTTPException, _answer_for_flask)
+    # What Flask refuses by itself (a line break in the path, /robots.txt), the router answers.
+    app.register_error_handler(HTTPException, lambda _: dispatch(flask.request))
     app.wsgi_app = DrainOrClose(app.wsgi_app)  # type: ignore[method-assign]
     _fit_gunicorn()
-
-
-def _answer_for_flask(_: Exception) -> flask.Response:
-    """What Flask refuses by itself (a line break in the path, /robots.txt): the router says so in its own words."""
-    return dispatch(flask.request)
 
 
 def _fit_gunicorn() -> None:
@@ -37,7 +33,11 @@ def _fit_gunicorn() -> None:
     from functions.worker import Worker
 
     if gunicorn.__version__ != GUNICORN:
-        log.warning("gunicorn %s is not %s: slow callers can hold threads", gunicorn.__version__, GUNICORN)
+        log.warning(
+            "gunicorn %s is not %s: slow callers can hold threads", gunicorn.__version__, GUNICORN
+        )
         return
     config.WorkerClass.default = Worker
-    config.ForwardedAllowIPS.default = ""  # no header changes the scheme or the path, so none can contradict another
+    config.ForwardedAllowIPS.default = (
+        ""  # no header changes the scheme or the path, so none can contradict another
+    )

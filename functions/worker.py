@@ -28,14 +28,20 @@ from functions.incoming import Incoming
 from functions.request_head import Frame, read_frame
 
 HEAD_TIMEOUT_S = 10.0  # from a connection's first byte to the end of a request's head
-KEEPALIVE_S = 75.0  # an idle connection costs a descriptor alone; callers that reuse one do not meet its end
+KEEPALIVE_S = (
+    75.0  # an idle connection costs a descriptor alone; callers that reuse one do not meet its end
+)
 LINGER_S = 2.0  # of silence, before a connection that has its last answer is closed
 MAX_LINGER_S = 30.0
-MAX_LINGER_BYTES = 64 * 2**20  # twice the largest body: a caller that sends one sees why it was refused
+MAX_LINGER_BYTES = (
+    64 * 2**20
+)  # twice the largest body: a caller that sends one sees why it was refused
 MAX_HELD = 4096  # connections without a thread; a further one ends the one that has waited longest
 MAX_HEAD_BYTES = 256 * 1024
 MAX_WHOLE_BYTES = 2**20  # a request up to this size comes in whole before a thread sees it
-FREE_BYTES = 16 * 1024  # of each connection, beside the budget: small requests are served whatever others send
+FREE_BYTES = (
+    16 * 1024
+)  # of each connection, beside the budget: small requests are served whatever others send
 MAX_INCOMING_BYTES = 64 * 2**20
 MAX_OUTGOING_BYTES = 64 * 2**20
 PIECE_BYTES = 64 * 1024
@@ -60,18 +66,24 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.worker_connections = self.max_keepalived = 2**31  # the bound is MAX_HELD: the loop looks at all, always
+        self.worker_connections = self.max_keepalived = (
+            2**31
+        )  # the bound is MAX_HELD: the loop looks at all, always
         self._incoming, self._outgoing = Budget(MAX_INCOMING_BYTES), Budget(MAX_OUTGOING_BYTES)
         self._held: dict[Connection, Held] = {}
         self._max_held = min(MAX_HELD, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
-        self._readers = ThreadPoolExecutor(max(1, self.cfg.threads // 2), "read")  # large bodies, and without a length
+        self._readers = ThreadPoolExecutor(
+            max(1, self.cfg.threads // 2), "read"
+        )  # large bodies, and without a length
         self._timeout_s = get_settings().request_timeout_s
         self._next_look = 0.0
         self._is_stopping = False
 
     def run(self) -> None:
         """Serve until the server ends, then give those who still read their answers a moment."""
-        self.poller.register(self.PIPE[0], selectors.EVENT_READ, lambda pipe: os.read(pipe, PIECE_BYTES))  # signals
+        self.poller.register(
+            self.PIPE[0], selectors.EVENT_READ, lambda pipe: os.read(pipe, PIECE_BYTES)
+        )  # signals
         super().run()
         flush_all(list(self._held), time.monotonic() + STOP_S)
 
@@ -128,7 +140,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             connection.setblocking(False)
             if connection.has_unsent:
                 pace = Pace(time.monotonic() + self._timeout_s)
-                self._hold(Held(conn, pace.until(), pace), selectors.EVENT_WRITE, partial(self._on_output, keepalive))
+                self._hold(
+                    Held(conn, pace.until(), pace),
+                    selectors.EVENT_WRITE,
+                    partial(self._on_output, keepalive),
+                )
             else:
                 self._go_on(conn, keepalive)
         except (OSError, ValueError, KeyError, RuntimeError):  # it has ended, or the loop has
@@ -182,7 +198,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         """Hand the request over when it is whole, or when only a thread can read the rest."""
         if frame.size_bytes is None:
             self._serve(held, self._readers)
-        elif frame.is_ready(held.received) or not size:  # a body that ends early, a thread sees at once
+        elif (
+            frame.is_ready(held.received) or not size
+        ):  # a body that ends early, a thread sees at once
             self._serve(held, self.tpool)
         elif not self._reserve(held, size):
             self._serve(held, self._readers)
@@ -248,7 +266,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         except OSError:  # the caller is gone
             conn.close()
             return
-        self._hold(Held(conn, now + LINGER_S, Pace(now + MAX_LINGER_S)), selectors.EVENT_READ, self._on_leftover)
+        self._hold(
+            Held(conn, now + LINGER_S, Pace(now + MAX_LINGER_S)),
+            selectors.EVENT_READ,
+            self._on_leftover,
+        )
 
     def _on_leftover(self, held: Held, connection: Connection) -> None:
         try:

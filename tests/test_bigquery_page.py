@@ -8,8 +8,8 @@ import sqlglot
 from sqlglot import exp
 
 from common.config import Settings
-from common.schemas import MAX_IMAGES, MAX_TEXT_CHARS
 from functions.bigquery import MAX_ANSWER_BYTES, Context
+from functions.schemas import MAX_IMAGES, MAX_TEXT_CHARS
 from tests.paths import ROOT
 
 PAGE = (ROOT / "docs" / "bigquery.md").read_text("utf-8")

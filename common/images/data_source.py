@@ -11,7 +11,9 @@ from common.images.content import SNIFF_BYTES, check_content_type
 from common.images.memory_budget import LARGE_BYTES
 
 SLICE_CHARS = 16 * 1024
-_STANDARD = str.maketrans("-_", "+/")
+_STANDARD = bytes.maketrans(b"-_", b"+/")
+_SPACE = b" \t\n\r\f\v"
+_IS_BASE64 = re.compile(r";\s*base64\s*\Z", re.IGNORECASE)
 MAX_MEDIA_TYPE_CHARS = 8192  # beyond, the regular expression would take its time
 _DATA = re.compile(r"data:([^,;]*)((?:;[^,;]*)*),", re.IGNORECASE)
 
@@ -37,18 +39,20 @@ def read_data_url(url: str, max_bytes: int) -> bytes:
     if match is None:
         raise InvalidUrl("this data: URL has no comma, or no media type that can be read")
     payload = url[match.end() :]
-    if match[2].lower().endswith(";base64"):
-        if len(payload) * 3 // 4 > max_bytes + 2:
-            raise BodyTooLarge(f"the image has more than {max_bytes:,} bytes, the limit")
-        data = _decode_base64(payload)
+    if _IS_BASE64.search(match[2]):
+        data = _decode_base64(payload, max_bytes)
     elif len(payload) > 3 * max_bytes:
         raise BodyTooLarge(f"the image has more than {max_bytes:,} bytes, the limit")
     else:
-        data = b"".join(map(unquote_to_bytes, _slices(payload)))
+        data = _unescaped(payload)
     if len(data) > max_bytes:
         raise BodyTooLarge(f"the image has more than {max_bytes:,} bytes, the limit")
     check_content_type(match[1].strip().lower(), data[:SNIFF_BYTES])
     return data
+
+
+def _unescaped(payload: str) -> bytes:
+    return b"".join(map(unquote_to_bytes, _slices(payload)))
 
 
 def _slices(payload: str) -> Iterator[str]:
@@ -61,12 +65,17 @@ def _slices(payload: str) -> Iterator[str]:
         start = end
 
 
-def _decode_base64(payload: str) -> bytes:
-    """Standard or URL-safe alphabet, with or without padding, no white space."""
-    if "-" in payload or "_" in payload:
-        payload = payload.translate(_STANDARD)
-    payload = payload.rstrip("=")
+def _decode_base64(payload: str, max_bytes: int) -> bytes:
+    """The bytes of base64 as browsers read it in a data: URL, and a little more.
+
+    Standard or URL-safe alphabet, with or without padding. Escapes (%2B) and white space, such as
+    line breaks, are allowed anywhere.
+    """
     try:
-        return base64.b64decode(payload + "=" * (-len(payload) % 4), validate=True)
-    except ValueError as error:  # binascii.Error too
+        data = _unescaped(payload) if "%" in payload else payload.encode("ascii")
+        data = data.translate(_STANDARD, _SPACE).rstrip(b"=")
+        if len(data) * 3 // 4 > max_bytes:
+            raise BodyTooLarge(f"the image has more than {max_bytes:,} bytes, the limit")
+        return base64.b64decode(data + b"=" * (-len(data) % 4), validate=True)
+    except ValueError as error:  # binascii.Error and UnicodeEncodeError too
         raise InvalidUrl("the data: URL is not valid base64") from error

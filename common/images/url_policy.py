@@ -4,6 +4,7 @@ import fnmatch
 import hashlib
 import ipaddress
 import re
+import string
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from urllib.parse import urlsplit
@@ -44,6 +45,9 @@ _BLOCKED_SUFFIXES = (
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f\\]|[^\S ]")  # whitespace, control characters, backslash
 _STRAY_PERCENT = re.compile(r"%(?![0-9a-f]{2})", re.IGNORECASE)
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
+_BASE64_LETTERS = (string.ascii_letters + string.digits + "+/-_").encode()
+_NOT_BASE64 = bytes(set(range(256)) - set(_BASE64_LETTERS + b"="))
+_BASE64_START = re.compile(r"\s*[\w+/-]{64}|\s*(?:iVBORw0KGgo|/9j/|UklGR|R0lGOD)", re.ASCII)
 _NUMERIC_LABEL = re.compile(r"0x[0-9a-f]*|\d+", re.IGNORECASE)
 
 BLOCKED_IPV4 = tuple(IPv4Network(network) for network in _BLOCKED_IPV4.split())
@@ -194,9 +198,24 @@ def redact(url: str) -> str:
     return bare if len(bare) <= MAX_SHOWN_CHARS else bare[:MAX_SHOWN_CHARS] + "…"
 
 
-def as_url(image: str) -> str:
-    """`image`, which is a URL or bare base64, as a URL."""
-    return image if _SCHEME.match(image) else f"data:;base64,{image}"
+def as_url(image: str, *, tolerant: bool = False) -> str:
+    """`image`, which is a URL or bare base64, as a URL; white space around it is dropped.
+
+    `tolerant` base64 is read as Python's lenient decoder and so Weaviate's own container read it:
+    what is not in the alphabet is passed over, and what follows the padding is ignored.
+    """
+    image = image.strip()
+    if _SCHEME.match(image):
+        return image
+    if tolerant:
+        letters = image.encode("ascii", "ignore").translate(None, _NOT_BASE64)
+        image = letters.lstrip(b"=").partition(b"=")[0].decode("ascii")
+    return f"data:;base64,{image}"
+
+
+def looks_like_base64(image: str) -> bool:
+    """Whether `image` is bare base64 rather than a URL, by its beginning."""
+    return bool(_BASE64_START.match(image))
 
 
 def host_of(url: str) -> str:

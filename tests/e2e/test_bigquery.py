@@ -9,9 +9,9 @@ import pytest
 import requests
 from numpy.typing import NDArray
 
-from common.schemas import MAX_IMAGES
 from export.emoji import names
 from functions.bigquery import MAX_ANSWER_BYTES
+from functions.schemas import MAX_IMAGES
 from tests.e2e.cost import send
 from tests.e2e.server import Server
 from tests.image_urls import FOX, PIZZA

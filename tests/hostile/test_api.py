@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from functions.envelopes import PROBLEM, Envelope
-from functions.router import ROUTES
+from functions.protocols import ROUTES
 from tests.contract import check_contract
 from tests.e2e.server import Server
 from tests.image_server import picture
