@@ -118,11 +118,13 @@ def test_the_same_text_gives_the_same_vector_alone_and_beside_longer_ones(refere
 
 
 def test_clip_is_built_with_the_activation_that_its_weights_were_trained_with() -> None:
-    config = import_open_clip().get_model_config(resolve("clip").image.architecture)
+    image = resolve("clip").image
+    assert isinstance(image, OpenClipTower)
+    config = import_open_clip().get_model_config(image.architecture)
     assert config["quick_gelu"] is True
     entry = import_open_clip().pretrained.get_pretrained_cfg("ViT-B-32", "laion400m_e32")
     assert entry["quick_gelu"] is True
-    assert resolve("clip").image.hub_repo == entry["hf_hub"].rstrip("/")
+    assert image.hub_repo == entry["hf_hub"].rstrip("/")
 
 
 def test_a_free_pair_takes_the_activation_of_its_pretrained_tag(
