@@ -60,6 +60,7 @@ class BundleBuilder:
             full_name=self._spec.full_name,
             dimensions=texts.info.dimensions,
             logit_scale=texts.info.logit_scale or images.info.logit_scale,
+            logit_bias=texts.info.logit_bias if images.info.logit_bias is None else images.info.logit_bias,
             random_weights=random_weights,
             text=text_manifest,
             image=image_manifest,

@@ -84,6 +84,7 @@ class _Session:
         self._input = self._session.get_inputs()[0].name
         self.info = EncoderInfo(
             manifest.dimensions, sha256, "onnx", "cpu", precision, manifest.logit_scale, manifest.random_weights,
+            logit_bias=manifest.logit_bias,
             max_batch_size=MAX_IMAGES if tower == "image" else None,
         )  # fmt: skip
 
@@ -100,8 +101,9 @@ def _load_tokenizer(bundle: Bundle) -> ClipTokenizer | XlmrTokenizer | JsonToken
     name = TOKENIZERS[text.tokenizer]
     try:
         path, _ = bundle.verified(name)
-        if text.tokenizer == "xlmr":
-            return XlmrTokenizer(path)
+        if text.tokenizer != "json":
+            cleaning = text.cleaning if text.tokenizer == "xlmr_cleaned" else None
+            return XlmrTokenizer(path, text.context_length, cleaning)
         return JsonTokenizer.read(path, text.context_length, text.cleaning, text.erased_id)
     finally:
         bundle.release(name)

@@ -109,9 +109,10 @@ class EngineOptions:
 class EncoderInfo:
     """What is known of a tower once it is loaded.
 
-    `weights_sha256` is that of the file the weights were read from; `logit_scale` (already exponentiated) belongs to
-    the pair of towers and is None where the file does not hold it. More than `max_batch_size` items in one forward pass
-    are no faster; None: as many as one likes.
+    `weights_sha256` is that of the file the weights were read from. `logit_scale` (already exponentiated) belongs to
+    the pair of towers, and is None if the file does not hold it. So does `logit_bias`: models trained with a sigmoid
+    loss have one, and their probability of a pair is sigmoid(logit_scale × cosine + logit_bias). More than
+    `max_batch_size` items in one forward pass are no faster; None: as many as one likes.
     """
 
     dimensions: int
@@ -122,6 +123,7 @@ class EncoderInfo:
     logit_scale: float | None = None
     random_weights: bool = False  # of a bundle made for benchmarks
     max_batch_size: int | None = None
+    logit_bias: float | None = None
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,11 @@ import numpy as np
 import regex
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from common.models.bundle import JSON_FILE, XLMR_FILE
 from common.models.spec import Cleaning, TokenIds, Tokens
 
 CLIP_CONTEXT_LENGTH = 77
 XLMR_CONTEXT_LENGTH = 512  # 514 positions less the two that the padding index takes
-XLMR_FILE = "sentencepiece.bpe.model"
-JSON_FILE = "tokenizer.json"
 CHARS_PER_TOKEN = 64  # context length × this is read of a text: far beyond what fills the context
 
 _MERGES = Path(__file__).with_name("clip_bpe_merges.txt.gz")  # OpenAI CLIP's bpe_simple_vocab_16e6, those it uses
@@ -129,27 +128,36 @@ def _byte_letters() -> list[str]:
 class XlmrTokenizer:
     """`<s> … </s>` by a `sentencepiece.bpe.model`; a text over the context length is cut before `</s>`.
 
+    M-CLIP reads texts as they are; open_clip's towers clean them first.
+
     sentencepiece reads the 250,000 pieces in 60 MB; the same vocabulary as a `tokenizer.json` takes 490 MB in Rust.
     """
 
-    context_length = XLMR_CONTEXT_LENGTH
-
-    def __init__(self, file: Path) -> None:
+    def __init__(
+        self,
+        file: Path,
+        context_length: int = XLMR_CONTEXT_LENGTH,
+        cleaning: Cleaning | None = None,
+    ) -> None:
         from sentencepiece import SentencePieceProcessor  # CLIP's own models need none
 
-        self.file = file
+        self.file, self.context_length, self.cleaning = file, context_length, cleaning
+        self._clean = CLEANINGS[cleaning] if cleaning else str
         self._pieces = SentencePieceProcessor(model_file=str(file))
 
     def __call__(self, texts: Sequence[str]) -> list[Tokens]:
         """Token ids of each text, unpadded."""
         limit = self.context_length * CHARS_PER_TOKEN
-        rows: list[list[int]] = self._pieces.encode([text[:limit] for text in texts], num_threads=1)
+        cleaned = [self._clean(text[:limit]) for text in texts]
+        rows: list[list[int]] = self._pieces.encode(cleaned, num_threads=1)
         return [self._frame(pieces, len(text) > limit) for pieces, text in zip(rows, texts, strict=True)]
 
     def save(self, folder: Path) -> dict[str, Any]:
         """The `sentencepiece.bpe.model`."""
         shutil.copyfile(self.file, folder / XLMR_FILE)
-        return {"tokenizer": "xlmr"}
+        if self.cleaning is None:
+            return {"tokenizer": "xlmr"}
+        return {"tokenizer": "xlmr_cleaned", "cleaning": self.cleaning}
 
     def _frame(self, pieces: list[int], cut: bool) -> Tokens:
         """XLM-RoBERTa's ids are sentencepiece's and one more, since it puts `<pad>` beside the special ones."""

@@ -96,6 +96,16 @@ def fetch_file(repo: str, names: Sequence[str], spec: ModelSpec, options: Engine
     raise ModelUnavailable(f"model {spec.id}: {tried}: not in the cache, and {how}") from failure
 
 
+def hub_file(name: str, names: Sequence[str], spec: ModelSpec, options: EngineOptions) -> Path:
+    """The first of `names` in the folder `name`, if there is one, else in the hub repository `name`.
+
+    Raises ModelUnavailable.
+    """
+    if Path(name).is_dir():
+        return find_file(Path(name), names, spec)
+    return fetch_file(name, names, spec, options)
+
+
 def verify(path: Path, spec: ModelSpec, pinned: str = "") -> WeightsFile:
     """The file with its sha256. Raises ModelUnavailable if it is not the pinned one."""
     sha256 = _sha256(path)

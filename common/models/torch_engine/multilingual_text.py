@@ -13,7 +13,13 @@ from transformers import XLMRobertaConfig, XLMRobertaModel
 from common.models import weights
 from common.models.spec import EncoderInfo, EngineOptions, ModelSpec, MultilingualTower, TokenIds, Tokens, Vectors
 from common.models.tokenizer import XlmrTokenizer
-from common.models.torch_engine.runtime import Runtime, check_warm_up, read_tensors, ready
+from common.models.torch_engine.runtime import (
+    Runtime,
+    check_warm_up,
+    read_tensors,
+    ready,
+    refill_position_ids,
+)
 
 PAD_ID = 1
 HEAD_WIDTH = 64  # of all XLM-RoBERTas; the tensors' shapes tell everything else
@@ -67,10 +73,7 @@ def _build(tensors: dict[str, Tensor]) -> nn.Module:
         module.transformer = XLMRobertaModel(config, add_pooling_layer=False)  # type: ignore[no-untyped-call]
         module.LinearTransformation = nn.Linear(config.hidden_size, tensors["LinearTransformation.weight"].shape[0])
     module.load_state_dict(tensors, strict=True, assign=True)
-    embeddings = module.transformer.embeddings
-    positions = torch.arange(config.max_position_embeddings).unsqueeze(0)
-    embeddings.register_buffer("position_ids", positions, persistent=False)
-    embeddings.register_buffer("token_type_ids", torch.zeros_like(positions), persistent=False)
+    refill_position_ids(module.transformer)
     return module
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -98,6 +99,16 @@ def read_tensors(path: Path, wanted: Callable[[str], bool]) -> dict[str, Tensor]
         tensors = {name.removeprefix("module."): tensor for name, tensor in loaded.items()}
         tensors = {name: tensor for name, tensor in tensors.items() if wanted(name)}
     return {name: tensor.float() if tensor.dtype in _HALF.values() else tensor for name, tensor in tensors.items()}
+
+
+def refill_position_ids(transformer: nn.Module) -> None:
+    """Make the buffers of a BERT-like encoder that no checkpoint holds, after it was built on meta."""
+    embeddings: Any = getattr(transformer, "embeddings", None)
+    if embeddings is None or getattr(embeddings, "position_ids", None) is None:
+        return
+    positions = torch.arange(embeddings.position_ids.shape[-1]).unsqueeze(0)
+    embeddings.register_buffer("position_ids", positions, persistent=False)
+    embeddings.register_buffer("token_type_ids", torch.zeros_like(positions), persistent=False)
 
 
 def ready(module: nn.Module, runtime: Runtime) -> nn.Module:
