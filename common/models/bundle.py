@@ -40,10 +40,15 @@ class Fidelity(_Record):
 
 
 class TowerManifest(_Record):
-    """`files` and `fidelity` by precision; `weights_sha256` is that of the weights it was exported from."""
+    """`files` and `fidelity` by precision.
+
+    `weights_sha256` is of the file it was exported from, `tower_sha256` of the tensors in it and the settings that
+    shape the tower, whatever the file's format.
+    """
 
     files: dict[BundlePrecision, str]
     weights_sha256: str
+    tower_sha256: str = ""
     fidelity: dict[BundlePrecision, Fidelity] = {}
     rejected: dict[BundlePrecision, str] = {}  # precisions that the fidelity gate refused, and why
 

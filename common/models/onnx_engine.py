@@ -9,6 +9,7 @@ import onnxruntime as ort
 
 from common.errors import ModelUnavailable
 from common.models.bundle import TOKENIZERS, Bundle
+from common.models.bundle_fingerprint import fingerprint_of
 from common.models.spec import (
     EncoderInfo,
     EngineOptions,
@@ -85,6 +86,8 @@ class _Session:
         self.info = EncoderInfo(
             manifest.dimensions, sha256, "onnx", "cpu", precision, manifest.logit_scale, manifest.random_weights,
             logit_bias=manifest.logit_bias,
+            tower_sha256=described.tower_sha256,
+            fingerprint=fingerprint_of(tower, bundle, options),
             max_batch_size=MAX_IMAGES if tower == "image" else None,
         )  # fmt: skip
 

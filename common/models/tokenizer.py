@@ -7,6 +7,7 @@ sentencepiece's, from which the fast one strays.
 """
 
 import gzip
+import hashlib
 import html
 import shutil
 import string
@@ -19,6 +20,7 @@ import numpy as np
 import regex
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from common.files import sha256_of
 from common.models.bundle import JSON_FILE, XLMR_FILE
 from common.models.spec import Cleaning, TokenIds, Tokens
 
@@ -69,11 +71,18 @@ class TextTokenizer(Protocol):
         """Token ids of each text."""
         ...
 
-    def save(self, folder: Path) -> dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
+        """The fields of a bundle's manifest that describe it."""
+        ...
+
+    def vocabulary_sha256(self) -> str:
+        """Of the file that `save` writes; empty if it writes none."""
+        ...
+
+    def save(self, folder: Path) -> None:
         """Write its file, if it has one, into a bundle's folder.
 
-        Returns the fields of the bundle's manifest that describe it. Raises NotImplementedError if no bundle can
-        hold it.
+        Raises NotImplementedError if no bundle can hold it.
         """
         ...
 
@@ -97,9 +106,16 @@ class ClipTokenizer:
             for encoding, found, text in zip(encoded, words, texts, strict=True)
         ]
 
-    def save(self, folder: Path) -> dict[str, Any]:  # noqa: ARG002 - the vocabulary is part of the code
-        """No file: every bundle has the same vocabulary."""
+    def describe(self) -> dict[str, Any]:
+        """Its kind."""
         return {"tokenizer": "clip"}
+
+    def vocabulary_sha256(self) -> str:
+        """Empty: the vocabulary is part of the code."""
+        return ""
+
+    def save(self, folder: Path) -> None:
+        """No file: every bundle has the same vocabulary."""
 
     def _frame(self, ids: list[int], cut: bool) -> Tokens:
         room = self.context_length - 2
@@ -152,9 +168,16 @@ class XlmrTokenizer:
         rows: list[list[int]] = self._pieces.encode(cleaned, num_threads=1)
         return [self._frame(pieces, len(text) > limit) for pieces, text in zip(rows, texts, strict=True)]
 
-    def save(self, folder: Path) -> dict[str, Any]:
+    def vocabulary_sha256(self) -> str:
+        """Of its `sentencepiece.bpe.model`."""
+        return sha256_of(self.file)
+
+    def save(self, folder: Path) -> None:
         """The `sentencepiece.bpe.model`."""
         shutil.copyfile(self.file, folder / XLMR_FILE)
+
+    def describe(self) -> dict[str, Any]:
+        """Its kind, and the cleaning if there is one."""
         if self.cleaning is None:
             return {"tokenizer": "xlmr"}
         return {"tokenizer": "xlmr_cleaned", "cleaning": self.cleaning}
@@ -192,9 +215,16 @@ class JsonTokenizer:
             for encoding, text in zip(encodings, texts, strict=True)
         ]
 
-    def save(self, folder: Path) -> dict[str, Any]:
+    def vocabulary_sha256(self) -> str:
+        """Of its `tokenizer.json`."""
+        return hashlib.sha256(self.tokenizer.to_str(pretty=False).encode()).hexdigest()
+
+    def save(self, folder: Path) -> None:
         """The `tokenizer.json`, truncation and padding included."""
-        self.tokenizer.save(str(folder / JSON_FILE), pretty=False)
+        (folder / JSON_FILE).write_text(self.tokenizer.to_str(pretty=False), "utf-8")
+
+    def describe(self) -> dict[str, Any]:
+        """Its kind, cleaning and erased id."""
         return {"tokenizer": "json", "cleaning": self.cleaning, "erased_id": self.erased_id}
 
     def _erased(self, ids: TokenIds) -> TokenIds:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transformers import XLMRobertaConfig, XLMRobertaModel
 
 from common.models import weights
+from common.models.fingerprint import combined_sha256
 from common.models.spec import EncoderInfo, EngineOptions, ModelSpec, MultilingualTower, TokenIds, Tokens, Vectors
 from common.models.tokenizer import XlmrTokenizer
 from common.models.torch_engine.runtime import (
@@ -19,6 +20,8 @@ from common.models.torch_engine.runtime import (
     read_tensors,
     ready,
     refill_position_ids,
+    tensors_sha256,
+    text_info,
 )
 
 PAD_ID = 1
@@ -33,6 +36,7 @@ def load_text(spec: ModelSpec, tower: MultilingualTower, options: EngineOptions)
     if folder:
         file = weights.verify(weights.find_file(folder, weights.MCLIP_FILES, spec), spec)
         vocabulary = weights.find_file(folder, [weights.MCLIP_TOKENIZER], spec)
+        weights.verify(vocabulary, spec)
     else:
         names, revision = weights.MCLIP_FILES[::-1], tower.hub_revision  # .bin is the pinned one
         path = weights.fetch_file(tower.hub_repo, names, spec, options, revision)
@@ -41,8 +45,13 @@ def load_text(spec: ModelSpec, tower: MultilingualTower, options: EngineOptions)
     tensors = read_tensors(file.path, lambda name: not name.endswith("position_ids") and ".pooler." not in name)
     module = _build(tensors)
     dimensions = tensors["LinearTransformation.weight"].shape[0]
-    info = EncoderInfo(dimensions, file.sha256, "torch", runtime.device.type, runtime.precision)
-    encoder = MultilingualText(module, XlmrTokenizer(vocabulary), runtime, info)
+    tower_sha256 = combined_sha256(tensors_sha256(module), {"family": "mclip"})
+    info = EncoderInfo(
+        dimensions, file.sha256, "torch", runtime.device.type, runtime.precision,
+        tower_sha256=tower_sha256,
+    )  # fmt: skip
+    tokenizer = XlmrTokenizer(vocabulary)
+    encoder = MultilingualText(module, tokenizer, runtime, text_info(info, tokenizer))
     check_warm_up(encoder.encode([tokens.ids for tokens in encoder.tokenize(["warm up"])]), dimensions, spec)
     return encoder
 

@@ -25,6 +25,13 @@ Scalars = dict[str, Tensor]  # logit_scale and logit_bias, where the checkpoint 
 _SCALARS = ("logit_scale", "logit_bias")
 _OTHER_PARTS = {"text": ("visual.", "text_decoder."), "image": ()}
 _DERIVED = (".position_ids", "attn_mask")  # old checkpoints hold these, which the module computes
+_PLACES = {  # of a configuration: where something comes from, which shapes no vector
+    "hf_model_name",
+    "hf_model_pretrained",
+    "hf_tokenizer_name",
+    "timm_model_pretrained",
+    "tokenizer_kwargs",  # in the tokenizer's own description
+}
 HF_CONFIG = ("config.json",)
 
 
@@ -60,6 +67,13 @@ def build_tower(source: Source, tower: TowerName, spec: ModelSpec, options: Engi
     except (RuntimeError, ValueError):
         return _build_whole(source, tower)
     return module, scalars
+
+
+def shape_of(source: Source, tower: TowerName) -> dict[str, Any]:
+    """The settings that shape a tower beside its tensors: pooling, heads, activation; no place of a file."""
+    config = source.model["vision_cfg" if tower == "image" else "text_cfg"]
+    shape = {name: value for name, value in config.items() if name not in _PLACES}
+    return shape | {"quick_gelu": bool(source.model.get("quick_gelu", False))}
 
 
 def _read(path: Path, tower: TowerName) -> tuple[dict[str, Tensor], Scalars]:

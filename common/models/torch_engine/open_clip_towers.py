@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from common.errors import ModelUnavailable
 from common.models import weights
+from common.models.fingerprint import combined_sha256
 from common.models.preprocess import normalize
 from common.models.spec import (
     EncoderInfo,
@@ -26,8 +27,15 @@ from common.models.spec import (
     Vectors,
 )
 from common.models.tokenizer import ClipTokenizer
-from common.models.torch_engine.open_clip_build import Source, build_tower
-from common.models.torch_engine.runtime import Runtime, check_warm_up, ready
+from common.models.torch_engine.open_clip_build import Source, build_tower, shape_of
+from common.models.torch_engine.runtime import (
+    Runtime,
+    check_warm_up,
+    image_info,
+    ready,
+    tensors_sha256,
+    text_info,
+)
 from common.models.torch_engine.tokenizers import AnyTokenizer, build_tokenizer
 
 PAD_ID = 0
@@ -81,6 +89,7 @@ def _load(
         source.dimensions, source.file.sha256, "torch", runtime.device.type, runtime.precision,
         logit_scale=None if scale is None else float(scale.exp()),
         logit_bias=None if bias is None else float(bias),
+        tower_sha256=combined_sha256(tensors_sha256(module), shape_of(source, name)),
     )  # fmt: skip
     return source, ready(module, runtime), info, runtime
 
@@ -89,7 +98,7 @@ def load_image(spec: ModelSpec, tower: OpenClipTower, options: EngineOptions) ->
     """Load and run once. Raises ModelUnavailable."""
     source, module, info, runtime = _load(spec, tower, "image", options)
     preprocessing = _preprocessing(spec, source, options)
-    encoder = OpenClipImage(module, preprocessing, runtime, info)
+    encoder = OpenClipImage(module, preprocessing, runtime, image_info(info, preprocessing))
     blank = np.zeros((preprocessing.size, preprocessing.size, 3), np.uint8)
     check_warm_up(encoder.encode([blank]), info.dimensions, spec)
     return encoder
@@ -133,7 +142,7 @@ def load_text(spec: ModelSpec, tower: OpenClipTower, options: EngineOptions) -> 
     cuts = isinstance(module, HFTextEncoder) or can_cut(module)
     tokenizer = build_tokenizer(source.architecture, source.model["text_cfg"], cuts, spec, options)
     pad_id = int(module.config.pad_token_id) if isinstance(module, HFTextEncoder) else PAD_ID
-    encoder = OpenClipText(module, tokenizer, runtime, info, pad_id)
+    encoder = OpenClipText(module, tokenizer, runtime, text_info(info, tokenizer), pad_id)
     check_warm_up(encoder.encode([tokens.ids for tokens in encoder.tokenize(["warm up"])]), info.dimensions, spec)
     return encoder
 

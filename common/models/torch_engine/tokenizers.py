@@ -1,5 +1,7 @@
 """Which tokenizer an open_clip model has, and how it becomes ours."""
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,7 +34,17 @@ class ReferenceTokenizer:
         rows = self._tokenizer(list(texts), context_length=self.context_length).numpy()
         return [Tokens(row.astype(np.int64), bool(len(set(row[-2:])) == 2)) for row in rows]
 
-    def save(self, folder: Path) -> dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
+        """Its kind alone: no bundle holds it."""
+        return {"tokenizer": "reference"}
+
+    def vocabulary_sha256(self) -> str:
+        """Of all its tokens and their ids."""
+        inner = getattr(self._tokenizer, "tokenizer", self._tokenizer)
+        vocabulary = inner.get_vocab() if hasattr(inner, "get_vocab") else inner.encoder
+        return hashlib.sha256(json.dumps(sorted(vocabulary.items())).encode()).hexdigest()
+
+    def save(self, folder: Path) -> None:
         """Raises NotImplementedError: no bundle can hold it."""
         raise NotImplementedError("its tokenizer is open_clip's alone")
 
