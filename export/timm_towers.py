@@ -5,8 +5,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F  # noqa: N812
 from open_clip.timm_model import TimmModel
-from timm.layers.attention_pool import AttentionPoolLatent
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from common.models.spec import Preprocessing
@@ -18,8 +16,9 @@ class LatentPool(nn.Module):
 
     def __init__(self, pool: Any) -> None:
         super().__init__()
-        if type(pool) is not AttentionPoolLatent or pool.latent_len != 1 or pool.pos_embed is not None:
-            raise Unsupported(type(pool).__name__)
+        kind = type(pool).__name__
+        if kind != "AttentionPoolLatent" or pool.latent_len != 1 or pool.pos_embed is not None:
+            raise Unsupported(kind)
         if not (isinstance(pool.q_norm, nn.Identity) and isinstance(pool.k_norm, nn.Identity)):
             raise Unsupported("its norm of queries")
         self.query = pool.q(pool.latent).detach().reshape(1, 1, -1)
@@ -44,8 +43,9 @@ class PlainTimmImage(nn.Module):
     def __init__(self, module: Any, preprocessing: Preprocessing) -> None:
         super().__init__()
         trunk: Any = getattr(module, "trunk", None)
-        if not isinstance(module, TimmModel) or type(trunk) is not VisionTransformer:
-            raise Unsupported(type(trunk or module).__name__)
+        kind = type(trunk).__name__
+        if not isinstance(module, TimmModel) or kind != "VisionTransformer":
+            raise Unsupported(kind)
         if trunk.reg_token is not None or trunk.dynamic_img_size or trunk.no_embed_class:
             raise Unsupported("its registers or positions")
         if trunk.attn_pool is None and (trunk.global_pool != "token" or trunk.cls_token is None):
@@ -57,6 +57,7 @@ class PlainTimmImage(nn.Module):
         self.blocks = nn.ModuleList(block_of(block) for block in trunk.blocks)
         self.norm_out = trunk.norm
         self.pool = None if trunk.attn_pool is None else LatentPool(trunk.attn_pool)
+        self.skipped = 0 if trunk.pool_include_prefix else trunk.num_prefix_tokens
         self.head = nn.Sequential(trunk.fc_norm, trunk.head, module.head)
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -72,5 +73,10 @@ class PlainTimmImage(nn.Module):
         for block in self.blocks:
             x = block(x, count, False)
         x = self.norm_out(x)
-        x = x[torch.arange(count) * places] if self.pool is None else self.pool(x, count)
+        if self.pool is None:
+            x = x[torch.arange(count) * places]  # the class token
+        else:
+            if self.skipped:  # the class token is no place of the picture
+                x = x.reshape(count, places, -1)[:, self.skipped :].flatten(0, 1)
+            x = self.pool(x, count)
         return F.normalize(self.head(x), dim=-1)
