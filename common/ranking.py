@@ -48,7 +48,9 @@ class Logits:
         return shares
 
 
-def rank(query: NDArray[np.float32], candidates: Vectors, indices: Sequence[int], logits: Logits) -> list[Ranked]:
+def rank(
+    query: NDArray[np.float32], candidates: Vectors, indices: Sequence[int], logits: Logits
+) -> list[Ranked]:
     """Best first. `query` (d,) and `candidates` (n, d) are of unit norm; `indices` names the rows."""
     cosines = candidates.astype(np.float64) @ query.astype(np.float64)
     probabilities = logits.probabilities(cosines)

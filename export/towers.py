@@ -13,7 +13,13 @@ import torch.nn.functional as F  # noqa: N812
 import torch.onnx.ops
 from multilingual_clip.pt_multilingual_clip import MultilingualCLIP
 from open_clip.hf_model import ClsLastHiddenStatePooler, HFTextEncoder, MeanPooler
-from open_clip.transformer import LayerScale, QuickGELU, ResidualAttentionBlock, TextTransformer, VisionTransformer
+from open_clip.transformer import (
+    LayerScale,
+    QuickGELU,
+    ResidualAttentionBlock,
+    TextTransformer,
+    VisionTransformer,
+)
 from timm.layers.layer_scale import LayerScale as TimmLayerScale
 from timm.models.vision_transformer import Block as TimmBlock
 from torch import Tensor, nn
@@ -27,12 +33,19 @@ class Unsupported(Exception):
     """The reference module does something that the plain towers do not."""
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, heads: int, causal: bool, lengths: Tensor | None) -> Tensor:
+def attend(
+    query: Tensor, key: Tensor, value: Tensor, heads: int, causal: bool, lengths: Tensor | None
+) -> Tensor:
     """ONNX Runtime's fused attention over (n, length, width); `lengths` (n,) int32: how many keys of a row count."""
     inputs = (query, key, value) if lengths is None else (query, key, value, None, lengths)
     attributes: dict[str, Any] = {"num_heads": heads, "unidirectional": int(causal)}
     return torch.onnx.ops.symbolic(
-        "com.microsoft::MultiHeadAttention", inputs, attributes, dtype=query.dtype, shape=query.shape, version=1
+        "com.microsoft::MultiHeadAttention",
+        inputs,
+        attributes,
+        dtype=query.dtype,
+        shape=query.shape,
+        version=1,
     )
 
 
@@ -59,16 +72,32 @@ class Attention(nn.Module):
     the average whole, so it is part of the last one.
     """
 
-    def __init__(self, query: nn.Linear, key: nn.Linear, value: nn.Linear, out: nn.Linear, heads: int) -> None:
+    def __init__(
+        self, query: nn.Linear, key: nn.Linear, value: nn.Linear, out: nn.Linear, heads: int
+    ) -> None:
         super().__init__()
-        self.query, self.key, self.value, self.heads = query, linear(key.weight), linear(value.weight), heads
+        self.query, self.key, self.value, self.heads = (
+            query,
+            linear(key.weight),
+            linear(value.weight),
+            heads,
+        )
         self.out = linear(out.weight, out.bias + out.weight @ value.bias)
 
-    def forward(self, x: Tensor, count: int, causal: bool = False, lengths: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, count: int, causal: bool = False, lengths: Tensor | None = None
+    ) -> Tensor:
         """(count · length, width) → the same shape."""
         return self.pool(x, x, count, causal, lengths)
 
-    def pool(self, rows: Tensor, x: Tensor, count: int, causal: bool = False, lengths: Tensor | None = None) -> Tensor:
+    def pool(
+        self,
+        rows: Tensor,
+        x: Tensor,
+        count: int,
+        causal: bool = False,
+        lengths: Tensor | None = None,
+    ) -> Tensor:
         """`rows` (count · any, width) attend to their text's or picture's places in `x` → the shape of `rows`."""
         width = x.shape[1]
         query, key, value = (
@@ -85,12 +114,19 @@ class PreNormBlock(nn.Module):
 
     def __init__(self, block: ResidualAttentionBlock) -> None:
         super().__init__()
-        if type(block) is not ResidualAttentionBlock or type(block.attn) is not nn.MultiheadAttention:
+        if (
+            type(block) is not ResidualAttentionBlock
+            or type(block.attn) is not nn.MultiheadAttention
+        ):
             raise Unsupported(type(block).__name__)
         self.norm1, self.norm2 = block.ln_1, block.ln_2
         weights, biases = block.attn.in_proj_weight.chunk(3), block.attn.in_proj_bias.chunk(3)
-        query, key, value = (linear(weight, bias) for weight, bias in zip(weights, biases, strict=True))
-        self.attention = Attention(query, key, value, scaled(block.attn.out_proj, block.ls_1), block.attn.num_heads)
+        query, key, value = (
+            linear(weight, bias) for weight, bias in zip(weights, biases, strict=True)
+        )
+        self.attention = Attention(
+            query, key, value, scaled(block.attn.out_proj, block.ls_1), block.attn.num_heads
+        )
         self.up, self.down = block.mlp.c_fc, scaled(block.mlp.c_proj, block.ls_2)
         self.activation = activation_of(block.mlp.gelu)
 
@@ -101,7 +137,9 @@ class PreNormBlock(nn.Module):
     def pool(self, x: Tensor, at: Tensor, lengths: Tensor | None = None) -> Tensor:
         """The same for the rows `at` (count,) alone: what the last block makes of the others nobody reads."""
         normed = self.norm1(x)
-        return self.map(x[at] + self.attention.pool(normed[at], normed, at.shape[0], lengths=lengths))
+        return self.map(
+            x[at] + self.attention.pool(normed[at], normed, at.shape[0], lengths=lengths)
+        )
 
     def map(self, x: Tensor) -> Tensor:
         """The block's second half, (rows, width) → the same shape."""
@@ -177,7 +215,11 @@ class PlainImage(nn.Module):
 
     def __init__(self, module: VisionTransformer, preprocessing: Preprocessing) -> None:
         super().__init__()
-        if type(module) is not VisionTransformer or module.attn_pool is not None or module.pool_type != "tok":
+        if (
+            type(module) is not VisionTransformer
+            or module.attn_pool is not None
+            or module.pool_type != "tok"
+        ):
             raise Unsupported(type(module).__name__)
         if module.final_ln_after_pool or not isinstance(module.patch_dropout, nn.Identity):
             raise Unsupported("its pooling")
@@ -203,7 +245,10 @@ class PlainImage(nn.Module):
 def patch_layer(convolution: nn.Conv2d, preprocessing: Preprocessing) -> nn.Linear:
     """The patch convolution over (value / 255 - mean) / std as one layer over raw values, ordered y, x, channel."""
     weight = convolution.weight.double()  # (width, 3, patch, patch)
-    mean, std = (torch.tensor(values).double().view(3, 1, 1) for values in (preprocessing.mean, preprocessing.std))
+    mean, std = (
+        torch.tensor(values).double().view(3, 1, 1)
+        for values in (preprocessing.mean, preprocessing.std)
+    )
     bias = -(weight * (mean / std)).sum((1, 2, 3))
     if convolution.bias is not None:
         bias += convolution.bias
@@ -229,11 +274,15 @@ class PlainText(nn.Module):
     def forward(self, ids: Tensor) -> Tensor:
         """(n, length) int64 → (n, dimensions) of unit norm."""
         count, length = ids.shape
-        x = self.embed(ids) + self.positions[torch.arange(length)]  # a slice would fix the length in the export
+        x = (
+            self.embed(ids) + self.positions[torch.arange(length)]
+        )  # a slice would fix the length in the export
         x = x.flatten(0, 1)
         starts = torch.arange(count) * length
         ends = torch.full_like(starts, length - 1) if self.pools_last else ids.argmax(-1)
-        lengths = (ends + 1).to(torch.int32) if self.causal else None  # the last block's, of one row a text
+        lengths = (
+            (ends + 1).to(torch.int32) if self.causal else None
+        )  # the last block's, of one row a text
         x = self.norm_out(self.blocks(x, starts + ends, lengths))
         if isinstance(self.projection, nn.Linear):
             x = self.projection(x)

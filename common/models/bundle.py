@@ -16,7 +16,11 @@ from common.models.spec import Cleaning, EngineOptions, ModelSpec, Preprocessing
 MANIFEST = "manifest.json"
 XLMR_FILE = "sentencepiece.bpe.model"
 JSON_FILE = "tokenizer.json"
-TOKENIZERS = {"xlmr": XLMR_FILE, "xlmr_cleaned": XLMR_FILE, "json": JSON_FILE}  # CLIP's is part of the code
+TOKENIZERS = {
+    "xlmr": XLMR_FILE,
+    "xlmr_cleaned": XLMR_FILE,
+    "json": JSON_FILE,
+}  # CLIP's is part of the code
 FORMAT: Literal[1] = 1
 
 BundlePrecision = Literal["int8", "fp32"]
@@ -129,7 +133,9 @@ class Bundle:
         try:
             sha256 = sha256_of(path)
         except OSError as error:
-            raise ModelUnavailable(f"model {self.manifest.model}: {name} of its bundle cannot be read") from error
+            raise ModelUnavailable(
+                f"model {self.manifest.model}: {name} of its bundle cannot be read"
+            ) from error
         if sha256 != expected:
             message = f"{name} of its bundle has sha256 {sha256[:16]}…, expected {expected[:16] or 'none'}…"
             raise ModelUnavailable(f"model {self.manifest.model}: {message}")
@@ -156,7 +162,11 @@ def read_bundle(folder: Path, spec: ModelSpec) -> Bundle:
     try:
         manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
     except (OSError, ValidationError) as error:
-        raise ModelUnavailable(f"model {spec.id}: the manifest of its bundle cannot be read") from error
+        raise ModelUnavailable(
+            f"model {spec.id}: the manifest of its bundle cannot be read"
+        ) from error
     if manifest.model != spec.id:
-        raise ModelUnavailable(f"model {spec.id}: the bundle in its folder is of model {manifest.model}")
+        raise ModelUnavailable(
+            f"model {spec.id}: the bundle in its folder is of model {manifest.model}"
+        )
     return Bundle(folder, manifest)

@@ -61,7 +61,9 @@ def _text(manifest: Manifest, precision: PrecisionClass) -> str:
 
 def _image(manifest: Manifest, precision: PrecisionClass, options: EngineOptions) -> str:
     preprocessing = manifest.image.to_preprocessing(options.reference_preprocessing)
-    ingredients = ImageIngredients(_weights(manifest.image), preprocessing.as_dict(), precision, manifest.dimensions)
+    ingredients = ImageIngredients(
+        _weights(manifest.image), preprocessing.as_dict(), precision, manifest.dimensions
+    )
     return image_fingerprint(ingredients)
 
 

@@ -10,7 +10,9 @@ _DEMO = Path(__file__).with_name("demo")
 # laion400m was trained with QuickGELU; open_clip's plain "ViT-B-32" would build GELU and only warn.
 _CLIP = OpenClipTower("ViT-B-32-quickgelu", hub_repo="timm/vit_base_patch32_clip_224.laion400m_e32")
 # Not "laion400m_e32" of open_clip's table: for this architecture that entry downloads the e31 weights.
-_MCLIP_IMAGE = OpenClipTower("ViT-B-16-plus-240", hub_repo="timm/vit_base_patch16_plus_clip_240.laion400m_e32")
+_MCLIP_IMAGE = OpenClipTower(
+    "ViT-B-16-plus-240", hub_repo="timm/vit_base_patch16_plus_clip_240.laion400m_e32"
+)
 _MCLIP_TEXT = MultilingualTower(
     hub_repo="M-CLIP/XLM-Roberta-Large-Vit-B-16Plus",
     weights_sha256="a7124266439dd6bce544c23b57249a2ca764dbcd38e8eab16ce272c28c27b049",
@@ -93,6 +95,10 @@ def resolve(name: str) -> ModelSpec:
     architecture, slash, pretrained = name.partition("/")
     if not (architecture and slash and pretrained):
         known = ", ".join(spec.id for spec in CATALOG)
-        raise ModelNotFound(f"there is no model {name!r}; known are {known}, and ARCHITECTURE/PRETRAINED of open_clip")
+        raise ModelNotFound(
+            f"there is no model {name!r}; known are {known}, and ARCHITECTURE/PRETRAINED of open_clip"
+        )
     tower = OpenClipTower(architecture, pretrained)
-    return ModelSpec(name, f"OpenCLIP {architecture} {pretrained}", "a model of open_clip", tower, tower)
+    return ModelSpec(
+        name, f"OpenCLIP {architecture} {pretrained}", "a model of open_clip", tower, tower
+    )

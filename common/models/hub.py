@@ -2,7 +2,9 @@
 
 import errno
 
-ANSWER_TIMEOUT_S = 5  # for the hub's first answer: a request that waits for a model must fail in seconds
+ANSWER_TIMEOUT_S = (
+    5  # for the hub's first answer: a request that waits for a model must fail in seconds
+)
 WAYS_ON = (
     "Three ways on: serve the demo (CLIP_MODEL=demo); serve a bundle, which `make export MODEL={model}` writes on a "
     "machine that reaches the hub; or put the model's files into CLIP_WEIGHTS_DIR"
@@ -28,7 +30,9 @@ def ask(repo: str, name: str, revision: str) -> None:
     )
 
     url = hf_hub_url(repo, name, revision=revision or None)
-    hf_raise_for_status(get_session().head(url, headers=build_hf_headers(), timeout=ANSWER_TIMEOUT_S))
+    hf_raise_for_status(
+        get_session().head(url, headers=build_hf_headers(), timeout=ANSWER_TIMEOUT_S)
+    )
 
 
 def is_absent(error: Exception) -> bool:

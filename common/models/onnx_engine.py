@@ -35,7 +35,9 @@ def _loading(bundle: Bundle, tower: TowerName) -> Iterator[None]:
     except ModelUnavailable:
         raise
     except Exception as error:
-        message = f"model {bundle.manifest.model}: the {tower} tower of its bundle could not be loaded"
+        message = (
+            f"model {bundle.manifest.model}: the {tower} tower of its bundle could not be loaded"
+        )
         raise ModelUnavailable(f"{message} ({type(error).__name__})") from error
 
 
@@ -59,8 +61,12 @@ def load_image_encoder(bundle: Bundle, options: EngineOptions) -> ImageEncoder:
 def _check(vectors: Vectors, bundle: Bundle) -> None:
     """A tower is loaded when a forward pass has worked."""
     dimensions = bundle.manifest.dimensions
-    if vectors.shape[1] != dimensions or not np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-3):
-        raise ModelUnavailable(f"model {bundle.manifest.model}: its bundle gives no unit vectors of {dimensions}")
+    if vectors.shape[1] != dimensions or not np.allclose(
+        np.linalg.norm(vectors, axis=1), 1, atol=1e-3
+    ):
+        raise ModelUnavailable(
+            f"model {bundle.manifest.model}: its bundle gives no unit vectors of {dimensions}"
+        )
 
 
 class _Session:
@@ -76,10 +82,14 @@ class _Session:
         session_options.intra_op_num_threads = options.num_threads
         session_options.inter_op_num_threads = 1
         session_options.log_severity_level = 3  # errors; its warnings are about optimisations
-        session_options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL  # the export did it
+        session_options.graph_optimization_level = (
+            ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        )  # the export did it
         session_options.add_session_config_entry("session.intra_op.spin_duration_us", SPIN_US)
         try:
-            self._session = ort.InferenceSession(str(path), session_options, providers=["CPUExecutionProvider"])
+            self._session = ort.InferenceSession(
+                str(path), session_options, providers=["CPUExecutionProvider"]
+            )
         finally:
             bundle.release(name)
         self._input = self._session.get_inputs()[0].name

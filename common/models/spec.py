@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 TowerName = Literal["text", "image"]
-Cleaning = Literal["whitespace", "lower", "canonicalize"]  # of a text before it is tokenized, in open_clip's words
+Cleaning = Literal[
+    "whitespace", "lower", "canonicalize"
+]  # of a text before it is tokenized, in open_clip's words
 Vectors = NDArray[np.float32]  # (count, dimensions), each row of L2 norm 1
 TokenIds = NDArray[np.int64]  # (length,), start and end tokens included, no padding
 Pixels = NDArray[np.uint8]  # (size, size, 3), RGB

@@ -28,11 +28,15 @@ CLIP_CONTEXT_LENGTH = 77
 XLMR_CONTEXT_LENGTH = 512  # 514 positions less the two that the padding index takes
 CHARS_PER_TOKEN = 64  # context length × this is read of a text: far beyond what fills the context
 
-_MERGES = Path(__file__).with_name("clip_bpe_merges.txt.gz")  # OpenAI CLIP's bpe_simple_vocab_16e6, those it uses
+_MERGES = Path(__file__).with_name(
+    "clip_bpe_merges.txt.gz"
+)  # OpenAI CLIP's bpe_simple_vocab_16e6, those it uses
 _ENDLESS_ENTITY = regex.compile(r"&#[0-9]{100,};?")  # no character has such a number
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 _XLMR_START, _XLMR_END, _XLMR_UNKNOWN = 0, 2, 3  # <s>, </s>, <unk>
-_CLIP_WORD = regex.compile(r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+", regex.IGNORECASE)
+_CLIP_WORD = regex.compile(
+    r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+", regex.IGNORECASE
+)
 
 
 def mend(text: str) -> str:
@@ -59,7 +63,11 @@ def _unescape(text: str) -> str:
     return html.unescape(_ENDLESS_ENTITY.sub("\N{REPLACEMENT CHARACTER}", text))
 
 
-CLEANINGS: dict[Cleaning, Callable[[str], str]] = {"whitespace": mend, "lower": clean, "canonicalize": canonicalize}
+CLEANINGS: dict[Cleaning, Callable[[str], str]] = {
+    "whitespace": mend,
+    "lower": clean,
+    "canonicalize": canonicalize,
+}
 
 
 class TextTokenizer(Protocol):
@@ -100,7 +108,9 @@ class ClipTokenizer:
         limit = self.context_length * CHARS_PER_TOKEN
         words = [_CLIP_WORD.findall(clean(text[:limit])) for text in texts]
         # A word is a token at least: what comes after the context's length in words is cut in any case.
-        encoded = self._bpe.encode_batch([found[: self.context_length] for found in words], is_pretokenized=True)
+        encoded = self._bpe.encode_batch(
+            [found[: self.context_length] for found in words], is_pretokenized=True
+        )
         return [
             self._frame(encoding.ids, len(found) > self.context_length or len(text) > limit)
             for encoding, found, text in zip(encoded, words, texts, strict=True)
@@ -119,15 +129,24 @@ class ClipTokenizer:
 
     def _frame(self, ids: list[int], cut: bool) -> Tokens:
         room = self.context_length - 2
-        return Tokens(np.array([self._start, *ids[:room], self._end], np.int64), cut or len(ids) > room)
+        return Tokens(
+            np.array([self._start, *ids[:room], self._end], np.int64), cut or len(ids) > room
+        )
 
 
 @cache
 def _clip_bpe() -> Tokenizer:
     """CLIP's vocabulary: 256 bytes, 256 bytes that end a word, then a token a merge."""
-    merges = [tuple(line.split()) for line in gzip.decompress(_MERGES.read_bytes()).decode("utf-8").splitlines()]
+    merges = [
+        tuple(line.split())
+        for line in gzip.decompress(_MERGES.read_bytes()).decode("utf-8").splitlines()
+    ]
     letters = _byte_letters()
-    tokens = [*letters, *(letter + "</w>" for letter in letters), *("".join(merge) for merge in merges)]
+    tokens = [
+        *letters,
+        *(letter + "</w>" for letter in letters),
+        *("".join(merge) for merge in merges),
+    ]
     vocabulary = {token: index for index, token in enumerate(tokens)}
     tokenizer = Tokenizer(models.BPE(vocabulary, merges, end_of_word_suffix="</w>"))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
@@ -136,7 +155,11 @@ def _clip_bpe() -> Tokenizer:
 
 def _byte_letters() -> list[str]:
     """GPT-2's printable stand-ins for the 256 bytes, in the order of CLIP's vocabulary."""
-    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    printable = [
+        *range(ord("!"), ord("~") + 1),
+        *range(ord("¡"), ord("¬") + 1),
+        *range(ord("®"), ord("ÿ") + 1),
+    ]
     others = [byte for byte in range(256) if byte not in printable]
     return [chr(byte) for byte in printable] + [chr(256 + index) for index in range(len(others))]
 
@@ -166,7 +189,9 @@ class XlmrTokenizer:
         limit = self.context_length * CHARS_PER_TOKEN
         cleaned = [self._clean(text[:limit]) for text in texts]
         rows: list[list[int]] = self._pieces.encode(cleaned, num_threads=1)
-        return [self._frame(pieces, len(text) > limit) for pieces, text in zip(rows, texts, strict=True)]
+        return [
+            self._frame(pieces, len(text) > limit) for pieces, text in zip(rows, texts, strict=True)
+        ]
 
     def vocabulary_sha256(self) -> str:
         """Of its `sentencepiece.bpe.model`."""
@@ -185,7 +210,11 @@ class XlmrTokenizer:
     def _frame(self, pieces: list[int], cut: bool) -> Tokens:
         """XLM-RoBERTa's ids are sentencepiece's and one more, since it puts `<pad>` beside the special ones."""
         room = self.context_length - 2
-        ids = [_XLMR_START, *(piece + 1 if piece else _XLMR_UNKNOWN for piece in pieces[:room]), _XLMR_END]
+        ids = [
+            _XLMR_START,
+            *(piece + 1 if piece else _XLMR_UNKNOWN for piece in pieces[:room]),
+            _XLMR_END,
+        ]
         return Tokens(np.array(ids, np.int64), cut or len(pieces) > room)
 
 
@@ -196,13 +225,19 @@ class JsonTokenizer:
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, context_length: int, cleaning: Cleaning, erased_id: int | None = None
+        self,
+        tokenizer: Tokenizer,
+        context_length: int,
+        cleaning: Cleaning,
+        erased_id: int | None = None,
     ) -> None:
         self.tokenizer, self.context_length = tokenizer, context_length
         self.cleaning, self.erased_id = cleaning, erased_id
 
     @classmethod
-    def read(cls, file: Path, context_length: int, cleaning: Cleaning, erased_id: int | None = None) -> "JsonTokenizer":
+    def read(
+        cls, file: Path, context_length: int, cleaning: Cleaning, erased_id: int | None = None
+    ) -> "JsonTokenizer":
         """From a file that `self.tokenizer.save` wrote: truncation and padding are part of it."""
         return cls(Tokenizer.from_file(str(file)), context_length, cleaning, erased_id)
 
@@ -211,7 +246,10 @@ class JsonTokenizer:
         limit, clean_text = self.context_length * CHARS_PER_TOKEN, CLEANINGS[self.cleaning]
         encodings = self.tokenizer.encode_batch([clean_text(text[:limit]) for text in texts])
         return [
-            Tokens(self._erased(np.array(encoding.ids, np.int64)), bool(encoding.overflowing) or len(text) > limit)
+            Tokens(
+                self._erased(np.array(encoding.ids, np.int64)),
+                bool(encoding.overflowing) or len(text) > limit,
+            )
             for encoding, text in zip(encodings, texts, strict=True)
         ]
 

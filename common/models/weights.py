@@ -32,7 +32,9 @@ class WeightsFile:
     sha256: str
 
 
-def local_folder(spec: ModelSpec, tower: TowerName, names: Sequence[str], options: EngineOptions) -> Path | None:
+def local_folder(
+    spec: ModelSpec, tower: TowerName, names: Sequence[str], options: EngineOptions
+) -> Path | None:
     """The operator's folder if it holds one of `names`, else the one that ships with the function, else None.
 
     The operator's is `<weights_dir>/<model>/<tower>/`, or `<weights_dir>/<model>/` for both towers.
@@ -54,7 +56,9 @@ def pin(spec: ModelSpec, pins: str) -> ModelSpec:
         name, _, value = part.partition("=")
         sha256, _, revision = value.partition("@")
         if name not in ("text", "image") or not _SHA256.fullmatch(sha256):
-            raise ValueError(f"{part!r} is no pin: text=SHA256 or image=SHA256, and @REVISION if you like")
+            raise ValueError(
+                f"{part!r} is no pin: text=SHA256 or image=SHA256, and @REVISION if you like"
+            )
         tower = spec.text if name == "text" else spec.image
         pinned = replace(tower, weights_sha256=sha256, hub_revision=revision)
         spec = replace(spec, text=pinned) if name == "text" else replace(spec, image=pinned)
@@ -69,7 +73,9 @@ def find_file(folder: Path, names: Sequence[str], spec: ModelSpec) -> Path:
     raise ModelUnavailable(f"model {spec.id}: no {' or '.join(names)} in its folder {folder.name}/")
 
 
-def fetch_file(repo: str, names: Sequence[str], spec: ModelSpec, options: EngineOptions, revision: str = "") -> Path:
+def fetch_file(
+    repo: str, names: Sequence[str], spec: ModelSpec, options: EngineOptions, revision: str = ""
+) -> Path:
     """The first of `names` in a hub repository, from the cache if it is there. Raises ModelUnavailable.
 
     `revision` is a commit or tag of the repository; empty: its newest.
@@ -122,7 +128,9 @@ def verify(path: Path, spec: ModelSpec, pinned: str = "") -> WeightsFile:
     sha256 = _sha256(path)
     expected = pinned or _sums(path.parent).get(path.name, sha256)
     if sha256 != expected:
-        message = f"model {spec.id}: {path.name} has sha256 {sha256[:16]}…, expected {expected[:16]}…"
+        message = (
+            f"model {spec.id}: {path.name} has sha256 {sha256[:16]}…, expected {expected[:16]}…"
+        )
         raise ModelUnavailable(message)
     return WeightsFile(path, sha256)
 
@@ -154,7 +162,9 @@ def _sums(folder: Path) -> dict[str, str]:
     return {pair[1].removeprefix("*"): pair[0].lower() for pair in pairs if len(pair) == 2}
 
 
-def open_clip_file(spec: ModelSpec, tower: TowerSource, folder: Path | None, options: EngineOptions) -> WeightsFile:
+def open_clip_file(
+    spec: ModelSpec, tower: TowerSource, folder: Path | None, options: EngineOptions
+) -> WeightsFile:
     """The weights of a tower that a folder or a hub repository holds."""
     path = (
         find_file(folder, OPEN_CLIP_FILES, spec)

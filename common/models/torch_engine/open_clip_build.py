@@ -55,7 +55,9 @@ class Source:
         return str(self.model["text_cfg"].get("hf_model_name") or "")
 
 
-def build_tower(source: Source, tower: TowerName, spec: ModelSpec, options: EngineOptions) -> tuple[nn.Module, Scalars]:
+def build_tower(
+    source: Source, tower: TowerName, spec: ModelSpec, options: EngineOptions
+) -> tuple[nn.Module, Scalars]:
     """The tower with its tensors, and the pair's own scalars. Raises ModelUnavailable."""
     tensors, scalars = _read(source.file.path, tower)
     is_hf = tower == "text" and bool(source.hf_name)
@@ -95,7 +97,9 @@ def _build(source: Source, tower: TowerName, tensors: dict[str, Tensor]) -> nn.M
     """Raises RuntimeError or ValueError for tensors that do not fit."""
     config = source.model["vision_cfg" if tower == "image" else "text_cfg"]
     parts = open_clip.model
-    build: Callable[..., nn.Module] = parts._build_vision_tower if tower == "image" else parts._build_text_tower
+    build: Callable[..., nn.Module] = (
+        parts._build_vision_tower if tower == "image" else parts._build_text_tower
+    )
     # timm computes buffers that no checkpoint holds, so its modules cannot be built on meta.
     with WithoutInit() if config.get("timm_model_name") else torch.device("meta"):
         module = build(source.dimensions, config, source.model.get("quick_gelu", False))

@@ -41,22 +41,30 @@ from common.models.torch_engine.tokenizers import AnyTokenizer, build_tokenizer
 PAD_ID = 0
 
 
-def _find(spec: ModelSpec, tower: OpenClipTower, folder: Path | None, options: EngineOptions) -> Source:
+def _find(
+    spec: ModelSpec, tower: OpenClipTower, folder: Path | None, options: EngineOptions
+) -> Source:
     """Configuration and weights of a tower. Raises ModelUnavailable."""
     if folder and (folder / weights.OPEN_CLIP_CONFIG).is_file():
         config = weights.read_json(folder / weights.OPEN_CLIP_CONFIG, spec)
         file = weights.open_clip_file(spec, tower, folder, options)
-        return Source(config["model_cfg"], config.get("preprocess_cfg", {}), file, tower.architecture)
+        return Source(
+            config["model_cfg"], config.get("preprocess_cfg", {}), file, tower.architecture
+        )
     model = open_clip.get_model_config(tower.architecture)
     if model is None:
-        raise ModelUnavailable(f"model {spec.id}: open_clip has no architecture {tower.architecture!r}")
+        raise ModelUnavailable(
+            f"model {spec.id}: open_clip has no architecture {tower.architecture!r}"
+        )
     if folder or tower.hub_repo:
         file = weights.open_clip_file(spec, tower, folder, options)
         return Source(model, {}, file, tower.architecture)
     return _find_in_table(spec, tower, model, options)
 
 
-def _find_in_table(spec: ModelSpec, tower: OpenClipTower, model: dict[str, Any], options: EngineOptions) -> Source:
+def _find_in_table(
+    spec: ModelSpec, tower: OpenClipTower, model: dict[str, Any], options: EngineOptions
+) -> Source:
     """By open_clip's own table of pretrained weights, whose activation is the one the weights were trained with."""
     entry = open_clip.pretrained.get_pretrained_cfg(tower.architecture, tower.pretrained)
     if not entry:
@@ -70,11 +78,19 @@ def _find_in_table(spec: ModelSpec, tower: OpenClipTower, model: dict[str, Any],
         path = weights.fetch_file(repo, names, spec, options, tower.hub_revision)
     elif options.allow_download:
         cache = str(options.hub_cache) if options.hub_cache else None
-        path = Path(open_clip.pretrained.download_pretrained_from_url(entry["url"], cache_dir=cache))
+        path = Path(
+            open_clip.pretrained.download_pretrained_from_url(entry["url"], cache_dir=cache)
+        )
     else:
-        raise ModelUnavailable(f"model {spec.id}: its weights come from a URL, and CLIP_ALLOW_DOWNLOAD is false")
-    settings = {key: entry[key] for key in ("mean", "std", "interpolation", "resize_mode") if entry.get(key)}
-    return Source(model, settings, weights.verify(path, spec, tower.weights_sha256), tower.architecture)
+        raise ModelUnavailable(
+            f"model {spec.id}: its weights come from a URL, and CLIP_ALLOW_DOWNLOAD is false"
+        )
+    settings = {
+        key: entry[key] for key in ("mean", "std", "interpolation", "resize_mode") if entry.get(key)
+    }
+    return Source(
+        model, settings, weights.verify(path, spec, tower.weights_sha256), tower.architecture
+    )
 
 
 def _load(
@@ -108,7 +124,9 @@ def _preprocessing(spec: ModelSpec, source: Source, options: EngineOptions) -> P
     size = source.model["vision_cfg"]["image_size"]
     width, height = (size, size) if isinstance(size, int) else size
     if width != height:
-        raise ModelUnavailable(f"model {spec.id}: its images are {width} × {height}, and only squares are made")
+        raise ModelUnavailable(
+            f"model {spec.id}: its images are {width} × {height}, and only squares are made"
+        )
     settings = source.preprocessing
     return Preprocessing(
         size=width,
@@ -124,13 +142,17 @@ def _preprocessing(spec: ModelSpec, source: Source, options: EngineOptions) -> P
 class OpenClipImage:
     """An open_clip image tower."""
 
-    def __init__(self, module: nn.Module, preprocessing: Preprocessing, runtime: Runtime, info: EncoderInfo) -> None:
+    def __init__(
+        self, module: nn.Module, preprocessing: Preprocessing, runtime: Runtime, info: EncoderInfo
+    ) -> None:
         self.info, self.preprocessing = info, preprocessing
         self.module, self._runtime = module, runtime
 
     def encode(self, items: Sequence[Pixels]) -> Vectors:
         """(n, dimensions) float32 of unit norm."""
-        return self._runtime.run(self._forward, torch.from_numpy(normalize(items, self.preprocessing)))
+        return self._runtime.run(
+            self._forward, torch.from_numpy(normalize(items, self.preprocessing))
+        )
 
     def _forward(self, images: Tensor) -> Tensor:
         return pooled(self.module(images))
@@ -143,7 +165,11 @@ def load_text(spec: ModelSpec, tower: OpenClipTower, options: EngineOptions) -> 
     tokenizer = build_tokenizer(source.architecture, source.model["text_cfg"], cuts, spec, options)
     pad_id = int(module.config.pad_token_id) if isinstance(module, HFTextEncoder) else PAD_ID
     encoder = OpenClipText(module, tokenizer, runtime, text_info(info, tokenizer), pad_id)
-    check_warm_up(encoder.encode([tokens.ids for tokens in encoder.tokenize(["warm up"])]), info.dimensions, spec)
+    check_warm_up(
+        encoder.encode([tokens.ids for tokens in encoder.tokenize(["warm up"])]),
+        info.dimensions,
+        spec,
+    )
     return encoder
 
 
@@ -178,7 +204,9 @@ class OpenClipText:
         batch = torch.full((len(items), length), self.pad_id, dtype=torch.int64)
         for row, ids in zip(batch, items, strict=True):
             row[: len(ids)] = torch.from_numpy(ids)
-        return self._runtime.run(self._forward_cut if self.cuts and not self._masks else self._forward, batch)
+        return self._runtime.run(
+            self._forward_cut if self.cuts and not self._masks else self._forward, batch
+        )
 
     def _forward(self, ids: Tensor) -> Tensor:
         return pooled(self.module(ids))

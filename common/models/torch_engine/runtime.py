@@ -42,7 +42,9 @@ def loading(spec: ModelSpec, tower: TowerName) -> Iterator[None]:
     except ModelUnavailable:
         raise
     except MemoryError as error:
-        raise ModelUnavailable(f"model {spec.id}: not enough memory for the {tower} tower") from error
+        raise ModelUnavailable(
+            f"model {spec.id}: not enough memory for the {tower} tower"
+        ) from error
     except Exception as error:
         message = f"model {spec.id}: the {tower} tower could not be loaded ({type(error).__name__})"
         raise ModelUnavailable(message) from error
@@ -62,7 +64,10 @@ def declare_torchvision_operators() -> None:
             ctypes.CDLL(str(library))
     except OSError:
         for name in ("nms", "qnms"):
-            torch.library.define(f"torchvision::{name}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+            torch.library.define(
+                f"torchvision::{name}",
+                "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+            )
 
 
 declare_torchvision_operators()
@@ -87,14 +92,21 @@ class Runtime:
             raise ModelUnavailable("int8 is not to be had from the torch engine")
         if device == "cpu":
             if options.precision in _HALF:
-                raise ModelUnavailable(f"CLIP_PRECISION is {options.precision}, which needs a GPU; on a cpu it is fp32")
+                raise ModelUnavailable(
+                    f"CLIP_PRECISION is {options.precision}, which needs a GPU; on a cpu it is fp32"
+                )
             return cls(torch.device("cpu"), "fp32")
-        return cls(torch.device("cuda"), "fp16" if options.precision == "auto" else options.precision)
+        return cls(
+            torch.device("cuda"), "fp16" if options.precision == "auto" else options.precision
+        )
 
     def run(self, forward: Callable[[Tensor], Tensor], batch: Tensor) -> Vectors:
         """L2-normalised rows, float32. `batch` is on the CPU."""
         half = _HALF.get(self.precision)
-        with torch.inference_mode(), torch.autocast(self.device.type, half, enabled=half is not None):
+        with (
+            torch.inference_mode(),
+            torch.autocast(self.device.type, half, enabled=half is not None),
+        ):
             if self.device.type == "cuda":
                 batch = batch.pin_memory().to(self.device, non_blocking=True)
             rows = nn.functional.normalize(forward(batch).float(), dim=-1)
@@ -114,7 +126,10 @@ def read_tensors(path: Path, wanted: Callable[[str], bool]) -> dict[str, Tensor]
         loaded = loaded.get("state_dict", loaded)
         tensors = {name.removeprefix("module."): tensor for name, tensor in loaded.items()}
         tensors = {name: tensor for name, tensor in tensors.items() if wanted(name)}
-    return {name: tensor.float() if tensor.dtype in _HALF.values() else tensor for name, tensor in tensors.items()}
+    return {
+        name: tensor.float() if tensor.dtype in _HALF.values() else tensor
+        for name, tensor in tensors.items()
+    }
 
 
 def refill_position_ids(transformer: nn.Module) -> None:
@@ -155,7 +170,9 @@ def text_info(info: EncoderInfo, tokenizer: TextTokenizer) -> EncoderInfo:
 def image_info(info: EncoderInfo, preprocessing: Preprocessing) -> EncoderInfo:
     """With its fingerprint."""
     precision = cast("PrecisionClass", info.precision)
-    ingredients = ImageIngredients(info.tower_sha256, preprocessing.as_dict(), precision, info.dimensions)
+    ingredients = ImageIngredients(
+        info.tower_sha256, preprocessing.as_dict(), precision, info.dimensions
+    )
     return replace(info, fingerprint=image_fingerprint(ingredients))
 
 
@@ -168,4 +185,6 @@ def check_warm_up(vectors: Vectors, dimensions: int, spec: ModelSpec) -> None:
     """A tower is loaded when a forward pass has worked. Raises ModelUnavailable."""
     norms = np.linalg.norm(vectors, axis=1)
     if vectors.shape[1] != dimensions or not np.allclose(norms, 1, atol=1e-3):
-        raise ModelUnavailable(f"model {spec.id}: its weights give no unit vectors of {dimensions} dimensions")
+        raise ModelUnavailable(
+            f"model {spec.id}: its weights give no unit vectors of {dimensions} dimensions"
+        )

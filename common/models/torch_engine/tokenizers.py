@@ -108,7 +108,9 @@ def _is_xlm_roberta(folder: Path, spec: ModelSpec) -> bool:
     return False
 
 
-def from_hub(tokenizer: reference.HFTokenizer, context_length: int, padded: bool = True) -> JsonTokenizer | None:
+def from_hub(
+    tokenizer: reference.HFTokenizer, context_length: int, padded: bool = True
+) -> JsonTokenizer | None:
     """open_clip's wrapper of a transformers tokenizer as its `tokenizer.json`; None where it has none."""
     inner: Any = tokenizer.tokenizer
     if tokenizer.tokenizer_mode or not inner.is_fast:
