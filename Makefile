@@ -64,6 +64,9 @@ deploy: ## deploy with Cloud Build: PROJECT=… REGION=… MODEL=clip [NAME=…]
 rollback: ## give all traffic back to the revision before: PROJECT=… REGION=… [NAME=…]
 	$(PYTHON) -m deploy.rollout rollback --project "$(PROJECT)" --region "$(REGION)" --name $(or $(NAME),clip-embeddings)
 
+release-check: $(VENV)/.serve ## check that version, contract, changelog, docs and tag agree
+	$(BIN)/python -m deploy.release_check
+
 bench: $(VENV)/.dev ## compare with the design that this succeeds: MODEL=clip [QUICK=1]
 	$(BIN)/python -m tests.benchmarks --model $(if $(filter demo,$(MODEL)),clip,$(MODEL)) $(if $(QUICK),--quick)
 

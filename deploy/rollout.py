@@ -154,7 +154,7 @@ def promote(
     wait_s: int,
     wait: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Move traffic to the candidate, in percent, and look at it before each further step.
+    """Move traffic to the candidate by `steps`, in percent, and look before each but the first.
 
     Raises RolloutError where its requests fail or take longer than those of the revision before:
     all traffic is then back with that one, and the candidate keeps its tag.
@@ -164,10 +164,8 @@ def promote(
         raise RolloutError("no revision has the tag `candidate`: deploy first")
     new = service.tags[CANDIDATE]
     old = service.serving_beside(new)
-    for percent in steps if old else ():
+    for percent in steps[:-1] if old else ():
         update_traffic(target, shares_flag({new: percent, old: 100 - percent}))
-        if percent == 100:
-            break
         wait(wait_s)
         seen, usual = (read_requests(target, name, wait_s) for name in (new, old))
         print(f"{percent} %: {new} {seen}; {old} {usual}")

@@ -22,9 +22,24 @@ Answer = tuple[int, Any]
 FUNCTION = re.compile(r"/v2/(projects/[^/]+/locations/[^/]+)/functions(?:/([^/:]+))?")
 SERVICE = re.compile(r"/apis/serving\.knative\.dev/v1/namespaces/[^/]+/services/([^/:]+)")
 POLICY = re.compile(r"/v1/projects/[^/]+/locations/[^/]+/services/([^/:]+):([gs]etIamPolicy)")
-FORBIDDEN: Answer = (403, {"error": {"code": 403, "message": "denied", "status": "PERMISSION_DENIED"}})
-ABSENT: Answer = (404, {"error": {"code": 404, "message": "not found", "status": "NOT_FOUND"}})
-DONE: Answer = (200, {"name": "projects/acme/locations/us-central1/operations/op", "done": True})
+FORBIDDEN: Answer = (
+    403,
+    {"error": {"code": 403, "message": "denied", "status": "PERMISSION_DENIED"}},
+)
+ABSENT: Answer = (
+    404,
+    {"error": {"code": 404, "message": "not found", "status": "NOT_FOUND"}},
+)
+TYPES = "type.googleapis.com/google.cloud.functions.v2"
+DONE: Answer = (
+    200,
+    {
+        "name": "projects/acme/locations/us-central1/operations/op",
+        "done": True,
+        "metadata": {"@type": f"{TYPES}.OperationMetadata", "stages": []},
+        "response": {"@type": f"{TYPES}.Function"},
+    },
+)
 
 
 @dataclass
@@ -99,7 +114,7 @@ class FakeCloud:
     services: dict[str, FakeService] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
     forbids: tuple[str, ...] = ()
-    log: list[dict[str, Any]] = field(default_factory=list)
+    logs: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # by revision
 
     def answer(self, method: str, url: str, body: bytes) -> Answer:
         """Status and JSON."""
@@ -114,9 +129,9 @@ class FakeCloud:
             return self._service(match[1], body if method == "PUT" else b"")
         if match := FUNCTION.match(parts.path):
             return self._function(method, parts.path, match, parse_qs(parts.query))
-        return self._other(host, parts.path)
+        return self._other(host, parts.path, body)
 
-    def _other(self, host: str, path: str) -> Answer:
+    def _other(self, host: str, path: str, body: bytes) -> Answer:
         if path.endswith("/operations/op"):
             return DONE
         if path.endswith("/runtimes"):
@@ -125,7 +140,10 @@ class FakeCloud:
         if host.startswith("serviceusage"):
             return 200, {"state": "ENABLED", "name": path}
         if path.endswith("/entries:list"):
-            return 200, {"entries": self.log}
+            asked = json.loads(body)["filter"]
+            return 200, {"entries": next((e for r, e in self.logs.items() if r in asked), [])}
+        if path == "/v1/projects/acme":
+            return 200, {"projectId": "acme", "projectNumber": "1234", "lifecycleState": "ACTIVE"}
         return (200, {}) if path.startswith("/upload") else ABSENT
 
     def _policy(self, service: FakeService, verb: str, body: bytes) -> Answer:
