@@ -8,7 +8,9 @@ import pytest
 from PIL import Image
 
 from common.images.avif import STREAM_BYTES
-from common.images.decode import _pixel_bytes
+from common.images.cost import pixel_bytes
+from common.images.formats import sniff
+from common.images.image_file import parse
 from common.images.memory_budget import LEAST_DECODE_BYTES, MOST_DECODE_BYTES
 from tests.hostile.seeds import colours, png_bomb, saved
 
@@ -29,9 +31,10 @@ def test_the_page_states_how_many_megapixels_fit(kind: str) -> None:
     stated = re.search(rf"\| {re.escape(kind)} \| (\d+) \| (\d+) \|", PAGE.read_text())
     assert stated is not None
     data = KINDS[kind]()
+    file = parse(data, sniff(data) or "", is_first_frame_wanted=True)
     with Image.open(io.BytesIO(data)) as image:
         fixed = STREAM_BYTES if image.format == "AVIF" else 0  # whatever the number of pixels
-        bytes_a_pixel = (_pixel_bytes(image, data) - fixed) / SIDE**2
+        bytes_a_pixel = (pixel_bytes(image, file) - fixed) / SIDE**2
     budgets = (LEAST_DECODE_BYTES, MOST_DECODE_BYTES)
     for megapixels, budget in zip(map(int, stated.groups()), budgets, strict=True):
         assert megapixels == min(LIMIT, int(budget / bytes_a_pixel / 1e6))
