@@ -72,7 +72,9 @@ class FakeService:
     def shares(self) -> dict[str, int]:
         """Percent by revision."""
         entries = self.resolved()
-        return {entry["revisionName"]: entry["percent"] for entry in entries if entry.get("percent")}
+        return {
+            entry["revisionName"]: entry["percent"] for entry in entries if entry.get("percent")
+        }
 
     def tags(self) -> dict[str, str]:
         """Revision by tag."""

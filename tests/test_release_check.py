@@ -56,9 +56,7 @@ def test_a_whole_release_has_no_objection(tree: Path) -> None:
         (replacing("docs/versions.md", "2026-11-26", "2026-11-25"), "versions.md"),
     ],
 )
-def test_what_does_not_agree_is_named(
-    tree: Path, spoil: Callable[[Path], None], says: str
-) -> None:
+def test_what_does_not_agree_is_named(tree: Path, spoil: Callable[[Path], None], says: str) -> None:
     spoil(tree)
     assert says in check(tree)[0]
 

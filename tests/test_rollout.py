@@ -41,7 +41,10 @@ class Build:
 
     def run(self, **changes: str) -> str:
         """The step that failed and its words; empty if all passed."""
-        own = {name: value.replace("${PROJECT_ID}", "acme") for name, value in BUILD["substitutions"].items()}
+        own = {
+            name: value.replace("${PROJECT_ID}", "acme")
+            for name, value in BUILD["substitutions"].items()
+        }
         own |= {"PROJECT_ID": "acme", "_NAME": "clip"} | changes
         for step in STEPS:
             done = subprocess.run(
@@ -133,7 +136,9 @@ def test_a_denied_traffic_change_stops_before_anything_is_deployed(build: Build)
 def test_opening_is_the_operators_own_last_command(build: Build, forbids: tuple[str, ...]) -> None:
     build.cloud.services["clip"] = FakeService("clip", [FIRST], changes=1)
     build.cloud.forbids = forbids
-    (command,) = submit.open_to_all(submit.Deployment("acme", "us-central1", "demo", "clip", {}, True))
+    (command,) = submit.open_to_all(
+        submit.Deployment("acme", "us-central1", "demo", "clip", {}, True)
+    )
     done = subprocess.run(command, env=build.environment, capture_output=True, text=True)
     assert bool(done.returncode) is bool(forbids)
     assert ("bindings" in build.service.policy) is not bool(forbids)
