@@ -3,7 +3,7 @@
 A gen2 function is a Cloud Run service of the same name, and traffic is the service's. `hold` pins
 traffic to the revisions that serve now, so that the next deployment gets none. `candidate` gives
 the newest revision a tag, hence a URL of its own. `promote` moves traffic to it and `rollback`
-back again. The tags `current` and `previous` on the service are the only state.
+back again. The service's tags `current` and `previous` are the only state.
 
 It needs gcloud and the standard library alone: Cloud Build runs it in gcloud's image.
 """
@@ -51,7 +51,6 @@ class Service:
     url: str
     newest: str
     shares: dict[str, int]
-    follows_latest: bool
     tags: dict[str, str] = field(default_factory=dict)
     tag_urls: dict[str, str] = field(default_factory=dict)
 
@@ -70,7 +69,6 @@ class Service:
             url=status["url"],
             newest=status["latestReadyRevisionName"],
             shares=dict(sorted(shares.items(), key=lambda share: -share[1])),
-            follows_latest=any(e.get("latestRevision") and e.get("percent") for e in traffic),
             tags={entry["tag"]: entry["revisionName"] for entry in tagged},
             tag_urls={entry["tag"]: entry["url"] for entry in tagged},
         )
@@ -115,21 +113,27 @@ def shares_flag(shares: dict[str, int]) -> str:
 
 
 def hold(target: Target) -> None:
-    """Pin the traffic to where it goes now."""
+    """Pin the traffic to where it goes now, and tag the revision that has most of it."""
     service = describe(target)
     if service is None:
         print(f"{target.name} is new: its first revision gets the traffic")
-    elif service.follows_latest:
-        update_traffic(target, shares_flag(service.shares))
-    else:
-        print(f"traffic stays with {', '.join(service.shares)}")
+        return
+    current = next(iter(service.shares))
+    update_traffic(target, shares_flag(service.shares), f"--update-tags={CURRENT}={current}")
 
 
 def tag_candidate(target: Target, folder: Path) -> None:
-    """Tag the newest revision; leave `url`, its own, and `audience`, a token's, in `folder`."""
+    """Tag the newest revision; leave `url`, its own, and `audience`, a token's, in `folder`.
+
+    Traffic that came to it in spite of `hold` goes back to the revision before.
+    """
     service = existing(target)
-    update_traffic(target, f"--update-tags={CANDIDATE}={service.newest}")
-    url = existing(target).tag_urls[CANDIDATE]
+    current = service.tags.get(CURRENT, service.newest)
+    moved = current != service.newest and service.newest in service.shares
+    back = [shares_flag({current: 100})] if moved else []
+    update_traffic(target, *back, f"--update-tags={CANDIDATE}={service.newest}")
+    service = existing(target)
+    url = service.tag_urls[CANDIDATE]
     (folder / "url").write_text(url)
     (folder / "audience").write_text(service.url)
     print(f"{service.newest} waits at {url}; traffic: {service.shares}")

@@ -124,6 +124,18 @@ def test_a_function_that_an_older_build_deployed_is_pinned_first(build: Build) -
 
 
 @needs_gcloud
+def test_traffic_that_came_to_an_untested_revision_goes_back(build: Build) -> None:
+    traffic = [
+        {"latestRevision": True, "percent": 100},
+        {"revisionName": FIRST, "tag": "current"},
+    ]
+    build.cloud.services["clip"] = FakeService("clip", [FIRST, SECOND], traffic, changes=1)
+    rollout.tag_candidate(TARGET, build.folder / "build")
+    assert build.service.shares() == {FIRST: 100}
+    assert build.service.tags() == {"candidate": SECOND, "current": FIRST}
+
+
+@needs_gcloud
 def test_a_denied_traffic_change_stops_before_anything_is_deployed(build: Build) -> None:
     build.cloud.services["clip"] = FakeService("clip", [FIRST], changes=1)
     build.cloud.forbids = ("/services/clip",)
