@@ -252,7 +252,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         url = deploy(deployment)
     except subprocess.CalledProcessError as error:
-        print(f"not deployed: this failed: {shlex.join(error.cmd)}", file=sys.stderr)
+        print(f"stopped, since this failed: {shlex.join(error.cmd)}", file=sys.stderr)
         return 1
     print(f"\n{url}\n{call_it(url, deployment.is_open)}")
     return 0
