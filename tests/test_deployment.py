@@ -31,7 +31,7 @@ case "$*" in *describe*) exit "${MISSING:-0}" ;; esac
 """
 VARIANTS: list[dict[str, str]] = [
     {},
-    {"_ENGINE": "torch", "_ALLOW_UNAUTHENTICATED": "true"},
+    {"_ENGINE": "torch", "_TRAFFIC_STEPS": "10,50,100"},
     {
         "_MODEL": "ViT-L-14/openai",
         "_WEIGHTS_URI": "gs://acme-weights",
@@ -47,7 +47,7 @@ class Recorded:
     def __init__(self, folder: Path) -> None:
         self.record, self.folder = folder / "record", folder / "bin"
         self.folder.mkdir()
-        for name in ("gcloud", "make"):
+        for name in ("gcloud", "make", "python3"):
             (self.folder / name).write_text(RECORDER)
             (self.folder / name).chmod(0o755)
         self.environment = os.environ | {"PATH": f"{self.folder}:{os.environ['PATH']}", "RECORD": str(self.record)}
@@ -80,6 +80,8 @@ def run_build(recorded: Recorded, folder: Path, changes: dict[str, str]) -> list
     """The commands that the steps run, with an export that finds nothing in the bucket."""
     for name in ("build", "weights/clip", "weights/ViT-L-14-openai"):  # which the recorded `make` does not write
         (folder / name).mkdir(parents=True, exist_ok=True)
+    (folder / "build" / "audience").write_text("https://x.run.app")
+    (folder / "build" / "url").write_text("https://candidate---x.run.app")
     for script in SCRIPTS.values():
         done = subprocess.run(
             ["bash", "-c", script], cwd=folder, env=recorded.environment | substitutions(**changes), capture_output=True
@@ -112,13 +114,14 @@ def documented() -> list[list[str]]:
 
 def submitted() -> list[list[str]]:
     """Every command of `make deploy`."""
-    deployment = Deployment("acme", "us-central1", "mclip", substitutions={"_ALLOW_UNAUTHENTICATED": "true"})
+    deployment = Deployment("acme", "us-central1", "mclip", is_open=True)
     pairs = submit.create_accounts(deployment)
     return [
         submit.enable_apis(deployment),
         *(command for pair in pairs for command in pair),
         *submit.grant_roles(deployment),
         submit.submit_build(deployment),
+        *submit.open_to_all(deployment),
         submit.describe_url(deployment),
     ]
 
@@ -201,8 +204,7 @@ def test_the_function_starts_with_the_settings_that_are_deployed(
     assert settings.weights_uri == ("gs://acme-weights/ViT-L-14-openai" if "_FETCH_WEIGHTS" in changes else "")
     build = environment_of(deploy, "--set-build-env-vars=")
     assert ("PIP_EXTRA_INDEX_URL" in build) is (settings.engine == "torch")
-    assert ("--allow-unauthenticated" in deploy) is ("_ALLOW_UNAUTHENTICATED" in changes)
-    assert ("--no-allow-unauthenticated" in deploy) is ("_ALLOW_UNAUTHENTICATED" not in changes)
+    assert not [word for word in deploy if "unauthenticated" in word], "that sets IAM once it is live"
 
 
 def test_a_bundle_is_exported_once_and_kept(recorded: Recorded, tmp_path: Path) -> None:
@@ -267,7 +269,7 @@ def test_make_deploy_says_what_it_will_do_and_asks(recorded: Recorded) -> None:
     assert "nothing was done" in asked.stdout
     assert recorded.calls == []
     done = subprocess.run(
-        [*command, "YES=1", "SET=_MIN_INSTANCES=1 _ALLOW_UNAUTHENTICATED=true"], cwd=ROOT,
+        [*command, "YES=1", "OPEN=1", "SET=_MIN_INSTANCES=1"], cwd=ROOT,
         env=recorded.environment | {"MISSING": "1"}, capture_output=True, text=True,
     )  # fmt: skip
     names = [" ".join(call[1:4]) for call in recorded.calls]
@@ -277,7 +279,12 @@ def test_make_deploy_says_what_it_will_do_and_asks(recorded: Recorded) -> None:
     (build,) = [call for call in recorded.calls if call[1] == "builds"]
     pairs = dict(pair.split("=", 1) for pair in build[-1].removeprefix("--substitutions=^~^").split("~"))
     assert (pairs["_MODEL"], pairs["_MIN_INSTANCES"], pairs["_MEMORY"]) == ("mclip", "1", SIZES["mclip"].memory)
-    assert "--role=roles/run.admin" in [word for call in recorded.calls for word in call]
+    words = [word for call in recorded.calls for word in call]
+    assert "--role=roles/run.developer" in words
+    assert "--role=roles/run.admin" not in words, "who may call is the operator's to say"
+    assert [call[2] for call in recorded.calls if "--member=allUsers" in call] == [
+        "add-invoker-policy-binding"
+    ]
 
 
 def test_make_deploy_ends_with_a_curl_that_can_be_pasted() -> None:
