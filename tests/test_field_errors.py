@@ -39,6 +39,7 @@ RAISED_BY_LIMIT = {
 }
 UNCHECKED = {"metadata", "serialization", "function", "json_schema_input_schema"}
 HARMLESS = {"default", "nullable", "any", "model-field", "definitions", "definition-ref"}
+HARMLESS |= {"dataclass", "dataclass-args", "dataclass-field"}  # made by our own validators
 LIMITS = {"min_length", "max_length", "ge", "gt", "le", "lt", "multiple_of", "pattern"}
 FOX, QUERY = {"text": "a fox"}, {"query": {"text": "a fox"}}
 
