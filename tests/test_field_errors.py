@@ -117,6 +117,8 @@ CASES: list[tuple[str, type[Request], dict[str, Any], str]] = [
 def nodes(schema: Any) -> Iterator[dict[str, Any]]:
     """Every node of a core schema."""
     if isinstance(schema, dict):
+        if schema.get("type") == "dataclass":
+            return  # is written and never read
         if isinstance(schema.get("type"), str):
             yield schema
         for name, part in schema.items():
