@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 from flask import Request
 from pydantic import BaseModel
@@ -12,6 +12,7 @@ from werkzeug.formparser import FormDataParser
 
 from common.errors import InvalidRequest
 from common.items import ImageBytes
+from functions.request_schema import all_empty
 from functions.schemas import MAX_IMAGES
 
 FORM = "multipart/form-data"
@@ -70,13 +71,26 @@ def _name_of(file: FileStorage, index: int) -> str:
 
 
 def form_schema(model: type[BaseModel]) -> dict[str, Any]:
-    """The JSON schema of a form with the fields of `model`."""
-    return {"type": "object", "properties": dict(_properties(model))}
+    """The JSON schema of a form with the fields of `model`; one of the lists has to have an image.
+
+    `format: binary` is how OpenAPI 3.0 calls a file, which most generators look for in 3.1 too.
+    """
+    return {
+        "type": "object",
+        "properties": dict(_properties(model)),
+        "additionalProperties": False,
+        "not": all_empty(FILES, URLS),
+    }
 
 
 def _properties(model: type[BaseModel]) -> Iterator[tuple[str, dict[str, Any]]]:
-    text = {"type": "string"}
-    file = text | {"contentMediaType": "application/octet-stream"}
+    text = {"type": "string", "minLength": 1}
+    file = {
+        "type": "string",
+        "format": "binary",
+        "contentMediaType": "application/octet-stream",
+    }
     lists = {FILES: {"type": "array", "items": file}, URLS: {"type": "array", "items": text}}
-    for name in model.model_fields:
-        yield name, lists.get(name, text)
+    for name, field in model.model_fields.items():
+        choices = {"type": "string", "enum": list(get_args(field.annotation))}
+        yield name, {**lists[name], "maxItems": MAX_IMAGES} if name in lists else choices

@@ -115,7 +115,7 @@ def _answer(request: Request, path: str, routes: dict[str, Route], call: Call) -
         raise NotFound(f"there is no {path[:200]}; GET / lists the routes")
     allowed = [*routes, *(["HEAD"] if "GET" in routes else []), "OPTIONS"]
     if request.method == "OPTIONS":
-        return write_options(allowed)
+        return write_options(allowed, request.headers.get("Access-Control-Request-Headers", ""))
     route = routes.get("GET" if request.method == "HEAD" else request.method)
     if route is None:
         raise MethodNotAllowed(

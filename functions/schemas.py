@@ -19,6 +19,12 @@ from pydantic import (
 from common import items
 from common.encoding import EncodingFormat, OutputDtype
 from common.errors import InvalidRequest
+from functions.request_schema import (
+    FLOAT16_AS_NUMBERS,
+    all_null,
+    describe_optional_fields,
+    refusing,
+)
 
 MAX_TEXTS = 2048
 MAX_IMAGES = 256
@@ -28,7 +34,11 @@ MAX_EXACT = 2**53  # floats are exact integers up to here
 
 OnError = Literal["skip", "null", "fail"]
 Text = Annotated[str, StringConstraints(max_length=MAX_TEXT_CHARS)]
-Url = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Url = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1),
+    Field(json_schema_extra={"pattern": r"\S"}),
+]
 Texts = Annotated[list[Text], Field(max_length=MAX_TEXTS)]
 Urls = Annotated[list[Url], Field(max_length=MAX_IMAGES)]
 
@@ -45,7 +55,12 @@ WholeNumber = Annotated[int, BeforeValidator(_as_whole)]
 class Request(BaseModel):
     """Base of all request bodies. An optional field that is null is as good as absent."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        json_schema_extra=describe_optional_fields,
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -61,6 +76,16 @@ class Request(BaseModel):
 
 class Item(Request):
     """A text or an image, not both."""
+
+    model_config = ConfigDict(
+        json_schema_extra=refusing(
+            all_null("text", "url"),
+            {
+                "properties": {"text": {"type": "string"}, "url": {"type": "string"}},
+                "required": ["text", "url"],
+            },
+        )
+    )
 
     text: Text | None = None
     url: Url | None = None
@@ -89,6 +114,8 @@ def checked_counts(given: Sequence[Item]) -> None:
 
 class EmbeddingRequest(Request):
     """How the vectors shall be written."""
+
+    model_config = ConfigDict(json_schema_extra=refusing(FLOAT16_AS_NUMBERS))
 
     encoding_format: EncodingFormat = "float"
     output_dtype: OutputDtype = "float"
