@@ -60,6 +60,7 @@ class BundleBuilder:
             full_name=self._spec.full_name,
             dimensions=texts.info.dimensions,
             logit_scale=texts.info.logit_scale or images.info.logit_scale,
+            logit_bias=texts.info.logit_bias if images.info.logit_bias is None else images.info.logit_bias,
             random_weights=random_weights,
             text=text_manifest,
             image=image_manifest,
@@ -79,7 +80,7 @@ class BundleBuilder:
         self._progress.set_description("text tower")
         encoder = torch_engine.load_text_encoder(self._spec, self._options)
         try:
-            described = encoder.tokenizer.save(self._folder)
+            encoder.tokenizer.save(self._folder)
         except NotImplementedError as reason:
             message = f"{reason}, so it cannot be bundled; serve it with CLIP_ENGINE=torch"
             raise ModelUnavailable(f"model {self._spec.id}: {message}") from reason
@@ -90,10 +91,11 @@ class BundleBuilder:
         manifest = TextManifest(
             files=self._write(path, precisions),
             weights_sha256=encoder.info.weights_sha256,
+            tower_sha256=encoder.info.tower_sha256,
             context_length=encoder.context_length,
             pad_id=encoder.pad_id,
             length=length,
-            **described,
+            **encoder.tokenizer.describe(),
         )
         return manifest, self._encode_reference(encoder, items)
 
@@ -108,6 +110,7 @@ class BundleBuilder:
         manifest = ImageManifest(
             files=self._write(path, precisions),
             weights_sha256=encoder.info.weights_sha256,
+            tower_sha256=encoder.info.tower_sha256,
             preprocessing=settings,
         )
         return manifest, self._encode_reference(encoder, fidelity.evaluation_images(preprocessing))

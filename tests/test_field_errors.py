@@ -18,7 +18,7 @@ from functions.schemas import Request
 from functions.text import TextRequest
 from functions.weaviate import VectorizeRequest
 
-MODELS = [*(route.body.model for route in ROUTES if route.body), ImageForm]
+MODELS: list[type[Request]] = [*(route.body.model for route in ROUTES if route.body), ImageForm]
 RAISED_BY = {  # a node of a core schema → the types of error that it alone can raise
     "str": {"string_type", "string_unicode"},
     "int": {"int_type"},

@@ -14,7 +14,9 @@ from common.files import sha256_of
 from common.models.spec import Cleaning, EngineOptions, ModelSpec, Preprocessing, TowerName
 
 MANIFEST = "manifest.json"
-TOKENIZERS = {"xlmr": "sentencepiece.bpe.model", "json": "tokenizer.json"}  # files; CLIP's is part of the code
+XLMR_FILE = "sentencepiece.bpe.model"
+JSON_FILE = "tokenizer.json"
+TOKENIZERS = {"xlmr": XLMR_FILE, "xlmr_cleaned": XLMR_FILE, "json": JSON_FILE}  # CLIP's is part of the code
 FORMAT: Literal[1] = 1
 
 BundlePrecision = Literal["int8", "fp32"]
@@ -38,10 +40,15 @@ class Fidelity(_Record):
 
 
 class TowerManifest(_Record):
-    """`files` and `fidelity` by precision; `weights_sha256` is that of the weights it was exported from."""
+    """`files` and `fidelity` by precision.
+
+    `weights_sha256` is of the file it was exported from, `tower_sha256` of the tensors in it and the settings that
+    shape the tower, whatever the file's format.
+    """
 
     files: dict[BundlePrecision, str]
     weights_sha256: str
+    tower_sha256: str = ""
     fidelity: dict[BundlePrecision, Fidelity] = {}
     rejected: dict[BundlePrecision, str] = {}  # precisions that the fidelity gate refused, and why
 
@@ -49,11 +56,11 @@ class TowerManifest(_Record):
 class TextManifest(TowerManifest):
     """`length` is None where texts of a batch are padded to its longest, else the length that all are padded to.
 
-    `cleaning` and `erased_id` are a JsonTokenizer's.
+    `cleaning` is of `json` and `xlmr_cleaned`, `erased_id` of `json` alone.
     """
 
     context_length: int
-    tokenizer: Literal["clip", "xlmr", "json"]
+    tokenizer: Literal["clip", "xlmr", "xlmr_cleaned", "json"]
     pad_id: int
     length: int | None = None
     cleaning: Cleaning = "lower"
@@ -80,6 +87,7 @@ class Manifest(_Record):
     full_name: str
     dimensions: int
     logit_scale: float | None
+    logit_bias: float | None = None  # of SigLIP's models: their probabilities are sigmoids
     random_weights: bool
     text: TextManifest
     image: ImageManifest

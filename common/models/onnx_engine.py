@@ -9,6 +9,7 @@ import onnxruntime as ort
 
 from common.errors import ModelUnavailable
 from common.models.bundle import TOKENIZERS, Bundle
+from common.models.bundle_fingerprint import fingerprint_of
 from common.models.spec import (
     EncoderInfo,
     EngineOptions,
@@ -84,6 +85,9 @@ class _Session:
         self._input = self._session.get_inputs()[0].name
         self.info = EncoderInfo(
             manifest.dimensions, sha256, "onnx", "cpu", precision, manifest.logit_scale, manifest.random_weights,
+            logit_bias=manifest.logit_bias,
+            tower_sha256=described.tower_sha256,
+            fingerprint=fingerprint_of(tower, bundle, options),
             max_batch_size=MAX_IMAGES if tower == "image" else None,
         )  # fmt: skip
 
@@ -100,8 +104,9 @@ def _load_tokenizer(bundle: Bundle) -> ClipTokenizer | XlmrTokenizer | JsonToken
     name = TOKENIZERS[text.tokenizer]
     try:
         path, _ = bundle.verified(name)
-        if text.tokenizer == "xlmr":
-            return XlmrTokenizer(path)
+        if text.tokenizer != "json":
+            cleaning = text.cleaning if text.tokenizer == "xlmr_cleaned" else None
+            return XlmrTokenizer(path, text.context_length, cleaning)
         return JsonTokenizer.read(path, text.context_length, text.cleaning, text.erased_id)
     finally:
         bundle.release(name)

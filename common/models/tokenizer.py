@@ -7,6 +7,7 @@ sentencepiece's, from which the fast one strays.
 """
 
 import gzip
+import hashlib
 import html
 import shutil
 import string
@@ -19,12 +20,12 @@ import numpy as np
 import regex
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from common.files import sha256_of
+from common.models.bundle import JSON_FILE, XLMR_FILE
 from common.models.spec import Cleaning, TokenIds, Tokens
 
 CLIP_CONTEXT_LENGTH = 77
 XLMR_CONTEXT_LENGTH = 512  # 514 positions less the two that the padding index takes
-XLMR_FILE = "sentencepiece.bpe.model"
-JSON_FILE = "tokenizer.json"
 CHARS_PER_TOKEN = 64  # context length × this is read of a text: far beyond what fills the context
 
 _MERGES = Path(__file__).with_name("clip_bpe_merges.txt.gz")  # OpenAI CLIP's bpe_simple_vocab_16e6, those it uses
@@ -70,11 +71,18 @@ class TextTokenizer(Protocol):
         """Token ids of each text."""
         ...
 
-    def save(self, folder: Path) -> dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
+        """The fields of a bundle's manifest that describe it."""
+        ...
+
+    def vocabulary_sha256(self) -> str:
+        """Of the file that `save` writes; empty if it writes none."""
+        ...
+
+    def save(self, folder: Path) -> None:
         """Write its file, if it has one, into a bundle's folder.
 
-        Returns the fields of the bundle's manifest that describe it. Raises NotImplementedError if no bundle can
-        hold it.
+        Raises NotImplementedError if no bundle can hold it.
         """
         ...
 
@@ -98,9 +106,16 @@ class ClipTokenizer:
             for encoding, found, text in zip(encoded, words, texts, strict=True)
         ]
 
-    def save(self, folder: Path) -> dict[str, Any]:  # noqa: ARG002 - the vocabulary is part of the code
-        """No file: every bundle has the same vocabulary."""
+    def describe(self) -> dict[str, Any]:
+        """Its kind."""
         return {"tokenizer": "clip"}
+
+    def vocabulary_sha256(self) -> str:
+        """Empty: the vocabulary is part of the code."""
+        return ""
+
+    def save(self, folder: Path) -> None:
+        """No file: every bundle has the same vocabulary."""
 
     def _frame(self, ids: list[int], cut: bool) -> Tokens:
         room = self.context_length - 2
@@ -129,27 +144,43 @@ def _byte_letters() -> list[str]:
 class XlmrTokenizer:
     """`<s> … </s>` by a `sentencepiece.bpe.model`; a text over the context length is cut before `</s>`.
 
+    M-CLIP reads texts as they are; open_clip's towers clean them first.
+
     sentencepiece reads the 250,000 pieces in 60 MB; the same vocabulary as a `tokenizer.json` takes 490 MB in Rust.
     """
 
-    context_length = XLMR_CONTEXT_LENGTH
-
-    def __init__(self, file: Path) -> None:
+    def __init__(
+        self,
+        file: Path,
+        context_length: int = XLMR_CONTEXT_LENGTH,
+        cleaning: Cleaning | None = None,
+    ) -> None:
         from sentencepiece import SentencePieceProcessor  # CLIP's own models need none
 
-        self.file = file
+        self.file, self.context_length, self.cleaning = file, context_length, cleaning
+        self._clean = CLEANINGS[cleaning] if cleaning else str
         self._pieces = SentencePieceProcessor(model_file=str(file))
 
     def __call__(self, texts: Sequence[str]) -> list[Tokens]:
         """Token ids of each text, unpadded."""
         limit = self.context_length * CHARS_PER_TOKEN
-        rows: list[list[int]] = self._pieces.encode([text[:limit] for text in texts], num_threads=1)
+        cleaned = [self._clean(text[:limit]) for text in texts]
+        rows: list[list[int]] = self._pieces.encode(cleaned, num_threads=1)
         return [self._frame(pieces, len(text) > limit) for pieces, text in zip(rows, texts, strict=True)]
 
-    def save(self, folder: Path) -> dict[str, Any]:
+    def vocabulary_sha256(self) -> str:
+        """Of its `sentencepiece.bpe.model`."""
+        return sha256_of(self.file)
+
+    def save(self, folder: Path) -> None:
         """The `sentencepiece.bpe.model`."""
         shutil.copyfile(self.file, folder / XLMR_FILE)
-        return {"tokenizer": "xlmr"}
+
+    def describe(self) -> dict[str, Any]:
+        """Its kind, and the cleaning if there is one."""
+        if self.cleaning is None:
+            return {"tokenizer": "xlmr"}
+        return {"tokenizer": "xlmr_cleaned", "cleaning": self.cleaning}
 
     def _frame(self, pieces: list[int], cut: bool) -> Tokens:
         """XLM-RoBERTa's ids are sentencepiece's and one more, since it puts `<pad>` beside the special ones."""
@@ -184,9 +215,16 @@ class JsonTokenizer:
             for encoding, text in zip(encodings, texts, strict=True)
         ]
 
-    def save(self, folder: Path) -> dict[str, Any]:
+    def vocabulary_sha256(self) -> str:
+        """Of its `tokenizer.json`."""
+        return hashlib.sha256(self.tokenizer.to_str(pretty=False).encode()).hexdigest()
+
+    def save(self, folder: Path) -> None:
         """The `tokenizer.json`, truncation and padding included."""
-        self.tokenizer.save(str(folder / JSON_FILE), pretty=False)
+        (folder / JSON_FILE).write_text(self.tokenizer.to_str(pretty=False), "utf-8")
+
+    def describe(self) -> dict[str, Any]:
+        """Its kind, cleaning and erased id."""
         return {"tokenizer": "json", "cleaning": self.cleaning, "erased_id": self.erased_id}
 
     def _erased(self, ids: TokenIds) -> TokenIds:

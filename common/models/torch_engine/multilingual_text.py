@@ -11,9 +11,18 @@ from torch import Tensor, nn
 from transformers import XLMRobertaConfig, XLMRobertaModel
 
 from common.models import weights
+from common.models.fingerprint import combined_sha256
 from common.models.spec import EncoderInfo, EngineOptions, ModelSpec, MultilingualTower, TokenIds, Tokens, Vectors
 from common.models.tokenizer import XlmrTokenizer
-from common.models.torch_engine.runtime import Runtime, check_warm_up, read_tensors, ready
+from common.models.torch_engine.runtime import (
+    Runtime,
+    check_warm_up,
+    read_tensors,
+    ready,
+    refill_position_ids,
+    tensors_sha256,
+    text_info,
+)
 
 PAD_ID = 1
 HEAD_WIDTH = 64  # of all XLM-RoBERTas; the tensors' shapes tell everything else
@@ -27,6 +36,7 @@ def load_text(spec: ModelSpec, tower: MultilingualTower, options: EngineOptions)
     if folder:
         file = weights.verify(weights.find_file(folder, weights.MCLIP_FILES, spec), spec)
         vocabulary = weights.find_file(folder, [weights.MCLIP_TOKENIZER], spec)
+        weights.verify(vocabulary, spec)
     else:
         names, revision = weights.MCLIP_FILES[::-1], tower.hub_revision  # .bin is the pinned one
         path = weights.fetch_file(tower.hub_repo, names, spec, options, revision)
@@ -35,8 +45,13 @@ def load_text(spec: ModelSpec, tower: MultilingualTower, options: EngineOptions)
     tensors = read_tensors(file.path, lambda name: not name.endswith("position_ids") and ".pooler." not in name)
     module = _build(tensors)
     dimensions = tensors["LinearTransformation.weight"].shape[0]
-    info = EncoderInfo(dimensions, file.sha256, "torch", runtime.device.type, runtime.precision)
-    encoder = MultilingualText(module, XlmrTokenizer(vocabulary), runtime, info)
+    tower_sha256 = combined_sha256(tensors_sha256(module), {"family": "mclip"})
+    info = EncoderInfo(
+        dimensions, file.sha256, "torch", runtime.device.type, runtime.precision,
+        tower_sha256=tower_sha256,
+    )  # fmt: skip
+    tokenizer = XlmrTokenizer(vocabulary)
+    encoder = MultilingualText(module, tokenizer, runtime, text_info(info, tokenizer))
     check_warm_up(encoder.encode([tokens.ids for tokens in encoder.tokenize(["warm up"])]), dimensions, spec)
     return encoder
 
@@ -67,10 +82,7 @@ def _build(tensors: dict[str, Tensor]) -> nn.Module:
         module.transformer = XLMRobertaModel(config, add_pooling_layer=False)  # type: ignore[no-untyped-call]
         module.LinearTransformation = nn.Linear(config.hidden_size, tensors["LinearTransformation.weight"].shape[0])
     module.load_state_dict(tensors, strict=True, assign=True)
-    embeddings = module.transformer.embeddings
-    positions = torch.arange(config.max_position_embeddings).unsqueeze(0)
-    embeddings.register_buffer("position_ids", positions, persistent=False)
-    embeddings.register_buffer("token_type_ids", torch.zeros_like(positions), persistent=False)
+    refill_position_ids(module.transformer)
     return module
 
 
