@@ -6,11 +6,11 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from common.errors import EmbeddingError, ServiceError, Unauthorized
+from common.errors import EmbeddingError, FingerprintMismatch, ServiceError, Unauthorized
 from common.version import SERVICE, VERSION
 from functions.envelopes import Envelope
 from functions.examples import Example
-from functions.responses import JSON, OCTETS, status_of_class
+from functions.responses import FINGERPRINT, JSON, OCTETS, status_of_class
 from functions.route import Body, Protocol, Route, routes_of
 
 Node = dict[str, Any]
@@ -42,6 +42,10 @@ HEADERS: Node = {
         "schema": {"type": "integer"},
         "description": "Numbers in a row before they are packed.",
     },
+    FINGERPRINT: {
+        "schema": {"type": "string"},
+        "description": "Of the model, once it is known: vectors of two fingerprints do not mix.",
+    },
     "X-Embedding-Indices": {
         "schema": {"type": "string"},
         "description": "The input that each row belongs to, with commas, where some may fail.",
@@ -55,6 +59,13 @@ ALWAYS: Node = {
 OF_RAW_ROWS: Node = {
     name: {"$ref": f"#/components/headers/{name}"}
     for name in ("X-Embedding-Count", "X-Embedding-Dimensions", "X-Embedding-Indices")
+}
+OF_VECTORS: Node = {FINGERPRINT: {"$ref": f"#/components/headers/{FINGERPRINT}"}}
+EXPECTED: Node = {
+    "name": "X-Expect-Fingerprint",
+    "in": "header",
+    "description": "The fingerprint of the vectors that the caller has; another model's is refused.",
+    "schema": {"type": "string"},
 }
 RETRY_AFTER: Node = {"Retry-After": {"$ref": "#/components/headers/Retry-After"}}
 
@@ -129,7 +140,8 @@ def _operation(route: Route, schemas: dict[Any, Node]) -> Node:
         "parameters": [
             {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
             for name in re.findall(r"{(\w+)}", route.path)
-        ],
+        ]
+        + ([EXPECTED] if FingerprintMismatch in route.raises else []),
         "responses": dict(sorted(_responses(route, schemas))),
     }
     if route.body:
@@ -149,7 +161,8 @@ def _operation_id(route: Route) -> str:
 
 def _bodies(route: Route, body: Body, schema: Node) -> Iterator[tuple[str, Node]]:
     examples = {name: {"value": example.request} for name, example in route.examples.items()}
-    yield JSON, {"schema": schema, **({"examples": examples} if examples else {})}
+    if body.takes_json:
+        yield JSON, {"schema": schema, **({"examples": examples} if examples else {})}
     for media_type, other in body.others.items():
         yield media_type, {"schema": other}
 
@@ -163,6 +176,8 @@ def _responses(route: Route, schemas: dict[Any, Node]) -> Iterator[tuple[str, No
             for media_type in answer.media_types
         }
         headers = ALWAYS | (OF_RAW_ROWS if OCTETS in answer.media_types else {})
+        if FingerprintMismatch in route.raises:
+            headers = headers | OF_VECTORS
         response = {"description": description, "headers": headers}
         yield str(status), response | ({"content": content} if content else {})
     raised = [*route.raises, *([] if route.is_open else [Unauthorized]), EmbeddingError]

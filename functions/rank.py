@@ -38,8 +38,9 @@ class RankResponse:
 
 def embed_and_rank(body: RankRequest, call: Call) -> RankResponse:
     """The candidates, best first. Raises ImagesFailed where the query is an image that fails."""
-    checked_counts(body.candidates)
-    embedded = call.embed([item.read() for item in (body.query, *body.candidates)])
+    candidates = [item.read() for item in body.candidates]
+    checked_counts(candidates)
+    embedded = call.embed([body.query.read(), *candidates])
     failed = [error for error in embedded.errors if error.index == 0]
     if failed:
         raise ImagesFailed("the query's image could not be embedded", failed, field="query")

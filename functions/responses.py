@@ -16,6 +16,7 @@ from common.errors import (
     Cancelled,
     DeadlineExceeded,
     EmbeddingError,
+    FingerprintMismatch,
     ImagesFailed,
     InvalidRequest,
     MethodNotAllowed,
@@ -35,6 +36,7 @@ STATUS: dict[type[EmbeddingError], int] = {
     Unauthorized: 401,
     NotFound: 404,
     MethodNotAllowed: 405,
+    FingerprintMismatch: 409,
     TooLarge: 413,
     UnsupportedMediaType: 415,
     ImagesFailed: 422,
@@ -59,6 +61,7 @@ CORS_HEADERS = {
     "Access-Control-Max-Age": "3600",
 }
 _HEADER_NAMES = re.compile(r"[\w!#$%&'*+.^`|~-]+(\s*,\s*[\w!#$%&'*+.^`|~-]+){0,99}", re.ASCII)
+FINGERPRINT = "X-Embedding-Fingerprint"
 OK = 200
 NO_CONTENT = 204
 UNHEALTHY = 503
@@ -168,6 +171,13 @@ def write_error_body(error: BaseException, body: object, content_type: str) -> R
         response.headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
     if isinstance(error, Unauthorized):
         response.headers["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+def name_fingerprint(response: Response, fingerprint: str | None) -> Response:
+    """`response` with the model that its vectors are of, if it has any and that is known."""
+    if fingerprint:
+        response.headers[FINGERPRINT] = fingerprint
     return response
 
 

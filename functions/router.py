@@ -15,7 +15,7 @@ from functions.caller_watch import CallerWatch
 from functions.connection import Connection
 from functions.envelopes import PROBLEM
 from functions.request_record import RequestRecord, current_record
-from functions.responses import finish, is_crash, write_options
+from functions.responses import finish, is_crash, name_fingerprint, write_options
 from functions.route import Protocol, Route, routes_of
 from functions.service import Service
 
@@ -125,4 +125,5 @@ def _answer(request: Request, path: str, routes: dict[str, Route], call: Call) -
         call.service.api_keys.check(request.headers)
     body = route.body
     given = [body.parse(request, body.model, call.record.allowance)] if body else []
-    return route.answer.write(route.handler(*given, call, **(route.match(path) or {})), request)
+    result = route.handler(*given, call, **(route.match(path) or {}))
+    return name_fingerprint(route.answer.write(result, request), call.fingerprint)

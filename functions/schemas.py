@@ -102,9 +102,9 @@ class Item(Request):
         return items.Text(self.text) if self.text is not None else items.ImageUrl(self.url or "")
 
 
-def checked_counts(given: Sequence[Item]) -> None:
+def checked_counts(given: Sequence[items.Item]) -> None:
     """Raises InvalidRequest for more texts or more images than one request may hold."""
-    texts = sum(item.text is not None for item in given)
+    texts = sum(isinstance(item, items.Text) for item in given)
     images = len(given) - texts
     if texts > MAX_TEXTS or images > MAX_IMAGES:
         raise InvalidRequest(
