@@ -54,8 +54,7 @@ COMMON_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
 CORS_HEADERS = {
-    "Access-Control-Allow-Headers": "Authorization, Content-Type, X-API-Key, X-Request-Id, "
-    "X-Expect-Fingerprint",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, X-API-Key, X-Request-Id, X-Expect-Fingerprint",
     "Access-Control-Expose-Headers": "X-Request-Id, Server-Timing, Retry-After, X-Embedding-Count, "
     "X-Embedding-Dimensions, X-Embedding-Indices, X-Embedding-Fingerprint",
     "Access-Control-Max-Age": "3600",

@@ -108,8 +108,7 @@ def checked_counts(given: Sequence[items.Item]) -> None:
     images = len(given) - texts
     if texts > MAX_TEXTS or images > MAX_IMAGES:
         raise InvalidRequest(
-            f"{texts:,} texts and {images:,} images, "
-            f"the limits are {MAX_TEXTS:,} and {MAX_IMAGES:,}"
+            f"{texts:,} texts and {images:,} images, the limits are {MAX_TEXTS:,} and {MAX_IMAGES:,}"
         )
 
 
