@@ -75,7 +75,8 @@ class Route:
     """One path and method. `handler` takes the parsed body, if any, the call, and the `{name}`.
 
     `raises` are the errors that the route itself can end in, beside those that any can.
-    `aliases` are further paths. `is_open` routes ask for no API key. `tag` and `envelope` are
+    `aliases` are further paths. `is_for_weaviate` routes are called by Weaviate's modules, see
+    `weaviate_callers`. `is_open` routes ask for no API key. `tag` and `envelope` are
     those of the route's protocol, see `routes_of`.
     """
 
@@ -88,6 +89,7 @@ class Route:
     examples: Mapping[str, Example] = field(default_factory=dict)
     aliases: tuple[str, ...] = ()
     is_open: bool = False
+    is_for_weaviate: bool = False
     tag: str = ""
     envelope: Envelope = PROBLEM
 
