@@ -17,7 +17,7 @@ from functions.content import ContentInput, Part
 from functions.envelopes import Envelope, message_of
 from functions.examples import FOX, Example
 from functions.model_names import check_dimensions, check_model
-from functions.request_schema import Schema, all_null, refusing
+from functions.request_schema import NULL, Schema, all_null, refusing
 from functions.route import IMAGE_ERRORS, Answer, Body, Protocol, Route
 
 LISTS = ("texts", "images", "inputs")
@@ -29,7 +29,7 @@ Inputs = Annotated[
 
 
 def _both(one: str, other: str) -> Schema:
-    lists = {name: {"type": "array"} for name in (one, other)}
+    lists: Schema = {name: {"not": NULL} for name in (one, other)}
     return {"properties": lists, "required": [one, other]}
 
 

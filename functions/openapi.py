@@ -94,7 +94,7 @@ def document(protocols: Sequence[Protocol]) -> Node:
 
 def _schemas(routes: Sequence[Route]) -> tuple[dict[Any, Node], Node]:
     """A reference for each type that routes read or write, and what they refer to."""
-    read = {route.body.model for route in routes if route.body}
+    read = {route.body.model for route in routes if route.body and route.body.takes_json}
     written = {route.answer.model for route in routes if route.answer.model}
     written |= {route.envelope.body for route in routes}
     every = [(kind, "validation") for kind in read] + [(kind, "serialization") for kind in written]
@@ -135,7 +135,7 @@ def _operation(route: Route, schemas: dict[Any, Node]) -> Node:
         "operationId": _operation_id(route),
         "tags": [route.tag],
         "summary": _first_line(route.handler).split(" Raises ")[0],
-        "description": also,
+        "description": f"{_first_line(route.handler)} {also}".strip(),
         "security": [] if route.is_open else [{}, *({name: []} for name in SECURITY)],
         "parameters": [
             {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
@@ -145,7 +145,7 @@ def _operation(route: Route, schemas: dict[Any, Node]) -> Node:
         "responses": dict(sorted(_responses(route, schemas))),
     }
     if route.body:
-        content = dict(_bodies(route, route.body, schemas[route.body.model]))
+        content = dict(_bodies(route, route.body, schemas.get(route.body.model, {})))
         operation["requestBody"] = {"required": True, "content": content}
     return {name: value for name, value in operation.items() if value or name == "security"}
 

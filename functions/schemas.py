@@ -51,6 +51,7 @@ def _as_whole(value: object) -> object:
 
 
 WholeNumber = Annotated[int, BeforeValidator(_as_whole)]
+Count = Annotated[int, Field(ge=1), BeforeValidator(_as_whole)]
 
 
 class Request(BaseModel):

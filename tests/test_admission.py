@@ -21,8 +21,15 @@ RATE_S = 0.01  # seconds a unit of cost takes in these tests
 BURST_S = 1.0
 
 
-def arrival(cost: float, time_s: float = 60.0, now: float = 0.0, **more: float) -> Arrival:
-    return Arrival(size=1, cost=cost, deadline=now + time_s, now=now, **more)
+def arrival(
+    cost: float,
+    time_s: float = 60.0,
+    now: float = 0.0,
+    waited_s: float = 0.0,
+    is_patient: bool = False,
+) -> Arrival:
+    deadline = now + time_s
+    return Arrival(1, cost, deadline, now, waited_s, is_patient)
 
 
 def experienced(max_items: int = PLENTY, jitter: float = 0.0) -> Admission:
