@@ -48,7 +48,10 @@ class PredictRequest(schemas.Request):
 
     def task(self) -> tuple[str, Task]:
         """The form field that is embedded, and by which model. Raises InvalidRequest."""
-        entries = strict_json.loads(self.entries.encode())
+        try:
+            entries = strict_json.loads(self.entries.encode())
+        except InvalidRequest as error:
+            raise _refused(f"is not JSON: {error}") from error
         kinds = entries.get("clip") if isinstance(entries, dict) and len(entries) == 1 else None
         if not isinstance(kinds, dict):
             named = ", ".join(entries) if isinstance(entries, dict) else "no object"
