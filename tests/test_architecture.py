@@ -15,8 +15,8 @@ SOURCES = [
     ROOT / "main.py",
     *(path for name in ("common", *DOORS) for path in sorted((ROOT / name).rglob("*.py"))),
 ]
-PROTOCOLS = {"native", "openai", "weaviate", "bigquery", "operation"}
-HANDLERS = {"text", "image", "mixed", "rank", "banner", "health", "docs", "metrics", "playground"}
+PROTOCOLS = {"native", "openai", "cohere", "weaviate", "immich", "bigquery", "operation"}
+HANDLERS = {"text", "image", "mixed", "listed", "rank", "banner", "health", "docs", "metrics", "playground"}
 ENGINES = {"torch", "torchvision", "open_clip", "transformers", "multilingual_clip", "safetensors"}
 
 
