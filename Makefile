@@ -48,7 +48,7 @@ smoke: $(VENV)/.serve ## check a running function: URL=… [IMAGE_URL=…] [TOKE
 	$(BIN)/python -m tests.smoke $(or $(URL),http://127.0.0.1:$(PORT)) $(if $(IMAGE_URL),--image-url $(IMAGE_URL))
 
 export: $(VENV)/.engine ## write the bundle weights/MODEL: [ARGS="--random-weights --precisions int8"]
-	$(BIN)/python -m common.models.export $(MODEL) $(ARGS)
+	$(BIN)/python -m export $(MODEL) $(ARGS)
 
 package: $(VENV)/.serve ## write build/function, what is deployed: MODEL=clip [ENGINE=torch] [PRECISION=fp32] [WEIGHTS_URI=gs://…] [STORAGE=1]
 	$(BIN)/python -m deploy.package $(MODEL) $(if $(ENGINE),--engine $(ENGINE)) $(if $(PRECISION),--precision $(PRECISION)) \

@@ -1,8 +1,8 @@
 """Write the folder that is deployed: `python -m deploy.package MODEL`.
 
-It holds the code and the weights of one model and nothing else, and is the same to the byte for the same input: what
-an engine or another model would need is left out, files have one mode and one time. A file of Python that does not
-compile, or weights that are not the manifest's, stop it: the platform would refuse the one, the function the other.
+It holds the code that CODE lists and the weights of one model. The same input gives the same bytes: files have one
+mode and one time. A Python file that does not compile stops it, since the platform would refuse the folder; so do
+weights that are not the manifest's, which the function would refuse.
 """
 
 import argparse
@@ -11,21 +11,29 @@ import json
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from common.errors import EmbeddingError
+from common.files import replacing, sha256_of
 from common.models.bundle import MANIFEST, TOKENIZERS, Bundle, BundlePrecision, find_bundle
 from common.models.catalog import resolve
 from common.models.spec import EngineOptions, ModelSpec
 
 ROOT = Path(__file__).resolve().parents[1]
-CODE = ("LICENSE", "main.py", "common", "functions")
-EXPORT = "common/models/export"
-TORCH_ENGINE = "common/models/torch_engine"
-DEMO = "common/models/demo"
+CODE = (  # all that is deployed, as patterns; a new package of the function is a new line
+    "LICENSE",
+    "main.py",
+    "common/*.py",
+    "common/images/*.py",
+    "common/models/*.py",
+    "common/models/*.txt.gz",
+    "functions/*.py",
+    "functions/static/*",
+    "functions/static/docs/*",
+)
+TORCH_CODE = ("common/models/torch_engine/*.py",)
 NEVER = ("__pycache__", "*.pyc", ".*")
 OF_A_BUNDLE = ("*.onnx", "*.onnx.data", MANIFEST)
 CHECKPOINTS = {".safetensors", ".bin", ".pt"}
@@ -85,13 +93,11 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 
 def _code(choice: Choice, root: Path) -> Files:
-    left_out = [EXPORT, DEMO] + ([TORCH_ENGINE] if choice.engine == "onnx" else [])
     files: Files = {".gcloudignore": IGNORE.encode()}
-    for name in CODE:
-        for path in _walk(root / name) if (root / name).is_dir() else [root / name]:
-            relative = path.relative_to(root)
-            if not any(relative.is_relative_to(folder) for folder in left_out):
-                files[relative.as_posix()] = path
+    for pattern in CODE + (TORCH_CODE if choice.engine == "torch" else ()):
+        for path in sorted(root.glob(pattern)):
+            if path.is_file() and not any(path.match(never) for never in NEVER):
+                files[path.relative_to(root).as_posix()] = path
     for place, source in files.items():
         if isinstance(source, Path) and source.suffix == ".py":
             _compile(place, source)
@@ -152,7 +158,7 @@ def _only(files: Mapping[BundlePrecision, str], precision: BundlePrecision) -> d
 
 def _checkpoints(spec: ModelSpec, root: Path, notes: list[str]) -> Files:
     """The operator's folder of the model without its bundle, else what ships with the function."""
-    own = root / "weights" / spec.id.replace("/", "-")
+    own = spec.folder_in(root / "weights")
     files = list(_walk(own)) if own.is_dir() else []
     files = [path for path in files if not any(path.match(pattern) for pattern in OF_A_BUNDLE)]
     if any(path.suffix in CHECKPOINTS for path in files):
@@ -176,10 +182,8 @@ def _requirements(choice: Choice, root: Path) -> Files:
 
 def write(files: Files, folder: Path) -> str:
     """The files in `folder`, in place of what was there, and the sha256 over their places and contents."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    build = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     digest = hashlib.sha256()
-    try:
+    with replacing(folder) as build:
         for place, source in files.items():
             path = build / place
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -188,15 +192,9 @@ def write(files: Files, folder: Path) -> str:
             else:
                 shutil.copyfile(source, path)
             path.chmod(0o644)
-            with path.open("rb") as file:
-                digest.update(f"{place}\n{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+            digest.update(f"{place}\n{sha256_of(path)}\n".encode())
         for path in sorted(build.rglob("*"), reverse=True):  # a folder's time after its files
             os.utime(path, (MADE_AT, MADE_AT))
-        build.chmod(0o755)
-        shutil.rmtree(folder, ignore_errors=True)
-        build.rename(folder)
-    finally:
-        shutil.rmtree(build, ignore_errors=True)
     return digest.hexdigest()
 
 

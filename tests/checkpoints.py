@@ -6,12 +6,12 @@ from typing import Any
 
 from sentencepiece import SentencePieceTrainer
 
-from common.models.export.fidelity import evaluation_texts
 from common.models.spec import ModelSpec, MultilingualTower, OpenClipTower
 from common.models.weights import MCLIP_TOKENIZER
+from export.fidelity import evaluation_texts
 from tests.reference import import_open_clip
 
-TINY = ModelSpec("tiny", "tiny", "", MultilingualTower("M-CLIP/tiny"), OpenClipTower())
+TINY = ModelSpec("tiny", "tiny", "", MultilingualTower(hub_repo="M-CLIP/tiny"), OpenClipTower())
 TINY_PIECES = 120
 HUB_PIECES = 600
 UNCUT = ModelSpec("uncut", "uncut", "", OpenClipTower(), OpenClipTower())

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-from common.models.export.emoji import picture_of
+from export.emoji import picture_of
 from tests.image_server import serving
 
 CAPTIONS = ("a fox", "a pizza", "a guitar")

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = [
     ROOT / "main.py",
-    *(path for name in ("functions", "common", "deploy") for path in sorted((ROOT / name).rglob("*.py"))),
+    *(path for name in ("functions", "common", "deploy", "export") for path in sorted((ROOT / name).rglob("*.py"))),
 ]
 HANDLERS = {
     "text",
@@ -74,14 +74,21 @@ def test_engines_are_imported_in_the_engine_alone() -> None:
     def inside(*packages: str) -> set[str]:
         return {module for module in MODULES if module.startswith(packages)}
 
-    export, torch_engine = inside("common.models.export"), inside("common.models.torch_engine")
+    export, torch_engine = inside("export"), inside("common.models.torch_engine")
     assert importers(*ENGINES) <= torch_engine | export
     assert importers("onnx") <= export
     assert importers("onnxruntime") <= export | {"common.models.onnx_engine"}
     assert importers("google") <= {"common.storage"}
     assert importers("common.models.torch_engine") <= torch_engine | export | {"common.models.registry"}
     assert importers("common.models.onnx_engine") <= export | {"common.models.registry"}
-    assert importers("common.models.export") <= export, "the function must not need what an export needs"
+    assert importers("export") <= export, "nothing that runs or deploys the function may need what an export needs"
+
+
+def test_an_export_needs_the_core_alone() -> None:
+    ours = {"main", "functions", "deploy", "bulk", "tests"}
+    for module, tree in MODULES.items():
+        if module.partition(".")[0] == "export":
+            assert not ours & {imported.partition(".")[0] for imported in imports(tree)}, module
 
 
 def reads_environment(tree: ast.AST) -> bool:

@@ -8,9 +8,9 @@ import pytest
 
 from common.images.decode import DecodeLimits, prepare
 from common.models.catalog import resolve
-from common.models.export.emoji import LANGUAGES, names, picture_at
 from common.models.spec import EngineOptions, ImageEncoder, Vectors
 from common.models.torch_engine import load_image_encoder, load_text_encoder
+from export.emoji import LANGUAGES, names, picture_at
 
 OPTIONS = EngineOptions(weights_dir=Path("no-such-folder"))
 LIMITS = DecodeLimits(max_pixels=10**6)

@@ -13,13 +13,14 @@ import pytest
 from onnx import helper, numpy_helper
 
 from common.errors import ModelUnavailable
+from common.files import replacing
 from common.models import onnx_engine, torch_engine
 from common.models.bundle import Bundle, BundlePrecision, Fidelity, find_bundle, read_bundle
 from common.models.catalog import resolve
-from common.models.export import emoji, fidelity
-from common.models.export.__main__ import export, main, replacing
-from common.models.export.quantize import RowQuantizer, quantize_weights
 from common.models.spec import EngineOptions, ModelSpec, Pixels, TokenIds, Vectors
+from export import emoji, fidelity
+from export.__main__ import export, main
+from export.quantize import RowQuantizer, quantize_weights
 from tests.checkpoints import MULTILINGUAL_TEXTS, TINY, UNCUT, make_tiny_mclip, make_uncut_model
 from tests.test_demo import captions, picture_vectors, pictures, recall
 
@@ -174,8 +175,8 @@ def test_towers_that_do_not_fit_the_plain_ones_are_exported_as_they_are(tmp_path
 
 def export_with(spec: ModelSpec, folder: Path, weights: EngineOptions) -> Bundle:
     """Random weights from a folder, both precisions; the gate is not applied."""
-    from common.models.export.build import BundleBuilder
-    from common.models.export.progress import silent
+    from export.build import BundleBuilder
+    from export.progress import silent
 
     with replacing(folder) as build:
         manifest = BundleBuilder(spec, weights, build, silent()).run(BOTH, random_weights=True)

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from common.errors import ModelUnavailable
 from common.models import onnx_engine, torch_engine
-from common.models.export.fidelity import evaluation_texts
 from common.models.spec import EngineOptions
 from common.models.tokenizer import CHARS_PER_TOKEN, JsonTokenizer
 from common.models.torch_engine.tokenizers import ReferenceTokenizer, build_tokenizer, from_hub
+from export.fidelity import evaluation_texts
 from tests.checkpoints import HUB_PIECES, UNCUT, make_hub_tokenizer, make_uncut_model
 from tests.reference import import_open_clip
 from tests.test_export import export_with

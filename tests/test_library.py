@@ -11,8 +11,8 @@ import pytest
 
 from common import Allowance, ImageBytes, ImageUrl, Text, open_embedder
 from common.errors import Cancelled, DeadlineExceeded, FetchError, ModelNotFound, ModelUnavailable
-from common.models.export.emoji import picture_of
 from common.models.spec import EngineOptions, ImageEncoder, ModelSpec, TextEncoder
+from export.emoji import picture_of
 from tests.fake_encoders import FakeImage, FakeText
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -29,7 +29,7 @@ class Blocked:
 
 sys.meta_path.insert(0, Blocked())
 from common import open_embedder, Text, ImageBytes, ImageUrl
-from common.models.export.emoji import picture_of
+from export.emoji import picture_of
 
 fox = picture_of("fox")
 with open_embedder(model="demo") as english, open_embedder(model="demo-mclip") as multilingual:

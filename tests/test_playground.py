@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common.models.export.emoji import picture_of
+from export.emoji import picture_of
 from functions.playground import PAGE, policy
 
 TEXT = PAGE.read_text("utf-8")

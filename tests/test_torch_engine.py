@@ -21,6 +21,8 @@ from tests.reference import import_open_clip
 
 SHORT_AND_LONG = ["a fox", "", "a photo of two dogs on a beach, " * 20, "狐 🦊", "Hello <b>World</b> &amp; more"]
 DEMO = Path(__file__).parents[1] / "common" / "models" / "demo"
+CLIP = resolve("clip").image
+assert isinstance(CLIP, OpenClipTower)
 
 
 @dataclass
@@ -117,11 +119,11 @@ def test_the_same_text_gives_the_same_vector_alone_and_beside_longer_ones(refere
 
 
 def test_clip_is_built_with_the_activation_that_its_weights_were_trained_with() -> None:
-    config = import_open_clip().get_model_config(resolve("clip").image.architecture)
+    config = import_open_clip().get_model_config(CLIP.architecture)
     assert config["quick_gelu"] is True
     entry = import_open_clip().pretrained.get_pretrained_cfg("ViT-B-32", "laion400m_e32")
     assert entry["quick_gelu"] is True
-    assert resolve("clip").image.hub_repo == entry["hf_hub"].rstrip("/")
+    assert CLIP.hub_repo == entry["hf_hub"].rstrip("/")
 
 
 def test_a_free_pair_takes_the_activation_of_its_pretrained_tag(
@@ -138,6 +140,7 @@ def test_a_free_pair_takes_the_activation_of_its_pretrained_tag(
 
     monkeypatch.setattr("common.models.weights.fetch_file", fetch)
     spec = resolve("ViT-B-32/laion400m_e32")
+    assert isinstance(spec.image, OpenClipTower)
     source = open_clip_towers._find(spec, spec.image, None, EngineOptions(tmp_path))
     assert source.model["quick_gelu"] is True
     assert fetched == ["timm/vit_base_patch32_clip_224.laion400m_e32"]

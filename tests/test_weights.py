@@ -9,7 +9,16 @@ import pytest
 from common.errors import ModelNotFound, ModelUnavailable
 from common.models.catalog import CATALOG, resolve
 from common.models.spec import EngineOptions, OpenClipTower
-from common.models.weights import fetch_file, find_file, local_folder, open_clip_file, pin, read_json, verify
+from common.models.weights import (
+    OPEN_CLIP_FILES,
+    fetch_file,
+    find_file,
+    local_folder,
+    open_clip_file,
+    pin,
+    read_json,
+    verify,
+)
 
 DEMO = resolve("demo")
 NAME = "open_clip_model.safetensors"
@@ -17,19 +26,20 @@ NAME = "open_clip_model.safetensors"
 
 def test_the_operators_folder_wins_over_the_shipped_one(tmp_path: Path) -> None:
     options = EngineOptions(weights_dir=tmp_path)
-    assert local_folder(DEMO, "text", options) == DEMO.text.folder
+    assert local_folder(DEMO, "text", OPEN_CLIP_FILES, options) == DEMO.text.folder
     for folder in (tmp_path / "demo", tmp_path / "demo" / "text"):
         folder.mkdir()
         (folder / NAME).touch()
-        assert local_folder(DEMO, "text", options) == folder
-    assert local_folder(DEMO, "image", options) == tmp_path / "demo"
+        assert local_folder(DEMO, "text", OPEN_CLIP_FILES, options) == folder
+    assert local_folder(DEMO, "image", OPEN_CLIP_FILES, options) == tmp_path / "demo"
 
 
 def test_slashes_in_a_models_name_become_hyphens(tmp_path: Path) -> None:
     (tmp_path / "ViT-L-14-openai").mkdir()
     (tmp_path / "ViT-L-14-openai" / NAME).touch()
     options = EngineOptions(weights_dir=tmp_path)
-    assert local_folder(resolve("ViT-L-14/openai"), "image", options) == tmp_path / "ViT-L-14-openai"
+    spec = resolve("ViT-L-14/openai")
+    assert local_folder(spec, "image", OPEN_CLIP_FILES, options) == tmp_path / "ViT-L-14-openai"
 
 
 def test_a_file_must_have_the_sum_that_is_pinned_or_stands_beside_it(tmp_path: Path) -> None:
@@ -72,6 +82,7 @@ def test_without_leave_to_download_the_message_says_so(tmp_path: Path) -> None:
 def test_the_catalog_holds_the_traps() -> None:
     clip, mclip = resolve("clip"), resolve("mclip")
     assert isinstance(clip.text, OpenClipTower)
+    assert isinstance(clip.image, OpenClipTower)
     assert clip.text.architecture == clip.image.architecture == "ViT-B-32-quickgelu"
     assert mclip.image.hub_repo.endswith("laion400m_e32")
     assert {spec.id: spec.dimensions for spec in CATALOG} == {"clip": 512, "mclip": 640, "demo": 256, "demo-mclip": 256}

@@ -3,7 +3,6 @@
 A folder without a manifest is no bundle: the manifest is written last, so that a half-written one is never picked up.
 """
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,6 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from common.errors import ModelUnavailable
+from common.files import sha256_of
 from common.models.spec import Cleaning, EngineOptions, ModelSpec, Preprocessing, TowerName
 
 MANIFEST = "manifest.json"
@@ -119,8 +119,7 @@ class Bundle:
             self.verified(weights)
         expected = self.manifest.sha256.get(name, "")
         try:
-            with path.open("rb") as file:
-                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            sha256 = sha256_of(path)
         except OSError as error:
             raise ModelUnavailable(f"model {self.manifest.model}: {name} of its bundle cannot be read") from error
         if sha256 != expected:
@@ -137,7 +136,7 @@ def find_bundle(spec: ModelSpec, options: EngineOptions) -> Bundle | None:
 
     Raises ModelUnavailable for a manifest that cannot be read, or that is another model's.
     """
-    own = options.weights_dir / spec.id.replace("/", "-")
+    own = spec.folder_in(options.weights_dir)
     for folder in (own, spec.bundle):
         if folder is not None and (folder / MANIFEST).is_file():
             return read_bundle(folder, spec)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, Protocol, TypeVar
+from typing import ClassVar, Literal, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,35 +36,42 @@ class Preprocessing:
         return asdict(self)
 
 
+@dataclass(frozen=True, kw_only=True)
+class TowerSource:
+    """Where a tower's weights come from. `family` names the family that reads them (torch_engine/families.py).
+
+    They are in `folder`, which ships with the function, else in the hub repository `hub_repo`, at `hub_revision`
+    if it is given. If `weights_sha256` is given, other weights are refused.
+    """
+
+    family: ClassVar[str] = ""
+    hub_repo: str = ""
+    folder: Path | None = None
+    weights_sha256: str = ""
+    hub_revision: str = ""
+
+
 @dataclass(frozen=True)
-class OpenClipTower:
+class OpenClipTower(TowerSource):
     """A tower of an open_clip model.
 
-    Its weights are in `folder`, one of ours, beside an `open_clip_config.json`; else in `hub_repo`, for the named
-    `architecture`; else they are what open_clip's own table has as `pretrained` for that `architecture`. Where they
-    are pinned they must have `weights_sha256`, and come from the repository's `hub_revision`.
+    A `folder` holds its `open_clip_config.json` too. Without a folder or `hub_repo`, the weights are those that
+    open_clip's own table lists as `pretrained` for the `architecture`.
     """
 
+    family: ClassVar[str] = "open_clip"
     architecture: str = ""
     pretrained: str = ""
-    hub_repo: str = ""
-    folder: Path | None = None
-    weights_sha256: str = ""
-    hub_revision: str = ""
 
 
 @dataclass(frozen=True)
-class MultilingualTower:
+class MultilingualTower(TowerSource):
     """A text tower in M-CLIP's format: an XLM-RoBERTa, the masked mean over all tokens, and a linear map.
 
-    Weights and `sentencepiece.bpe.model` are in `folder`, one of ours, else in `hub_repo`, where the weights must have
-    `weights_sha256`.
+    `sentencepiece.bpe.model` lies beside the weights.
     """
 
-    hub_repo: str = ""
-    weights_sha256: str = ""
-    folder: Path | None = None
-    hub_revision: str = ""
+    family: ClassVar[str] = "mclip"
 
 
 @dataclass(frozen=True)
@@ -74,10 +81,14 @@ class ModelSpec:
     id: str
     full_name: str
     description: str
-    text: OpenClipTower | MultilingualTower
-    image: OpenClipTower
+    text: TowerSource
+    image: TowerSource
     dimensions: int | None = None
     bundle: Path | None = None  # one that ships with the function
+
+    def folder_in(self, weights_dir: Path) -> Path:
+        """The model's own folder in `weights_dir`; slashes in its name become hyphens."""
+        return weights_dir / self.id.replace("/", "-")
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,12 @@ sentencepiece's, from which the fast one strays.
 
 import gzip
 import html
+import shutil
 import string
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import regex
@@ -21,6 +23,8 @@ from common.models.spec import Cleaning, TokenIds, Tokens
 
 CLIP_CONTEXT_LENGTH = 77
 XLMR_CONTEXT_LENGTH = 512  # 514 positions less the two that the padding index takes
+XLMR_FILE = "sentencepiece.bpe.model"
+JSON_FILE = "tokenizer.json"
 CHARS_PER_TOKEN = 64  # context length × this is read of a text: far beyond what fills the context
 
 _MERGES = Path(__file__).with_name("clip_bpe_merges.txt.gz")  # OpenAI CLIP's bpe_simple_vocab_16e6, those it uses
@@ -57,6 +61,24 @@ def _unescape(text: str) -> str:
 CLEANINGS: dict[Cleaning, Callable[[str], str]] = {"whitespace": mend, "lower": clean, "canonicalize": canonicalize}
 
 
+class TextTokenizer(Protocol):
+    """Texts in, token ids out; a text over the context length is cut. May be called from any thread."""
+
+    context_length: int
+
+    def __call__(self, texts: Sequence[str]) -> list[Tokens]:
+        """Token ids of each text."""
+        ...
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        """Write its file, if it has one, into a bundle's folder.
+
+        Returns the fields of the bundle's manifest that describe it. Raises NotImplementedError if no bundle can
+        hold it.
+        """
+        ...
+
+
 class ClipTokenizer:
     """`[49406] … [49407]`; a text over the context length keeps its first ids, and the end token comes last."""
 
@@ -75,6 +97,10 @@ class ClipTokenizer:
             self._frame(encoding.ids, len(found) > self.context_length or len(text) > limit)
             for encoding, found, text in zip(encoded, words, texts, strict=True)
         ]
+
+    def save(self, folder: Path) -> dict[str, Any]:  # noqa: ARG002 - the vocabulary is part of the code
+        """No file: every bundle has the same vocabulary."""
+        return {"tokenizer": "clip"}
 
     def _frame(self, ids: list[int], cut: bool) -> Tokens:
         room = self.context_length - 2
@@ -120,6 +146,11 @@ class XlmrTokenizer:
         rows: list[list[int]] = self._pieces.encode([text[:limit] for text in texts], num_threads=1)
         return [self._frame(pieces, len(text) > limit) for pieces, text in zip(rows, texts, strict=True)]
 
+    def save(self, folder: Path) -> dict[str, Any]:
+        """The `sentencepiece.bpe.model`."""
+        shutil.copyfile(self.file, folder / XLMR_FILE)
+        return {"tokenizer": "xlmr"}
+
     def _frame(self, pieces: list[int], cut: bool) -> Tokens:
         """XLM-RoBERTa's ids are sentencepiece's and one more, since it puts `<pad>` beside the special ones."""
         room = self.context_length - 2
@@ -152,6 +183,11 @@ class JsonTokenizer:
             Tokens(self._erased(np.array(encoding.ids, np.int64)), bool(encoding.overflowing) or len(text) > limit)
             for encoding, text in zip(encodings, texts, strict=True)
         ]
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        """The `tokenizer.json`, truncation and padding included."""
+        self.tokenizer.save(str(folder / JSON_FILE), pretty=False)
+        return {"tokenizer": "json", "cleaning": self.cleaning, "erased_id": self.erased_id}
 
     def _erased(self, ids: TokenIds) -> TokenIds:
         return ids if self.erased_id is None else np.where(ids == self.erased_id, 0, ids)

@@ -4,7 +4,6 @@ Every file that is read is known by its sha256, which goes into the model's fing
 pinned: in the catalog, or in a `SHA256SUMS` file (as `sha256sum` writes it) beside the weights.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Sequence
@@ -13,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import ModelUnavailable
-from common.models.spec import EngineOptions, ModelSpec, MultilingualTower, OpenClipTower, TowerName
+from common.files import sha256_of
+from common.models.spec import EngineOptions, ModelSpec, TowerName, TowerSource
 
 OPEN_CLIP_CONFIG = "open_clip_config.json"
 OPEN_CLIP_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
@@ -31,15 +31,13 @@ class WeightsFile:
     sha256: str
 
 
-def local_folder(spec: ModelSpec, tower: TowerName, options: EngineOptions) -> Path | None:
-    """The operator's folder for this tower, else the one that ships with the function; None: neither is there.
+def local_folder(spec: ModelSpec, tower: TowerName, names: Sequence[str], options: EngineOptions) -> Path | None:
+    """The operator's folder if it holds one of `names`, else the one that ships with the function, else None.
 
-    The operator's is `<weights_dir>/<model>/<tower>/`, or `<weights_dir>/<model>/` for both towers. Slashes in a
-    model's name become hyphens.
+    The operator's is `<weights_dir>/<model>/<tower>/`, or `<weights_dir>/<model>/` for both towers.
     """
-    own = options.weights_dir / spec.id.replace("/", "-")
+    own = spec.folder_in(options.weights_dir)
     shipped = (spec.text if tower == "text" else spec.image).folder
-    names = MCLIP_FILES if tower == "text" and isinstance(spec.text, MultilingualTower) else OPEN_CLIP_FILES
     for folder in (own / tower, own):
         if any((folder / name).is_file() for name in names):
             return folder
@@ -58,7 +56,7 @@ def pin(spec: ModelSpec, pins: str) -> ModelSpec:
             raise ValueError(f"{part!r} is no pin: text=SHA256 or image=SHA256, and @REVISION if you like")
         tower = spec.text if name == "text" else spec.image
         pinned = replace(tower, weights_sha256=sha256, hub_revision=revision)
-        spec = replace(spec, text=pinned) if name == "text" else replace(spec, image=pinned)  # type: ignore[arg-type]
+        spec = replace(spec, text=pinned) if name == "text" else replace(spec, image=pinned)
     return spec
 
 
@@ -123,8 +121,7 @@ def _sha256(path: Path) -> str:
     target = path.resolve()
     if target.parent.name == "blobs" and _SHA256.fullmatch(target.name):
         return target.name  # the hub's cache names large files by their sum: no need to read 2 GB
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256_of(path)
 
 
 def _sums(folder: Path) -> dict[str, str]:
@@ -136,7 +133,7 @@ def _sums(folder: Path) -> dict[str, str]:
     }
 
 
-def open_clip_file(spec: ModelSpec, tower: OpenClipTower, folder: Path | None, options: EngineOptions) -> WeightsFile:
+def open_clip_file(spec: ModelSpec, tower: TowerSource, folder: Path | None, options: EngineOptions) -> WeightsFile:
     """The weights of a tower that a folder or a hub repository holds."""
     path = (
         find_file(folder, OPEN_CLIP_FILES, spec)

@@ -20,14 +20,14 @@ from typing import Any
 
 import numpy as np
 
+from common.files import replacing
 from common.machine import usable_cores
 from common.models.bundle import MANIFEST, BundlePrecision
 from common.models.catalog import resolve
-from common.models.export.__main__ import replacing
-from common.models.export.build import BundleBuilder
-from common.models.export.progress import shown
-from common.models.export.random_weights import write_random_weights
-from common.models.spec import EngineOptions, MultilingualTower
+from common.models.spec import EngineOptions, MultilingualTower, OpenClipTower
+from export.build import BundleBuilder
+from export.progress import shown
+from export.random_weights import write_random_weights
 from tests.benchmarks.encoders import Encoders, alternate, gemm
 from tests.benchmarks.services import Service, baseline, ours, pictures
 from tests.e2e.server import ROOT
@@ -69,6 +69,7 @@ class Bench:
         self.weights, self.checkpoints = BUILD / "bench" / "bundles", BUILD / "bench" / "checkpoints"
         spec = resolve(model)
         self.with_baseline = not isinstance(spec.text, MultilingualTower)
+        assert isinstance(spec.image, OpenClipTower)
         self.architecture = spec.image.architecture
         self.checkpoint = self.checkpoints / model / "open_clip_model.safetensors"
         self.precisions = PRECISIONS if self.with_baseline else PRECISIONS[:1]

@@ -9,8 +9,8 @@ import pytest
 import requests
 from numpy.typing import NDArray
 
-from common.models.export.emoji import names, picture_of
 from common.schemas import MAX_IMAGES
+from export.emoji import names, picture_of
 from functions.bigquery import MAX_ANSWER_BYTES
 from tests.e2e.server import Server
 from tests.hostile.test_memory import send

@@ -10,7 +10,7 @@ import pytest
 import requests
 from PIL import Image
 
-from common.models.export.emoji import picture_of
+from export.emoji import picture_of
 from tests.e2e.server import Server
 from tests.image_server import ImageServer, picture
 

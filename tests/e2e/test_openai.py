@@ -13,7 +13,7 @@ import openai
 import pytest
 from numpy.typing import NDArray
 
-from common.models.export.emoji import picture_of
+from export.emoji import picture_of
 from tests.e2e.server import Server, serve
 from tests.image_server import ImageServer
 

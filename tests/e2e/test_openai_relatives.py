@@ -15,7 +15,7 @@ from langchain_openai import OpenAIEmbeddings
 from PIL import Image
 from pydantic import SecretStr
 
-from common.models.export.emoji import picture_of
+from export.emoji import picture_of
 from tests.e2e.server import Server
 
 TEXTS = ["a fox", "a pizza", "a guitar", "a fox"]

@@ -1,5 +1,6 @@
 """The folder that is deployed: what is in it, and that it serves from anywhere, in a hostile place, by itself."""
 
+import ast
 import compileall
 import os
 import subprocess
@@ -16,7 +17,14 @@ from tests.e2e.fresh import packages_of
 from tests.e2e.server import ROOT, serve
 from tests.e2e.test_serve_install import HEAVY
 
-SHADOWS = ("common", "functions", "deploy", "tests", "main")  # modules that a machine may have of the same names
+SHADOWS = (
+    "common",
+    "functions",
+    "deploy",
+    "export",
+    "tests",
+    "main",
+)  # modules that a machine may have of the same names
 READ_ONLY = """
 mount --bind /tmp /tmp
 for folder in "$1" "$2"; do mount --bind "$folder" "$folder"; mount -o remount,bind,ro "$folder"; done
@@ -72,6 +80,38 @@ def test_a_package_holds_one_model_and_what_serves_it(tmp_path: Path) -> None:
     torch = packaged(tmp_path / "torch", engine="torch")
     assert "common/models/demo/clip/open_clip_model.safetensors" in torch
     assert "torch==" in (tmp_path / "torch" / "requirements.txt").read_text()
+
+
+def imported_by(source: Path) -> set[str]:
+    """The modules of ours that a file imports, at the top or inside a function."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(source.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name for name in names if name.split(".")[0] in ("common", "functions")}
+
+
+@pytest.mark.parametrize("engine", ["onnx", "torch"])
+def test_a_package_holds_every_module_that_its_code_imports(engine: str) -> None:
+    code = plan(Choice(resolve("demo"), engine)).code
+    sources = [source for place, source in code.items() if place.endswith(".py") and isinstance(source, Path)]
+    for name in set().union(*map(imported_by, sources)):
+        path = name.replace(".", "/")
+        module = next((place for place in (f"{path}.py", f"{path}/__init__.py") if (ROOT / place).is_file()), None)
+        if module and not (engine == "onnx" and "torch_engine" in module):
+            assert module in code, f"{module} is imported, and deploy/package.py does not list it"
+
+
+def test_a_package_holds_every_file_that_its_code_reads() -> None:
+    """Beside the modules: the vocabulary, and what the pages are made of."""
+    code = set(plan(Choice(resolve("demo"))).code)
+    listed = subprocess.run(["git", "ls-files", "common", "functions"], cwd=ROOT, capture_output=True, text=True)
+    tracked = set(listed.stdout.split())
+    assert tracked
+    left_out = {place for place in tracked - code if not place.startswith("common/models/torch_engine/")}
+    assert {place for place in left_out if not place.startswith("common/models/demo/")} == set()
 
 
 def test_the_same_input_gives_the_same_package(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, FilePayload, Route, expect
 
-from common.models.export.emoji import picture_of
+from export.emoji import picture_of
 from tests.e2e.browser import Visit, best, note, visit, write
 from tests.e2e.server import ROOT, Server, serve
 from tests.image_server import ImageServer

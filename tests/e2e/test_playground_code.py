@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
-from common.models.export.emoji import picture_of
+from export.emoji import picture_of
 from tests.e2e.browser import visit
 from tests.e2e.server import Server
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Route, expect
 
-from common.models.export.emoji import picture_of
+from export.emoji import picture_of
 from tests.e2e.browser import Visit, best, check_accessible, visit, write
 from tests.e2e.server import ROOT, Server, serve
 from tests.image_server import ImageServer

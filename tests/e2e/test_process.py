@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import requests
 
-from common.models.export.emoji import picture_of
+from export.emoji import picture_of
 from tests.e2e.server import ROOT, Server, serve, start
 from tests.image_server import ImageServer, picture
 

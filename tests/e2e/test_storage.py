@@ -13,7 +13,7 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 
 from common.images.memory_budget import LARGE_BYTES
-from common.models.export.emoji import picture_of
+from export.emoji import picture_of
 from tests.e2e.server import Server, free_port, serve
 from tests.image_server import picture
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import requests
 
-from common.models.export.emoji import picture_of
+from export.emoji import picture_of
 from tests.e2e.server import Server, serve
 
 FOX, PIZZA = (base64.b64encode(picture_of(name)).decode() for name in ("fox", "pizza"))

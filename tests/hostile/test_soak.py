@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import requests
 
-from common.models.export.emoji import names, picture_at
+from export.emoji import names, picture_at
 from tests.e2e.server import Server, serve
 from tests.hostile.seeds import png_bomb, seeds
 from tests.hostile.test_memory import worker_of

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.encoding import OutputDtype, quantize
-from common.models.export.emoji import STYLES
 from common.models.spec import Vectors
+from export.emoji import STYLES
 from tests.test_demo import captions, pictures
 
 TOP = 10

@@ -20,10 +20,10 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from torch import Tensor, nn
 
-from common.models.export.emoji import LANGUAGES as MEASURED
-from common.models.export.vocabulary import write_vocabulary
 from common.models.tokenizer import XlmrTokenizer
 from common.models.weights import MCLIP_TOKENIZER
+from export.emoji import LANGUAGES as MEASURED
+from export.vocabulary import write_vocabulary
 from tests.reference import import_open_clip
 from tests.training.data import Emoji
 from tests.training.train_demo import MODEL_CONFIG, encode_texts

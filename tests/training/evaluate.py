@@ -13,9 +13,9 @@ import torch.nn.functional as F  # noqa: N812
 from safetensors.torch import load_file
 from torch import Tensor
 
-from common.models.export.emoji import LANGUAGES
 from common.models.tokenizer import XlmrTokenizer
 from common.models.weights import MCLIP_TOKENIZER
+from export.emoji import LANGUAGES
 from tests.reference import import_open_clip
 from tests.training.data import Emoji
 from tests.training.distil_mclip import PAD_ID, VOCABULARY, Student

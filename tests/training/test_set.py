@@ -1,6 +1,6 @@
 """Write the fixed set of emoji that the tests measure on.
 
-python -m tests.training.test_set emoji-data common/models/export/data
+python -m tests.training.test_set emoji-data export/data
 """
 
 import json
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from common.models.export.emoji import COLUMNS, LANGUAGES, SIZE, STYLES
+from export.emoji import COLUMNS, LANGUAGES, SIZE, STYLES
 from tests.training.data import Emoji
 
 COUNT, SEED = 400, 11

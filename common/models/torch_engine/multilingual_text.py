@@ -20,10 +20,10 @@ HEAD_WIDTH = 64  # of all XLM-RoBERTas; the tensors' shapes tell everything else
 _EMBEDDINGS = "transformer.embeddings."
 
 
-def load_multilingual_text(spec: ModelSpec, tower: MultilingualTower, options: EngineOptions) -> "MultilingualText":
+def load_text(spec: ModelSpec, tower: MultilingualTower, options: EngineOptions) -> "MultilingualText":
     """Build on meta, assign the mapped tensors, run once. Raises ModelUnavailable."""
     runtime = Runtime.choose(options)
-    folder = weights.local_folder(spec, "text", options)
+    folder = weights.local_folder(spec, "text", weights.MCLIP_FILES, options)
     if folder:
         file = weights.verify(weights.find_file(folder, weights.MCLIP_FILES, spec), spec)
         vocabulary = weights.find_file(folder, [weights.MCLIP_TOKENIZER], spec)

@@ -24,9 +24,9 @@ from common.models.spec import (
     OpenClipTower,
     Pixels,
     Preprocessing,
-    TextEncoder,
     TokenIds,
     Tokens,
+    TowerName,
     Vectors,
 )
 from common.models.tokenizer import ClipTokenizer
@@ -137,10 +137,10 @@ class _WholeText(nn.Module):
 
 
 def _load(
-    spec: ModelSpec, tower: OpenClipTower, name: str, options: EngineOptions
+    spec: ModelSpec, tower: OpenClipTower, name: TowerName, options: EngineOptions
 ) -> tuple[Source, nn.Module, EncoderInfo, Runtime]:
     runtime = Runtime.choose(options)
-    folder = weights.local_folder(spec, "image" if name == "image" else "text", options)
+    folder = weights.local_folder(spec, name, weights.OPEN_CLIP_FILES, options)
     source = _find(spec, tower, folder, options)
     native = not any(key in source.model for key in ("multimodal_cfg", "custom_text"))
     native &= not source.model["text_cfg"].get("hf_model_name") and not source.model["vision_cfg"].get(
@@ -157,7 +157,7 @@ def _load(
     return source, ready(module, runtime), info, runtime
 
 
-def load_open_clip_image(spec: ModelSpec, tower: OpenClipTower, options: EngineOptions) -> "OpenClipImage":
+def load_image(spec: ModelSpec, tower: OpenClipTower, options: EngineOptions) -> "OpenClipImage":
     """Load and run once. Raises ModelUnavailable."""
     source, module, info, runtime = _load(spec, tower, "image", options)
     preprocessing = _preprocessing(spec, source, options)
@@ -199,7 +199,7 @@ class OpenClipImage:
         return pooled(self.module(images))
 
 
-def load_open_clip_text(spec: ModelSpec, tower: OpenClipTower, options: EngineOptions) -> TextEncoder:
+def load_text(spec: ModelSpec, tower: OpenClipTower, options: EngineOptions) -> "OpenClipText":
     """Load and run once. Raises ModelUnavailable."""
     source, module, info, runtime = _load(spec, tower, "text", options)
     encoder = OpenClipText(module, build_tokenizer(source.architecture, source.model["text_cfg"]), runtime, info)

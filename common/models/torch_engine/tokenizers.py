@@ -1,6 +1,7 @@
 """Which tokenizer an open_clip model has, and how it becomes ours."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,10 @@ class ReferenceTokenizer:
         """Padded token ids of each text. Whether a text was cut is taken from its last id: padding, or not."""
         rows = self._tokenizer(list(texts), context_length=self.context_length).numpy()
         return [Tokens(row.astype(np.int64), bool(len(set(row[-2:])) == 2)) for row in rows]
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        """Raises NotImplementedError: no bundle can hold it."""
+        raise NotImplementedError("its tokenizer is open_clip's alone")
 
 
 AnyTokenizer = ClipTokenizer | JsonTokenizer | ReferenceTokenizer

@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,18 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from common.models.export.towers import PlainImage, PlainMultilingual, PlainText, Unsupported
 from common.models.spec import Preprocessing
-from common.models.torch_engine.multilingual_text import MultilingualText
-from common.models.torch_engine.open_clip_towers import OpenClipImage, OpenClipText, pooled
+from common.models.torch_engine.families import TorchImage, TorchText
+from common.models.torch_engine.open_clip_towers import pooled
+from export.towers import PlainImage, PlainMultilingual, PlainText, Unsupported
 
 OPSET = 20
 MAX_BATCH = 4096
 EXTERNAL_DATA_BYTES = 1 << 30  # beyond, weights go into a file of their own: a protobuf holds no more than 2 GiB
+
+# Each raises Unsupported for a module that it does not fit.
+PLAIN_TEXTS: tuple[Callable[[Any], nn.Module], ...] = (PlainText, PlainMultilingual)
+PLAIN_IMAGES: tuple[Callable[[Any, Preprocessing], nn.Module], ...] = (PlainImage,)
 
 log = logging.getLogger(__name__)
 
@@ -48,26 +53,28 @@ class WholeText(nn.Module):
         return F.normalize(pooled(self.module(ids)), dim=-1)
 
 
-def plain_image(encoder: OpenClipImage) -> nn.Module:
-    """The tower to export."""
-    module: Any = encoder.module
-    try:
-        return PlainImage(module, encoder.preprocessing)
-    except Unsupported as reason:
-        log.warning("the image tower is exported as open_clip has it", extra={"reason": str(reason)})
-        return WholeImage(module, encoder.preprocessing)
+def plain_image(encoder: TorchImage) -> nn.Module:
+    """The tower to export: the first plain one that fits its module, else the module as it is."""
+    reasons = []
+    for plain in PLAIN_IMAGES:
+        try:
+            return plain(encoder.module, encoder.preprocessing)
+        except Unsupported as reason:
+            reasons.append(str(reason))
+    log.warning("no plain image tower fits; its module is exported as it is", extra={"reasons": reasons})
+    return WholeImage(encoder.module, encoder.preprocessing)
 
 
-def plain_text(encoder: OpenClipText | MultilingualText) -> tuple[nn.Module, int | None]:
-    """The tower to export, and the length that texts must be padded to; None: any."""
-    module: Any = encoder.module
-    if isinstance(encoder, MultilingualText):
-        return PlainMultilingual(module), None
-    try:
-        return PlainText(module), None
-    except Unsupported as reason:
-        log.warning("the text tower is exported as open_clip has it", extra={"reason": str(reason)})
-        return WholeText(module), encoder.context_length
+def plain_text(encoder: TorchText) -> tuple[nn.Module, int | None]:
+    """The tower to export, as for images, and the length that texts must be padded to; None: any."""
+    reasons = []
+    for plain in PLAIN_TEXTS:
+        try:
+            return plain(encoder.module), None
+        except Unsupported as reason:
+            reasons.append(str(reason))
+    log.warning("no plain text tower fits; its module is exported as it is", extra={"reasons": reasons})
+    return WholeText(encoder.module), encoder.context_length
 
 
 def write_image(module: nn.Module, size: int, path: Path) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F  # noqa: N812
 import torch.onnx.ops
-from open_clip.transformer import LayerScale, QuickGELU, ResidualAttentionBlock, TextTransformer, VisionTransformer
+from multilingual_clip.pt_multilingual_clip import MultilingualCLIP
+from open_clip.transformer import LayerScale, QuickGELU, ResidualAttentionBlock, VisionTransformer
 from torch import Tensor, nn
 
 from common.models.spec import Preprocessing
@@ -173,7 +174,7 @@ def _patch_layer(convolution: nn.Conv2d, preprocessing: Preprocessing) -> nn.Lin
 class PlainText(nn.Module):
     """A causal TextTransformer pooled at its end token; takes texts of any length up to the context's."""
 
-    def __init__(self, module: TextTransformer) -> None:
+    def __init__(self, module: Any) -> None:
         super().__init__()
         if not can_cut(module) or module.pool_type != "argmax":
             raise Unsupported(type(module).__name__)
@@ -217,6 +218,8 @@ class PlainMultilingual(nn.Module):
 
     def __init__(self, module: Any) -> None:
         super().__init__()
+        if not isinstance(module, MultilingualCLIP):
+            raise Unsupported(type(module).__name__)
         base = module.transformer
         embeddings = base.embeddings
         self.pad_id = int(embeddings.padding_idx)

@@ -1,7 +1,5 @@
 """One bundle from one model: write each tower in each precision, compare with the reference, keep what passes."""
 
-import hashlib
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -12,10 +10,10 @@ import onnx
 from tqdm import tqdm
 
 from common.errors import ModelUnavailable
+from common.files import sha256_of
 from common.models import onnx_engine, torch_engine
 from common.models.bundle import (
     FORMAT,
-    TOKENIZERS,
     Bundle,
     BundlePrecision,
     Fidelity,
@@ -23,11 +21,10 @@ from common.models.bundle import (
     Manifest,
     TextManifest,
 )
-from common.models.export import fidelity, graphs
-from common.models.export.optimize import optimize
-from common.models.export.quantize import RowQuantizer
 from common.models.spec import EncoderInfo, EngineOptions, ModelSpec, Pixels, TokenIds, Vectors
-from common.models.tokenizer import ClipTokenizer, JsonTokenizer, XlmrTokenizer
+from export import fidelity, graphs
+from export.optimize import optimize
+from export.quantize import RowQuantizer
 
 Item = TypeVar("Item", TokenIds, Pixels)
 Described = TypeVar("Described", TextManifest, ImageManifest)
@@ -80,8 +77,12 @@ class BundleBuilder:
 
     def _write_text(self, precisions: Sequence[BundlePrecision]) -> tuple[TextManifest, Reference[TokenIds]]:
         self._progress.set_description("text tower")
-        encoder: Any = torch_engine.load_text_encoder(self._spec, self._options)
-        described = self._write_tokenizer(encoder.tokenizer)
+        encoder = torch_engine.load_text_encoder(self._spec, self._options)
+        try:
+            described = encoder.tokenizer.save(self._folder)
+        except NotImplementedError as reason:
+            message = f"{reason}, so it cannot be bundled; serve it with CLIP_ENGINE=torch"
+            raise ModelUnavailable(f"model {self._spec.id}: {message}") from reason
         module, length = graphs.plain_text(encoder)
         path = self._folder / "text.fp32.onnx"
         graphs.write_text(module, encoder.context_length, length, path)
@@ -96,22 +97,9 @@ class BundleBuilder:
         )
         return manifest, self._encode_reference(encoder, items)
 
-    def _write_tokenizer(self, tokenizer: object) -> dict[str, Any]:
-        """Its file, and what the manifest says of it. Raises ModelUnavailable."""
-        if isinstance(tokenizer, ClipTokenizer):
-            return {"tokenizer": "clip"}
-        if isinstance(tokenizer, XlmrTokenizer):
-            shutil.copyfile(tokenizer.file, self._folder / TOKENIZERS["xlmr"])
-            return {"tokenizer": "xlmr"}
-        if isinstance(tokenizer, JsonTokenizer):
-            tokenizer.tokenizer.save(str(self._folder / TOKENIZERS["json"]), pretty=False)
-            return {"tokenizer": "json", "cleaning": tokenizer.cleaning, "erased_id": tokenizer.erased_id}
-        message = "its tokenizer is open_clip's alone, so it cannot be bundled; serve it with CLIP_ENGINE=torch"
-        raise ModelUnavailable(f"model {self._spec.id}: {message}")
-
     def _write_image(self, precisions: Sequence[BundlePrecision]) -> tuple[ImageManifest, Reference[Pixels]]:
         self._progress.set_description("image tower")
-        encoder: Any = torch_engine.load_image_encoder(self._spec, self._options)
+        encoder = torch_engine.load_image_encoder(self._spec, self._options)
         preprocessing = encoder.preprocessing
         path = self._folder / "image.fp32.onnx"
         graphs.write_image(graphs.plain_image(encoder), preprocessing.size, path)
@@ -186,8 +174,4 @@ class BundleBuilder:
             path.unlink()
 
     def _sums(self) -> dict[str, str]:
-        sums = {}
-        for path in sorted(self._folder.iterdir()):
-            with path.open("rb") as file:
-                sums[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
-        return sums
+        return {path.name: sha256_of(path) for path in sorted(self._folder.iterdir())}

@@ -13,9 +13,9 @@ from common.images.decode import prepare
 from common.images.limits import DecodeLimits
 from common.images.memory_budget import DECODE_BYTES, MemoryBudget
 from common.models.bundle import BundlePrecision, Fidelity
-from common.models.export import emoji
 from common.models.preprocess import Picture, preprocess
 from common.models.spec import Encoder, Pixels, Preprocessing, Vectors
+from export import emoji
 
 Item = TypeVar("Item")
 

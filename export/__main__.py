@@ -1,4 +1,4 @@
-"""Export a model to a bundle: `python -m common.models.export MODEL [--out weights] [--precisions int8,fp32]`.
+"""Export a model to a bundle: `python -m export MODEL [--out weights] [--precisions int8,fp32]`.
 
 torch → ONNX by tower and precision, each compared with the torch reference before it is written into the manifest. The
 bundle appears at once, complete, as `<out>/<model>/`.
@@ -6,32 +6,31 @@ bundle appears at once, complete, as `<out>/<model>/`.
 
 import argparse
 import json
-import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
 from common.config import get_settings
 from common.errors import EmbeddingError
+from common.files import replacing
 from common.machine import usable_cores
 from common.models.bundle import MANIFEST, BundlePrecision, Manifest
 from common.models.catalog import resolve
-from common.models.export.build import BundleBuilder
-from common.models.export.progress import shown
-from common.models.export.random_weights import write_random_weights
 from common.models.spec import EngineOptions, ModelSpec
 from common.models.weights import pin
+from export.build import BundleBuilder
+from export.progress import shown
+from export.random_weights import write_random_weights
 
 PRECISIONS: tuple[BundlePrecision, ...] = ("fp32", "int8")
 
 
 def main(arguments: Sequence[str]) -> int:
     """The exit status: 0, or 1 where nothing could be written."""
-    parser = argparse.ArgumentParser(prog="python -m common.models.export", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m export", description=__doc__)
     parser.add_argument("model")
     parser.add_argument("--out", type=Path, default=Path("weights"), help="the bundle becomes OUT/MODEL")
     parser.add_argument("--precisions", default="fp32,int8", help="fp32, int8, or both")
@@ -44,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
     started = time.monotonic()
     try:
         spec = pinned(parser, resolve(parsed.model), parsed.pins)
-        folder = parsed.out / spec.id.replace("/", "-")
+        folder = spec.folder_in(parsed.out)
         manifest = export(spec, folder, precisions, parsed.random_weights)
     except EmbeddingError as error:
         print(f"not exported: {error}", file=sys.stderr)
@@ -78,23 +77,6 @@ def export(spec: ModelSpec, folder: Path, precisions: Sequence[BundlePrecision],
         manifest_json = json.dumps(manifest.model_dump(), indent=2, ensure_ascii=False)
         (build / MANIFEST).write_text(manifest_json + "\n", "utf-8")
     return manifest
-
-
-@contextmanager
-def replacing(folder: Path) -> Iterator[Path]:
-    """A fresh folder beside `folder` that takes its place when all went well, and else is removed."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    build = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        yield build
-        build.chmod(0o755)
-        former = build.with_name(build.name + ".former")
-        if folder.exists():
-            folder.rename(former)
-        build.rename(folder)
-        shutil.rmtree(former, ignore_errors=True)
-    finally:
-        shutil.rmtree(build, ignore_errors=True)
 
 
 def report(manifest: Manifest, folder: Path, seconds: float) -> None:

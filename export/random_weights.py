@@ -1,13 +1,15 @@
 """Checkpoints of real size and random content, for benchmarks where no model hub can be reached."""
 
 import random
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from common.models.export.fidelity import evaluation_texts
-from common.models.export.vocabulary import write_vocabulary
-from common.models.spec import ModelSpec, MultilingualTower, OpenClipTower
+from common.models.spec import ModelSpec
 from common.models.torch_engine import runtime  # noqa: F401 - before open_clip: see its operators
 from common.models.weights import MCLIP_TOKENIZER
+from export.fidelity import evaluation_texts
+from export.vocabulary import write_vocabulary
 
 SEED = 7
 MAX_PIECE_CHARS = 16
@@ -21,15 +23,15 @@ XLMR_LARGE = {
 
 def write_random_weights(spec: ModelSpec, weights_dir: Path) -> None:
     """Where the torch engine looks for them: `<weights_dir>/<model>/<tower>/`."""
-    folder = weights_dir / spec.id.replace("/", "-")
-    if isinstance(spec.text, MultilingualTower):
-        _write_multilingual(folder / "text", spec.dimensions or 0)
-        _write_open_clip(folder / "image", spec.image)
+    folder = spec.folder_in(weights_dir)
+    if spec.text == spec.image:  # one file holds both towers
+        WRITERS[spec.text.family](folder, spec.text, spec)
     else:
-        _write_open_clip(folder, spec.image)
+        WRITERS[spec.text.family](folder / "text", spec.text, spec)
+        WRITERS[spec.image.family](folder / "image", spec.image, spec)
 
 
-def _write_open_clip(folder: Path, tower: OpenClipTower) -> None:
+def _write_open_clip(folder: Path, tower: Any, spec: ModelSpec) -> None:  # noqa: ARG001 - the shape has all it needs
     import open_clip
     import torch
     from safetensors.torch import save_file
@@ -41,7 +43,7 @@ def _write_open_clip(folder: Path, tower: OpenClipTower) -> None:
     save_file(tensors, folder / "open_clip_model.safetensors")
 
 
-def _write_multilingual(folder: Path, dimensions: int) -> None:
+def _write_multilingual(folder: Path, tower: Any, spec: ModelSpec) -> None:  # noqa: ARG001
     import torch
     from safetensors.torch import save_file
     from transformers import XLMRobertaConfig, XLMRobertaModel
@@ -49,12 +51,19 @@ def _write_multilingual(folder: Path, dimensions: int) -> None:
     torch.manual_seed(SEED)
     config = XLMRobertaConfig(**XLMR_LARGE)  # type: ignore[no-untyped-call]
     model = XLMRobertaModel(config, add_pooling_layer=False)  # type: ignore[no-untyped-call]
-    linear = torch.nn.Linear(config.hidden_size, dimensions)
+    linear = torch.nn.Linear(config.hidden_size, spec.dimensions or 0)
     folder.mkdir(parents=True)
     tensors = {f"transformer.{name}": tensor for name, tensor in model.state_dict().items()}
     tensors |= {f"LinearTransformation.{name}": tensor for name, tensor in linear.state_dict().items()}
     save_file(tensors, folder / "model.safetensors")
     write_vocabulary(_random_pieces(config.vocab_size - SPECIAL_IDS), folder / MCLIP_TOKENIZER)
+
+
+# By family: writes what the torch engine reads, from the tower's source.
+WRITERS: dict[str, Callable[[Path, Any, ModelSpec], None]] = {
+    "open_clip": _write_open_clip,
+    "mclip": _write_multilingual,
+}
 
 
 def _random_pieces(count: int) -> list[tuple[str, float]]:

@@ -1,0 +1,1 @@
+"""From weights to a bundle: `python -m export MODEL`. It imports `common` alone; nothing imports it."""
