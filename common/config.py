@@ -203,3 +203,14 @@ def get_hub_cache() -> Path | None:
 def get_settings() -> Settings:
     """The settings of this process, read once."""
     return Settings.from_env(os.environ)
+
+
+def storage_emulator() -> str:
+    """The loopback server that stands in for Cloud Storage in tests; empty outside of them."""
+    return os.environ.get("STORAGE_EMULATOR_HOST", "")
+
+
+def cloud_run_task() -> tuple[int, int]:
+    """The number of this task of a Cloud Run job, from 0, and how many there are; (0, 1) elsewhere."""
+    index = int(os.environ.get("CLOUD_RUN_TASK_INDEX", "0"))
+    return index, int(os.environ.get("CLOUD_RUN_TASK_COUNT", "1"))
