@@ -6,15 +6,13 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import orjson
-from numpy.typing import NDArray
 from pydantic import GetPydanticSchema
 from pydantic_core.core_schema import any_schema
 
 from common.models.spec import Vectors
+from common.quantization import Array, OutputDtype, quantize
 
 EncodingFormat = Literal["float", "base64"]
-OutputDtype = Literal["float", "float16", "int8", "uint8", "binary", "ubinary"]
-Array = NDArray[np.float32] | NDArray[np.float16] | NDArray[np.int8] | NDArray[np.uint8]
 _VECTOR = [{"type": "array", "items": {"type": "number"}}, {"type": "string"}]
 
 
@@ -30,24 +28,6 @@ Rows = Annotated[  # one row a vector
     Array | Sequence[Array | str | None],
     _documented_as({"type": "array", "items": {"anyOf": [*_VECTOR, {"type": "null"}]}}),
 ]
-
-
-def quantize(vectors: Vectors, dtype: OutputDtype) -> Array:
-    """`vectors`, (n, d), as (n, d) of `dtype`, or as (n, ceil(d / 8)) for the binary ones.
-
-    int8 scales each vector by its own largest absolute value, so cosines are kept up to rounding; uint8 is int8 + 128;
-    ubinary packs the signs, the first component in the highest bit; binary is ubinary - 128.
-    """
-    if dtype == "float":
-        return vectors
-    if dtype == "float16":
-        return vectors.astype("<f2")
-    if dtype in ("int8", "uint8"):
-        largest = np.abs(vectors).max(axis=1, keepdims=True, initial=np.finfo(np.float32).tiny)
-        scaled: NDArray[np.int16] = np.rint(vectors / largest * 127).astype(np.int16)
-        return scaled.astype(np.int8) if dtype == "int8" else (scaled + 128).astype(np.uint8)
-    packed = np.packbits(vectors > 0, axis=1)
-    return packed if dtype == "ubinary" else (packed.astype(np.int16) - 128).astype(np.int8)
 
 
 def encode(vectors: Vectors, encoding_format: EncodingFormat, dtype: OutputDtype) -> Rows:
