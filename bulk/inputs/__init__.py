@@ -9,12 +9,12 @@ from functools import partial
 
 from bulk.errors import BadInput
 from bulk.inputs.folder import ImageFolder
+from bulk.inputs.lines import TextFiles
 from bulk.inputs.parquet import ParquetTable
 from bulk.inputs.reader import Columns, Format, Reader
 from bulk.inputs.streams import CsvBatches, JsonLinesBatches, LineBatches, StreamTable
 from bulk.inputs.tables import Tables
 from bulk.inputs.webdataset import TarBatches
-from bulk.inputs.lines import TextFiles
 from bulk.location import Location
 
 FORMATS: tuple[Format, ...] = (

@@ -3,8 +3,6 @@
 import posixpath
 from collections.abc import Sequence
 
-from pyarrow import fs
-
 from bulk.inputs.values import RELATIVE
 from bulk.location import REMOTE, Location
 from common.allowance import Allowance
@@ -59,18 +57,20 @@ def _read(location: Location, max_bytes: int, allowance: Allowance) -> bytes:
         raise FetchTimeout("the run's time ran out before this file was read")
     try:
         info = location.info()
-        if info.type == fs.FileType.NotFound or not info.is_file:
+        if not info.is_file:
             raise ObjectNotFound("there is no such file")
         if info.size > max_bytes:
             raise BodyTooLarge(f"the file has {info.size:,} bytes, the limit is {max_bytes:,}")
         if info.size > LARGE_BYTES and not allowance.take_turn():
             raise FetchTimeout("other large images took all the time")
         return location.read()
-    except FetchError:
-        raise
-    except FileNotFoundError as error:
-        raise ObjectNotFound("there is no such file") from error
-    except PermissionError as error:
-        raise ObjectForbidden("this file may not be read") from error
     except OSError as error:
-        raise ConnectFailed("the file could not be read", reason=type(error).__name__) from error
+        raise _translate(error) from error
+
+
+def _translate(error: OSError) -> FetchError:
+    if isinstance(error, FileNotFoundError):
+        return ObjectNotFound("there is no such file")
+    if isinstance(error, PermissionError):
+        return ObjectForbidden("this file may not be read")
+    return ConnectFailed("the file could not be read", reason=type(error).__name__)

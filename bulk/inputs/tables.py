@@ -78,9 +78,13 @@ class TableReader:
             fields = [self._schema.field(name) for name in self._wanted]
             table = table.select(self._wanted).cast(pa.schema(fields))
         except (pa.ArrowInvalid, pa.ArrowTypeError, ValueError) as error:
-            raise BadInput(f"{file.path}: its rows do not fit the columns' types: {error}") from error
+            raise BadInput(
+                f"{file.path}: its rows do not fit the columns' types: {error}"
+            ) from error
         except OSError as error:
-            raise BadInput(f"{file.path}: cannot be read any more ({type(error).__name__})") from error
+            raise BadInput(
+                f"{file.path}: cannot be read any more ({type(error).__name__})"
+            ) from error
         if table.num_rows != span.stop - span.start:
             raise BadInput(f"{file.path}: it has fewer rows than when the run began")
         return table
@@ -89,9 +93,7 @@ class TableReader:
 class Tables:
     """A format whose files are tables."""
 
-    def __init__(
-        self, endings: Sequence[str], open_file: Callable[[Location], TableFile]
-    ) -> None:
+    def __init__(self, endings: Sequence[str], open_file: Callable[[Location], TableFile]) -> None:
         self.endings = endings
         self._open_file = open_file
 

@@ -7,7 +7,9 @@ RELATIVE = "input"  # the scheme of paths relative to the input's root
 
 def as_image(value: object) -> Image | None:
     """Bytes, a URL (`http(s)://`, `gs://`, `data:`), or a path relative to the input; None for nothing."""
-    if isinstance(value, dict):  # the image column of Hugging Face datasets: {"bytes": …, "path": …}
+    if isinstance(
+        value, dict
+    ):  # the image column of Hugging Face datasets: {"bytes": …, "path": …}
         value = value.get("bytes") or value.get("path")
     if isinstance(value, bytes):
         return ImageBytes(value) if value else None

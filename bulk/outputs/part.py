@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import orjson
@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from bulk.location import Location
 from bulk.rows import EmbeddedRows
 from common.errors import ItemError
-from common.quantization import quantize
+from common.quantization import OutputDtype, quantize
 
 VectorType = Literal["float32", "float16", "int8"]
 COUNTS = b"clip_counts"  # the key of a part's counts in the metadata of its parquet file
+INT8_SCALE = 127.0  # what the largest component of an int8 vector is
 ERROR = pa.struct([("code", pa.string()), ("detail", pa.string()), ("retryable", pa.bool_())])
 
 
@@ -67,13 +68,15 @@ class Parts(Protocol):
         """What is known of a part."""
         ...
 
-    def errors(self, shard: int) -> dict[int, ItemError]:
-        """The rows of a part that failed."""
+    def read(self, shard: int) -> EmbeddedRows | None:
+        """A part's rows as they were written; None: this kind of part cannot be read back."""
         ...
 
-    def merge(self, shard: int, rows: EmbeddedRows, places: list[int]) -> None:
-        """Write a part again, with `rows` at the `places` of rows that were tried again."""
-        ...
+
+def typed(vectors: NDArray[np.float32], vector_type: VectorType) -> NDArray[Any]:
+    """Vectors in the type that is written, row by row."""
+    dtype: OutputDtype = "float" if vector_type == "float32" else vector_type
+    return np.ascontiguousarray(quantize(vectors, dtype))
 
 
 def vector_array(
@@ -83,9 +86,7 @@ def vector_array(
     is_variable: bool,
 ) -> pa.Array:
     """A column of vectors: lists of fixed size, or of any; null where a row failed."""
-    dtype = "float" if vector_type == "float32" else vector_type
-    values = np.ascontiguousarray(quantize(vectors, dtype))
-    flat = pa.array(values.reshape(-1))
+    flat = pa.array(typed(vectors, vector_type).reshape(-1))
     missing = pa.array(~worked)
     if not is_variable:
         size = vectors.shape[1]
@@ -96,11 +97,25 @@ def vector_array(
 
 def error_array(errors: Mapping[int, ItemError], count: int) -> pa.Array:
     """The column of errors: a struct where a row failed, else null."""
-    values = [_as_dict(errors.get(row)) for row in range(count)]
+    values = [as_dict(errors[row]) if row in errors else None for row in range(count)]
     return pa.array(values, ERROR)
 
 
-def _as_dict(error: ItemError | None) -> dict[str, object] | None:
-    if error is None:
-        return None
+def errors_of(column: pa.ChunkedArray) -> dict[int, ItemError]:
+    """The failures in a column of errors, by row."""
+    return {
+        row: ItemError(row, "", error["code"], error["detail"], error["retryable"])
+        for row, error in enumerate(column.to_pylist())
+        if error is not None
+    }
+
+
+def floats(values: NDArray[Any]) -> NDArray[np.float32]:
+    """Components as float32; of int8 vectors the largest becomes 1, as they were scaled by it."""
+    scale = INT8_SCALE if values.dtype == np.int8 else 1.0
+    return values.astype(np.float32) / np.float32(scale)
+
+
+def as_dict(error: ItemError) -> dict[str, object]:
+    """What is written of a failure."""
     return {"code": error.code, "detail": error.detail, "retryable": error.retryable}
