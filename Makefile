@@ -1,4 +1,4 @@
-# make serve · browser · test · test-hostile · lint · smoke · export · package · deploy. MODEL and PORT choose what is served and where.
+# make serve · browser · test · test-fast · test-hostile · lint · smoke · export · package · deploy. MODEL and PORT choose what is served and where.
 MODEL ?= demo
 PORT ?= 8080
 PYTHON ?= python3
@@ -14,23 +14,26 @@ WITH_INDEX = if $(PYTHON) -c "import urllib.request as u; u.urlopen('$(TORCH_IND
 # A bundle needs no torch: the demos ship theirs, `make export` writes others.
 BUNDLED := $(filter demo demo-mclip,$(MODEL))$(wildcard weights/$(subst /,-,$(MODEL))/manifest.json)
 
-# What the tests of the pages need of Debian: a browser, and fonts for what they show.
-BROWSER := chromium fonts-noto-color-emoji fonts-wqy-zenhei
-AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
+# A PYTHON that is named rebuilds the environment if it has another version.
+ASKED := $(if $(filter file,$(origin PYTHON)),,yes)
+PROCESSES ?= 2
 
-.PHONY: help serve browser test test-hostile lint format smoke export package deploy bench clean
+.PHONY: help serve browser test test-fast test-hostile lint format smoke export package deploy bench clean
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
 serve: $(VENV)/$(if $(BUNDLED),.serve,.engine) ## serve MODEL on PORT, on this machine alone
-	CLIP_MODEL=$(MODEL) $(BIN)/functions-framework --source main.py --target embed --host 127.0.0.1 --port $(PORT)
+	@echo "serving $(MODEL) on http://127.0.0.1:$(PORT)"
+	CLIP_MODEL=$(MODEL) THREADS=64 $(BIN)/functions-framework --source main.py --target embed --host 127.0.0.1 --port $(PORT)
 
-browser: ## install what the tests of the pages need, on Debian
-	dpkg -s $(BROWSER) >/dev/null 2>&1 || { $(AS_ROOT) apt-get update -qq && $(AS_ROOT) env DEBIAN_FRONTEND=noninteractive \
-		apt-get install -qq -y --no-install-recommends $(BROWSER) >/dev/null; }
+browser: $(VENV)/.dev ## install what the tests need of the machine: a browser, fonts, Node
+	.ci/system $(BIN)/python
 
-test: $(VENV)/.dev ## run the whole suite, with coverage
-	$(BIN)/python -m pytest --cov --cov-report=term
+test: browser ## run the whole suite, with coverage
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadgroup --cov --cov-report=term -rs
+
+test-fast: $(VENV)/.dev ## run what needs no server, no browser and no torch
+	$(BIN)/python -m pytest --fast
 
 test-hostile: $(VENV)/.dev ## run the campaigns of hostile input at full length, a few minutes
 	$(BIN)/python -m pytest tests/hostile --hostile
@@ -64,19 +67,23 @@ bench: $(VENV)/.dev ## compare with the design that this succeeds: MODEL=clip [Q
 clean: ## remove what was built
 	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .coverage
 
-$(VENV)/.serve: requirements-serve.txt constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-serve.txt
+$(VENV)/.python: FORCE
+	@.ci/environment $(VENV) $(PYTHON) $(ASKED)
+
+FORCE:
+
+$(VENV)/.serve: requirements-serve.txt constraints.txt $(VENV)/.python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-serve.txt
 	touch $@
 
 $(VENV)/.torch: $(VENV)/.serve
-	$(WITH_INDEX) $(BIN)/pip install --quiet --disable-pip-version-check $(TORCH)
+	$(WITH_INDEX) $(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
 	touch $@
 
 $(VENV)/.engine: $(VENV)/.torch requirements.txt
-	$(WITH_INDEX) $(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(WITH_INDEX) $(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.engine requirements-dev.txt
-	$(WITH_INDEX) $(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(WITH_INDEX) $(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@

@@ -6,16 +6,21 @@ import sys
 from functools import partial
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))  # a site-packages `common` or `functions` must not shadow ours
+sys.path.insert(
+    0, str(Path(__file__).resolve().parent)
+)  # a site-packages `common` or `functions` must not shadow ours
 
+import flask
 from flask import Request, Response
 
 from common.config import SettingsError, get_settings
 from common.errors import ModelNotFound
 from common.logging import configure
 from common.memory import keep_no_large_blocks
+from functions.protocols import PROTOCOLS
 from functions.request_record import current_log_fields
-from functions.router import dispatch
+from functions.router import Router
+from functions.server import fit
 from functions.service import get_service
 
 log = logging.getLogger(__name__)
@@ -26,15 +31,23 @@ try:
 except (SettingsError, ModelNotFound, ValueError) as error:
     sys.exit(f"cannot start: {error}")
 
+router = Router(service, PROTOCOLS)
 keep_no_large_blocks()
 configure(settings.log_level, partial(current_log_fields, settings.project))
 for name in ("fetch_allow_hosts", "fetch_allow_networks"):
     if allowed := getattr(settings, name):
-        log.warning("CLIP_%s changes what may be fetched: %s", name.upper(), ", ".join(map(str, allowed)))
-if settings.preload:  # in the worker: the server forks after this import, and threads do not survive a fork
+        log.warning(
+            "CLIP_%s changes what may be fetched: %s", name.upper(), ", ".join(map(str, allowed))
+        )
+if (
+    settings.preload
+):  # in the worker: the server forks after this import, and threads do not survive a fork
     os.register_at_fork(after_in_child=lambda: service.model.preload(settings.preload))
+if flask.has_app_context():  # the server's: functions-framework executes this file within it
+    app = flask.current_app._get_current_object()  # type: ignore[attr-defined]
+    fit(app, router.dispatch)
 
 
 def embed(request: Request) -> Response:
     """Answer one HTTP request; see functions/router.py for the routes."""
-    return dispatch(request)
+    return router.dispatch(request)

@@ -10,7 +10,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from bulk.errors import BadInput
-from common.config import storage_emulator
+from common.environment import storage_emulator
 
 REMOTE = "gs://"
 

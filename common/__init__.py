@@ -9,6 +9,7 @@ with open_embedder("demo") as embedder:
 from common.allowance import Allowance
 from common.embedder import Embedder
 from common.embeddings import Embeddings
+from common.environment import disable_telemetry
 from common.errors import EmbeddingError, ItemError
 from common.items import ImageBytes, ImageUrl, Item, Text
 from common.opening import open_embedder
@@ -25,3 +26,5 @@ __all__ = [
     "Text",
     "open_embedder",
 ]
+
+disable_telemetry()  # an engine's libraries read their switches when they are imported, later

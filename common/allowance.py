@@ -15,27 +15,32 @@ class Allowance:
 
     `deadline` is a time.monotonic() instant; the default sets no limit. `held_bytes` is the memory
     that the call's own items take until it ends: it counts beside each image that is decoded.
+    `waited_s` is how long the call has waited already before anybody looked at it.
     `turn` is taken by a download that grows large; None: there is no limit on such downloads.
     """
 
     deadline: float = math.inf
     held_bytes: int = 0
+    waited_s: float = 0.0
     turn: LargeTurn | None = None
     cancellation: Cancellation = field(default_factory=Cancellation)
 
     @classmethod
-    def lasting(cls, timeout_s: float) -> "Allowance":
+    def lasting(cls, timeout_s: float, waited_s: float = 0.0) -> "Allowance":
         """An allowance that ends in `timeout_s` seconds."""
-        return cls(deadline=time.monotonic() + timeout_s)
+        return cls(deadline=time.monotonic() + timeout_s, waited_s=waited_s)
 
     @property
     def is_over(self) -> bool:
-        """Whether the time has run out."""
-        return time.monotonic() >= self.deadline
+        """Whether the time has run out, or nobody waits any more."""
+        return self.cancellation.cancelled or time.monotonic() >= self.deadline
 
     def remaining_s(self) -> float:
-        """Seconds until the deadline: at least 0, at most what a lock of `threading` can wait."""
-        left_s = self.deadline - time.monotonic()
+        """Seconds until the deadline: at least 0, at most what a lock of `threading` can wait.
+
+        0 once nobody waits any more.
+        """
+        left_s = 0.0 if self.cancellation.cancelled else self.deadline - time.monotonic()
         return min(max(0.0, left_s), threading.TIMEOUT_MAX)
 
     def within(self, timeout_s: float) -> "Allowance":

@@ -1,6 +1,7 @@
 """One compute thread behind a queue that joins the items of concurrent callers into batches. Knows no model."""
 
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -11,7 +12,8 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from common.errors import EncodingError, Overloaded
+from common.admission import Admission, Arrival
+from common.errors import Cancelled, EncodingError, Overloaded
 from common.observer import Observer
 
 Item = TypeVar("Item")
@@ -29,16 +31,18 @@ class BatchLimits:
     """
 
     max_batch_size: int = 32
-    max_queue_items: int = 2048
+    max_queue_items: int = 32_768  # 16 calls of 2,048 texts, the largest that the function takes
     max_batch_wait_s: float = 0.0
     max_batch_cost: int | None = None
+    burst_s: float = 0.25  # seconds of work that may arrive at once before it counts as overload
 
 
 class Job(Generic[Item]):
     """The items of one caller: places reserved in the queue, filled in any order and from any thread."""
 
-    def __init__(self, batcher: "MicroBatcher[Item]", size: int) -> None:
+    def __init__(self, batcher: "MicroBatcher[Item]", size: int, cost: float) -> None:
         self.waiting: deque[tuple[int, Item]] = deque()
+        self.cost = cost  # of the places that are not settled; an estimate for those not yet put
         self.results: list[Result] = [None] * size
         self.abandoned = False
         self.queued_s = 0.0  # the longest time that an item waited for its batch
@@ -47,6 +51,7 @@ class Job(Generic[Item]):
         self._batcher = batcher
         self._put_at: float | None = None
         self._missing = size
+        self._costs = [cost / size] * size if size else []
         self._complete = threading.Event()
         if not size:
             self._complete.set()
@@ -67,8 +72,9 @@ class Job(Generic[Item]):
         return self.results
 
     def abandon(self) -> None:
-        """The caller has left: what still waits is dropped. Harmless on a job that is complete."""
+        """The caller has left: what still waits is dropped, and `wait` ends. Harmless on a job that is complete."""
         self._batcher.release(self)
+        self._complete.set()
 
     def report(self, observer: Observer) -> None:
         """Tell how long the items waited and ran, and in which batches."""
@@ -85,8 +91,16 @@ class Job(Generic[Item]):
         """The first item has come."""
         self._put_at = self._put_at or now
 
-    def mark_settled(self) -> None:
-        """One place more is filled."""
+    def set_cost(self, index: int, cost: float) -> float:
+        """Place `index` costs so much; returns how much more that is than before."""
+        difference = cost - self._costs[index]
+        self._costs[index] = cost
+        self.cost += difference
+        return difference
+
+    def mark_settled(self, index: int) -> None:
+        """Place `index` is filled, and costs nothing more."""
+        self.set_cost(index, 0.0)
         self._missing -= 1
         if self._missing == 0:
             self._complete.set()
@@ -124,6 +138,7 @@ class MicroBatcher(Generic[Item]):
             length_of,
         )
         self._changed = threading.Condition()
+        self._admission = Admission(limits.max_queue_items, limits.burst_s)
         self._jobs: deque[Job[Item]] = deque()  # those with waiting items
         self._admitted: dict[Job[Item], int] = {}  # places that are reserved and not settled
         self._thread: threading.Thread | None = None
@@ -141,19 +156,28 @@ class MicroBatcher(Generic[Item]):
             smaller = min(max_batch_size, self._limits.max_batch_size)
             self._limits = replace(self._limits, max_batch_size=smaller)
 
-    def open(self, size: int) -> Job[Item]:
-        """Reserve `size` places. Raises Overloaded when they do not fit beside those reserved already.
+    def open(
+        self,
+        size: int,
+        cost: float | None = None,
+        deadline: float = math.inf,
+        waited_s: float = 0.0,
+    ) -> Job[Item]:
+        """Reserve `size` places. Raises Overloaded if they do not fit, or would wait for too long.
 
-        An empty queue takes a job of any size, so that the largest request the API admits can always be served.
+        `cost` estimates the sum of the items' lengths; without it, each item costs 1. `deadline` is
+        a monotonic instant; `waited_s` is what the caller has waited before this call.
         """
-        job: Job[Item] = Job(self, size)
+        cost = float(size) if cost is None else cost
+        job: Job[Item] = Job(self, size, cost)
+        arrival = Arrival(size, cost, deadline, time.monotonic(), waited_s)
         with self._changed:
+            if self._closed:
+                raise Cancelled(f"the {self._name} encoder was closed")
             taken = sum(self._admitted.values())
-            if taken and taken + size > self._limits.max_queue_items:
-                raise Overloaded(
-                    f"the queue is full: {taken:,} items wait, the limit is {self._limits.max_queue_items:,}",
-                    retry_after_s=1,
-                )
+            queued = [other.cost for other in self._admitted]
+            if refusal := self._admission.check(arrival, taken, queued):
+                raise Overloaded(refusal.message, refusal.retry_after_s)
             self._admitted[job] = size
             if (
                 self._thread is None
@@ -179,6 +203,7 @@ class MicroBatcher(Generic[Item]):
             if job.abandoned:
                 return
             job.mark_put(time.monotonic())
+            self._admission.correct(job.set_cost(index, self._length_of(item)))
             if not job.waiting:
                 self._jobs.append(job)
             job.waiting.append((index, item))
@@ -191,7 +216,7 @@ class MicroBatcher(Generic[Item]):
                 return
             job.results[index] = result
             self._admitted[job] -= 1
-            job.mark_settled()
+            job.mark_settled(index)
 
     def release(self, job: Job[Item]) -> None:
         """Called by Job.abandon: drop what waits and give the places back."""
@@ -213,10 +238,17 @@ class MicroBatcher(Generic[Item]):
                     return
                 if busy and self._limits.max_batch_wait_s:
                     self._changed.wait_for(self._batch_is_full, self._limits.max_batch_wait_s)
-                batch = self._take()
+                started, batch = time.monotonic(), self._take()
+                backlogged = bool(self._jobs)
             busy = True
             if batch:
                 self._run(batch)
+                self._note(batch, time.monotonic() - started, backlogged)
+
+    def _note(self, batch: Sequence[Entry[Item]], seconds: float, backlogged: bool) -> None:
+        cost = sum(self._length_of(item) for _, _, item in batch)
+        with self._changed:
+            self._admission.note_batch(cost, seconds, backlogged)
 
     def _batch_is_full(self) -> bool:
         return sum(len(job.waiting) for job in self._jobs) >= self._limits.max_batch_size

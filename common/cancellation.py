@@ -1,11 +1,14 @@
-"""A call's word that nobody waits for its result any more."""
+"""Whether the work in hand is still wanted. Knows no HTTP: a server, a script or a test cancels."""
 
 import threading
 from collections.abc import Callable
 
 
 class Cancellation:
-    """Told once, from any thread; what was registered runs then, or at once if it comes later."""
+    """A flag that is set once, and what is done when it is set.
+
+    `cancel` and `on_cancel` may be called from any thread.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -18,15 +21,15 @@ class Cancellation:
         return self._cancelled
 
     def cancel(self) -> None:
-        """Run every registered callback, once."""
+        """Set the flag and run each callback once, in this thread. A second call does nothing."""
         with self._lock:
-            self._cancelled = True
             callbacks, self._callbacks = self._callbacks, []
+            self._cancelled = True
         for callback in callbacks:
             callback()
 
     def on_cancel(self, callback: Callable[[], None]) -> None:
-        """Run `callback` when the call is cancelled; at once if it is already."""
+        """Run `callback` when the work is cancelled, at once if it is already. It must not raise."""
         with self._lock:
             if not self._cancelled:
                 self._callbacks.append(callback)

@@ -1,8 +1,6 @@
 """Settings: the only reader of the environment. A name we do not know, or a bad value, is an error that names it."""
 
 import difflib
-import os
-import tempfile
 from collections.abc import Mapping
 from functools import cache
 from ipaddress import IPv4Network, IPv6Network
@@ -12,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, ValidationError
 
 from common.batcher import BatchLimits
+from common.environment import variables
 from common.images.limits import DecodeLimits, FetchLimits
 from common.machine import WEIGHTS_DIR, usable_cores
 
@@ -91,7 +90,8 @@ class Settings(BaseModel):
         BatchLimits.max_queue_items,
         ge=1,
         le=1_000_000,
-        description="items a tower's queue admits before it answers 429",
+        description="texts that wait at once before further ones get 429, whatever their time; "
+        "an image takes the place of 16",
     )
     cache_mb: int = Field(
         0, ge=0, le=65_536, description="memory for a cache of text vectors; 0 is none"
@@ -185,32 +185,7 @@ class Settings(BaseModel):
         return settings
 
 
-def hub_cache(environ: Mapping[str, str]) -> Path | None:
-    """Where the model hub's cache goes; None: its own choice, which needs a home that can be written to."""
-    if "HF_HOME" in environ or "HF_HUB_CACHE" in environ:
-        return None
-    home = environ.get("HOME", "")
-    return None if home and os.access(home, os.W_OK) else Path(tempfile.gettempdir(), "huggingface")
-
-
-@cache
-def get_hub_cache() -> Path | None:
-    """`hub_cache` of this process."""
-    return hub_cache(os.environ)
-
-
 @cache
 def get_settings() -> Settings:
     """The settings of this process, read once."""
-    return Settings.from_env(os.environ)
-
-
-def storage_emulator() -> str:
-    """The loopback server that stands in for Cloud Storage in tests; empty outside of them."""
-    return os.environ.get("STORAGE_EMULATOR_HOST", "")
-
-
-def cloud_run_task() -> tuple[int, int]:
-    """The number of this task of a Cloud Run job, from 0, and how many there are; (0, 1) elsewhere."""
-    index = int(os.environ.get("CLOUD_RUN_TASK_INDEX", "0"))
-    return index, int(os.environ.get("CLOUD_RUN_TASK_COUNT", "1"))
+    return Settings.from_env(variables())

@@ -34,6 +34,7 @@
         │   └── ObjectForbidden     forbidden (gs)
         ├── DecodeError
         │   ├── NotAnImage          not_an_image
+        │   ├── UnsupportedImage    unsupported_type
         │   ├── TooManyPixels       too_many_pixels
         │   ├── TooComplex          too_complex
         │   └── CorruptImage        corrupt_image
@@ -43,7 +44,7 @@ Messages are for people: they name the field, the value's kind and the limit, an
 internal address or a URL's query string. What only the operator may read goes into an ImageError's `reason`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 
@@ -277,6 +278,12 @@ class NotAnImage(DecodeError):
     code = "not_an_image"
 
 
+class UnsupportedImage(DecodeError):
+    """A format, or a variant of one, that is not supported; the message names it."""
+
+    code = "unsupported_type"
+
+
 class TooManyPixels(DecodeError):
     """A side or the area is over the limit."""
 
@@ -318,10 +325,20 @@ class ItemError:
 
 
 class ImagesFailed(RequestError):
-    """Images failed where none may; `items` lists all of them, `field` names what their indices count in."""
+    """Images failed although none may; `items` lists them all, `locs` the path to each.
+
+    Their indices count in `field`, unless `place` says which field and place an index means.
+    """
 
     code = "image_failed"
 
-    def __init__(self, message: str, items: Sequence[ItemError], field: str = "urls") -> None:
+    def __init__(
+        self,
+        message: str,
+        items: Sequence[ItemError],
+        field: str = "urls",
+        place: Callable[[int], tuple[str, int]] | None = None,
+    ) -> None:
         super().__init__(message)
-        self.items, self.field = tuple(items), field
+        self.items = tuple(items)
+        self.locs = [place(item.index) if place else (field, item.index) for item in items]

@@ -56,7 +56,9 @@ class ImageSide:
 
         self._tower.start_loading()  # beside the downloads
         unique = list(dict.fromkeys(images))
-        job: Job[Pixels] = self._tower.batcher.open(len(unique))
+        job: Job[Pixels] = self._tower.batcher.open(
+            len(unique), deadline=allowance.deadline, waited_s=allowance.waited_s
+        )
         allowance.cancellation.on_cancel(job.abandon)
         load_timeout_s = min(self._load_timeout_s, allowance.remaining_s())
         sink = Sink(lambda: self._tower.wait(load_timeout_s).preprocessing, job.put, job.settle)

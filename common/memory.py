@@ -1,15 +1,27 @@
-"""Resident memory of this process."""
+"""Memory of this process and its machine."""
 
 import ctypes
+import os
 import resource
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 LARGE_BLOCK_BYTES = (
     2 * 2**20
 )  # an ordinary picture's 1.2 MB stay: new pages for each cost 3 % of the pictures a second
 _M_MMAP_THRESHOLD = -3  # of <malloc.h>
+_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")  # cgroups 2 and 1
 _STATM = Path("/proc/self/statm")
+
+
+def instance_bytes(limits: Sequence[str] = _LIMITS) -> int:
+    """Bytes of memory that this machine or container has."""
+    found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for path in map(Path, limits):
+        text = path.read_text().strip() if path.exists() else ""
+        found += [int(text)] if text.isdecimal() else []  # "max" means that there is no limit
+    return min(found)
 
 
 def resident_bytes() -> int:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from common.admission import text_cost
 from common.allowance import Allowance
 from common.batcher import Job
 from common.cache import EncodedText, TextCache
@@ -46,7 +47,10 @@ class TextSide:
         self, texts: Sequence[str], allowance: Allowance, observer: Observer
     ) -> dict[str, EncodedText | Exception]:
         encoder = self._tower.wait(min(self._load_timeout_s, allowance.remaining_s()))
-        job: Job[TokenIds] = self._tower.batcher.open(len(texts))  # first: a refusal is cheap
+        cost = text_cost(texts, encoder.context_length)  # not tokenized yet: a refusal is cheap
+        job: Job[TokenIds] = self._tower.batcher.open(
+            len(texts), cost, allowance.deadline, allowance.waited_s
+        )
         allowance.cancellation.on_cancel(job.abandon)
         try:
             tokens = _tokenize(encoder, texts, allowance)

@@ -11,7 +11,6 @@ from PIL import Image, ImageDraw
 from common.allowance import Allowance
 from common.images.decode import prepare
 from common.images.limits import DecodeLimits
-from common.images.memory_budget import DECODE_BYTES, MemoryBudget
 from common.models.bundle import BundlePrecision, Fidelity
 from common.models.preprocess import Picture, preprocess
 from common.models.spec import Encoder, Pixels, Preprocessing, Vectors
@@ -60,9 +59,8 @@ def evaluation_texts() -> list[str]:
 
 def evaluation_images(preprocessing: Preprocessing) -> list[Pixels]:
     """The ranked emoji's pictures, then drawn and random ones of many kinds."""
-    memory = MemoryBudget(DECODE_BYTES)
     pictures = [
-        prepare(emoji.picture_at(place), preprocessing, DecodeLimits(), memory, Allowance())
+        prepare(emoji.picture_at(place), preprocessing, DecodeLimits(), Allowance())
         for place in range(RANKED)
     ]
     return pictures + [preprocess(Picture(image, image.size), preprocessing) for image in _drawn()]

@@ -8,8 +8,3 @@ from tqdm import tqdm
 def shown() -> "tqdm[Any]":
     """A bar on stderr."""
     return tqdm(total=0, unit="item")
-
-
-def silent() -> "tqdm[Any]":
-    """Nothing."""
-    return tqdm(total=0, disable=True)

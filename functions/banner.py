@@ -1,13 +1,51 @@
 """GET /"""
 
+from dataclasses import dataclass, field
 from typing import Any
 
 from common.models.tower import Tower
-from common.schemas import BannerResponse, TowerStatus
 from common.version import SERVICE, VERSION
 from functions.call import Call
+from functions.schemas import MAX_BODY_BYTES, MAX_IMAGES, MAX_TEXT_CHARS, MAX_TEXTS
 
 RANDOM = "random weights of real size, for benchmarks: these vectors mean nothing"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a request may hold."""
+
+    texts: int = MAX_TEXTS
+    images: int = MAX_IMAGES
+    body_bytes: int = MAX_BODY_BYTES
+    text_characters: int = MAX_TEXT_CHARS
+
+
+@dataclass(frozen=True)
+class TowerStatus:
+    """What is known of a tower; engine, device and precision are None until it is loaded."""
+
+    loaded: bool
+    engine: str | None = None
+    device: str | None = None
+    precision: str | None = None
+
+
+@dataclass(frozen=True)
+class BannerResponse:
+    """What this function is. `dimensions` and `fingerprint` are None until they are known."""
+
+    service: str
+    version: str
+    model: str
+    full_name: str
+    description: str
+    dimensions: int | None
+    fingerprint: str | None
+    text: TowerStatus
+    image: TowerStatus
+    routes: list[str]
+    limits: Limits = field(default_factory=Limits)
 
 
 def banner(call: Call, routes: list[str]) -> BannerResponse:

@@ -10,10 +10,14 @@ from pydantic import ConfigDict, Field
 from common.encoding import as_strings
 from common.errors import ImagesFailed, InvalidRequest
 from common.images.url_policy import as_url
-from common.schemas import MAX_IMAGES, MAX_TEXT_CHARS, Item, OnError, Request
 from functions.call import Call
+from functions.envelopes import Envelope, message_of
+from functions.examples import Example
+from functions.route import IMAGE_ERRORS, Answer, Body, Protocol, Route
+from functions.schemas import MAX_IMAGES, MAX_TEXT_CHARS, Item, OnError, Request
 
 MAX_ANSWER_BYTES = 14_000_000  # BigQuery takes 15 MB
+MAX_MESSAGE_CHARS = 900  # BigQuery shows at most 1 KB
 FEWER_ROWS = "set max_batching_rows of the remote function lower"
 
 log = logging.getLogger(__name__)
@@ -45,20 +49,35 @@ class RemoteResponse:
 
 def remote_function(body: RemoteRequest, call: Call) -> RemoteResponse:
     """One reply a call, in order. Raises ImagesFailed under `on_error: fail`, InvalidRequest for what is too large."""
-    items = {place: item for place, row in enumerate(body.calls) if (item := _item(row, body.context))}
+    items = {
+        place: item for place, row in enumerate(body.calls) if (item := _item(row, body.context))
+    }
     if len(items) < len(body.calls):
-        log.warning("rows without a reply", extra={"rows": len(body.calls) - len(items), "reason": "no text in them"})
+        log.warning(
+            "rows without a reply",
+            extra={"rows": len(body.calls) - len(items), "reason": "no text in them"},
+        )
     replies: list[str | None] = [None] * len(body.calls)
     if not items:
         return RemoteResponse(replies)
-    if body.context.input == "image" and len(items) > MAX_IMAGES:  # else most would only run out of time
-        raise InvalidRequest(f"{len(items):,} images in one batch, the limit is {MAX_IMAGES:,}: {FEWER_ROWS}")
+    if (
+        body.context.input == "image" and len(items) > MAX_IMAGES
+    ):  # else most would only run out of time
+        raise InvalidRequest(
+            f"{len(items):,} images in one batch, the limit is {MAX_IMAGES:,}: {FEWER_ROWS}"
+        )
     places = list(items)
-    _check_size(len(items) * (call.model.dimensions or 0) * (5 if body.context.encoding == "base64" else 8))
+    _check_size(
+        len(items) * (call.model.dimensions or 0) * (5 if body.context.encoding == "base64" else 8)
+    )
     embedded = call.embed([item.read() for item in items.values()])
     if embedded.errors and body.context.on_error == "fail":
         first = embedded.errors[0]
-        raise ImagesFailed(f"row {places[first.index]}: {first.detail} ({first.code})", embedded.errors, field="calls")
+        raise ImagesFailed(
+            f"row {places[first.index]}: {first.detail} ({first.code})",
+            embedded.errors,
+            field="calls",
+        )
     strings = as_strings(embedded.vectors, body.context.encoding)
     _check_size(sum(map(len, strings)))
     for index, string in zip(embedded.indices, strings, strict=True):
@@ -73,10 +92,47 @@ def _item(row: object, context: Context) -> Item | None:
         return None
     if context.input == "text":
         return Item(text=value) if len(value) <= MAX_TEXT_CHARS else None
-    return Item(url=as_url(value)) if value else None
+    return Item(url=as_url(value, tolerant=True)) if value.strip() else None
 
 
 def _check_size(size: int) -> None:
     if size > MAX_ANSWER_BYTES:
-        message = f"the answer would have {size:,} bytes, the limit is {MAX_ANSWER_BYTES:,}: {FEWER_ROWS}"
+        message = (
+            f"the answer would have {size:,} bytes, the limit is {MAX_ANSWER_BYTES:,}: {FEWER_ROWS}"
+        )
         raise InvalidRequest(f"{message}, or its context's encoding to base64")
+
+
+@dataclass(frozen=True)
+class BigQueryError:
+    """The shape of a BigQuery remote function's errors."""
+
+    errorMessage: str  # noqa: N815 - the protocol's name
+
+
+PROTOCOL = Protocol(
+    tag="BigQuery",
+    description="A remote function.",
+    envelope=Envelope(
+        BigQueryError, lambda error: BigQueryError(message_of(error)[:MAX_MESSAGE_CHARS])
+    ),
+    routes=(
+        Route(
+            "POST",
+            "/bigquery",
+            remote_function,
+            Answer(RemoteResponse, "One reply for each row."),
+            Body(RemoteRequest),
+            raises=IMAGE_ERRORS,
+            examples={
+                "a batch of rows": Example(
+                    {
+                        "calls": [["a fox"], [None]],
+                        "userDefinedContext": {"encoding": "base64"},
+                    }
+                ),
+                "an empty row": Example({"calls": [[None]]}, {"replies": [None]}),
+            },
+        ),
+    ),
+)

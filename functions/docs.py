@@ -4,8 +4,8 @@ from functools import cache
 from pathlib import Path
 
 from common.errors import NotFound
-from common.schemas import File
 from functions.call import Call
+from functions.responses import File
 
 FOLDER = Path(__file__).with_name("static") / "docs"
 TYPES = {".css": "text/css", ".js": "text/javascript"}
@@ -33,7 +33,9 @@ def asset(_: Call, name: str) -> File:
 
 @cache
 def _asset(name: str) -> File:
-    _, _, name = name.rpartition("/")  # its links are relative, for a host that serves it under a path: /docs/docs/…
+    _, _, name = name.rpartition(
+        "/"
+    )  # its links are relative, for a host that serves it under a path: /docs/docs/…
     for path in FOLDER.iterdir() if Path(name).suffix in TYPES else ():
         if path.name in (name, f"{name}.gz"):
             headers = {"Cache-Control": "public, max-age=86400"}

@@ -1,11 +1,33 @@
 """GET /health and /health/live"""
 
 import time
+from dataclasses import dataclass
+from typing import Literal
+
+from flask import Request, Response
 
 from common.errors import ServiceError
 from common.models.model import Model
-from common.schemas import HealthResponse, LiveResponse
 from functions.call import Call
+from functions.responses import OK, UNHEALTHY, json_response
+
+
+@dataclass(frozen=True)
+class HealthResponse:
+    """Healthy means: both towers are loaded, and a forward pass worked on each."""
+
+    status: Literal["healthy", "loading", "unhealthy"]
+    model_loaded: bool
+    text_model_loaded: bool
+    image_model_loaded: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class LiveResponse:
+    """The process answers."""
+
+    status: Literal["alive"] = "alive"
 
 
 def live(_: Call) -> LiveResponse:
@@ -21,7 +43,9 @@ def health(call: Call) -> HealthResponse:
     details = _wait_for_towers(model, call.settings.health_wait_s)
     text, image = (tower.encoder is not None for tower in model.towers)
     if text and image:
-        return HealthResponse("healthy", model_loaded=True, text_model_loaded=True, image_model_loaded=True)
+        return HealthResponse(
+            "healthy", model_loaded=True, text_model_loaded=True, image_model_loaded=True
+        )
     failed = any(tower.failure for tower in model.towers)
     return HealthResponse(
         "unhealthy" if failed else "loading",
@@ -42,3 +66,8 @@ def _wait_for_towers(model: Model, wait_s: float) -> list[str]:
         except ServiceError as error:
             details.append(str(error))
     return list(dict.fromkeys(details))
+
+
+def write_health(value: HealthResponse, _: Request) -> Response:
+    """200 when both towers are loaded, else 503."""
+    return json_response(value, OK if value.model_loaded else UNHEALTHY)

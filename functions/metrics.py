@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from common.schemas import File
 from functions.call import Call
 from functions.counters import Queue
+from functions.responses import File
 from functions.service import Service
 
 if TYPE_CHECKING:
@@ -20,7 +20,9 @@ class _Collector:
 
     def collect(self) -> "Iterator[Metric]":
         """See Counters.collect."""
-        queues: dict[str, Queue] = {tower.name: tower.batcher for tower in self._service.model.towers}
+        queues: dict[str, Queue] = {
+            tower.name: tower.batcher for tower in self._service.model.towers
+        }
         return self._service.counters.collect(queues)
 
 

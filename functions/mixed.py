@@ -1,10 +1,44 @@
 """POST /embed/mixed"""
 
-from common.encoding import encode
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pydantic import Field, model_validator
+
+from common.encoding import Rows, encode
+from common.errors import ItemError
 from common.items import ImageUrl, Item, Text
-from common.schemas import MixedRequest, MixedResponse
+from functions import schemas
 from functions.call import Call
-from functions.image_rows import image_rows
+from functions.examples import DEMO, FOX, FOX_SIGNS, SIGNS, TEXT_SIGNS, Example
+from functions.image_rows import ImagesRequest, image_rows
+from functions.route import IMAGE_ERRORS, Answer, Body, Route
+
+
+class MixedRequest(ImagesRequest):
+    """POST /embed/mixed: either list may be missing, not both."""
+
+    texts: schemas.Texts = Field([])
+    urls: schemas.Urls = Field([])
+
+    @model_validator(mode="after")
+    def _something_to_embed(self) -> "MixedRequest":
+        if not self.texts and not self.urls:
+            raise ValueError("nothing to embed: give texts, urls, or both")
+        return self
+
+
+@dataclass(frozen=True)
+class MixedResponse:
+    """TextResponse and ImageResponse in one."""
+
+    text_embeddings: Rows
+    image_embeddings: Rows
+    truncated: list[int]
+    indices: list[int]
+    errors: Sequence[ItemError]
+    model: str
+    dimensions: int
 
 
 def embed(body: MixedRequest, call: Call) -> MixedResponse:
@@ -21,3 +55,27 @@ def embed(body: MixedRequest, call: Call) -> MixedResponse:
         model=call.model.spec.id,
         dimensions=texts.dimensions,
     )
+
+
+ROUTE = Route(
+    "POST",
+    "/embed/mixed",
+    embed,
+    Answer(MixedResponse, "The vectors."),
+    Body(MixedRequest),
+    raises=IMAGE_ERRORS,
+    examples={
+        "vectors": Example({"texts": ["a fox"], "urls": [FOX]}),
+        "signs": Example(
+            {"texts": ["a fox"], "urls": [FOX], **SIGNS},
+            {
+                "text_embeddings": [TEXT_SIGNS],
+                "image_embeddings": [FOX_SIGNS],
+                "truncated": [],
+                "indices": [0],
+                "errors": [],
+                **DEMO,
+            },
+        ),
+    },
+)

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from common.config import get_settings
-from common.schemas import File
+from functions.responses import File
 
 PAGE = Path(__file__).with_name("static") / "playground.html"
 

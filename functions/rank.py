@@ -8,8 +8,10 @@ from pydantic import Field
 
 from common.errors import ImagesFailed, ItemError
 from common.ranking import Ranked, rank
-from common.schemas import MAX_IMAGES, MAX_TEXTS, Item, Request, checked_counts
 from functions.call import Call
+from functions.examples import BROKEN, FOX, NOT_AN_IMAGE, Example
+from functions.route import IMAGE_ERRORS, Answer, Body, Route
+from functions.schemas import MAX_IMAGES, MAX_TEXTS, Item, Request, WholeNumber, checked_counts
 
 
 class RankRequest(Request):
@@ -17,7 +19,7 @@ class RankRequest(Request):
 
     query: Item
     candidates: Annotated[list[Item], Field(min_length=1, max_length=MAX_TEXTS + MAX_IMAGES)]
-    top_k: Annotated[int, Field(ge=1)] | None = None
+    top_k: Annotated[WholeNumber, Field(ge=1)] | None = None
 
 
 @dataclass(frozen=True)
@@ -40,3 +42,42 @@ def embed_and_rank(body: RankRequest, call: Call) -> RankResponse:
     results = rank(embedded.vectors[0], embedded.vectors[1:], indices, call.model.logit_scale)
     errors = [error.at(error.index - 1) for error in embedded.errors]
     return RankResponse(results[: body.top_k], errors, call.model.spec.id)
+
+
+ROUTE = Route(
+    "POST",
+    "/rank",
+    embed_and_rank,
+    Answer(RankResponse, "The candidates, best first."),
+    Body(RankRequest),
+    raises=IMAGE_ERRORS,
+    examples={
+        "which text fits the picture": Example(
+            {
+                "query": {"url": FOX},
+                "candidates": [{"text": "a pizza"}, {"text": "a fox"}, {"text": "a cat"}],
+            },
+            {
+                "results": [
+                    {"index": 1, "cosine": 0.787, "probability": 0.9998},
+                    {"index": 2, "cosine": 0.423, "probability": 0.0001},
+                    {"index": 0, "cosine": 0.362, "probability": 0.0000},
+                ],
+                "errors": [],
+                "model": "demo",
+            },
+        ),
+        "the best of two pictures": Example(
+            {
+                "query": {"text": "a fox"},
+                "candidates": [{"url": BROKEN}, {"url": FOX}],
+                "top_k": 1,
+            },
+            {
+                "results": [{"index": 1, "cosine": 0.787, "probability": 1.0}],
+                "errors": [NOT_AN_IMAGE],
+                "model": "demo",
+            },
+        ),
+    },
+)

@@ -67,12 +67,17 @@ class RequestRecord:
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @classmethod
-    def from_headers(cls, headers: Headers, timeout_s: float) -> "RequestRecord":
-        """Takes the caller's request id if it is a plain token, else makes one."""
+    def from_headers(
+        cls, headers: Headers, timeout_s: float, waited_s: float = 0.0
+    ) -> "RequestRecord":
+        """Takes the caller's request id if it is a plain token, else makes one.
+
+        `waited_s` is how long the request has waited for a thread of the server.
+        """
         given = headers.get("X-Request-Id", "")
         return cls(
             request_id=given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex,
-            allowance=Allowance.lasting(timeout_s),
+            allowance=Allowance.lasting(timeout_s, waited_s),
             trace=Trace.from_headers(headers),
             execution_id=headers.get("Function-Execution-Id", "")[:128],
         )

@@ -2,7 +2,8 @@
 
 import gzip
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from http.client import responses
 from itertools import compress
 
@@ -26,7 +27,6 @@ from common.errors import (
     Unauthorized,
     UnsupportedMediaType,
 )
-from common.schemas import File, HealthResponse
 from functions.request_record import RequestRecord
 
 STATUS: dict[type[EmbeddingError], int] = {
@@ -56,7 +56,12 @@ CORS_HEADERS = {
     "X-Embedding-Dimensions, X-Embedding-Indices",
     "Access-Control-Max-Age": "3600",
 }
+OK = 200
+NO_CONTENT = 204
 UNHEALTHY = 503
+CALLER_GONE = (
+    "499 Caller Gone"  # nginx's number for the log and the metrics: nobody reads the answer
+)
 JSON = "application/json"
 OCTETS = "application/octet-stream"
 HTML = "text/html"
@@ -65,7 +70,7 @@ HTML = "text/html"
 def phrase_of(status: int) -> str:
     """The reason phrase of a status."""
     known = {int(code): phrase for code, phrase in responses.items()}
-    return known.get(status, "Client Closed Request")  # 499 is nginx's, not in the registry
+    return known.get(status, "Caller Gone")  # 499 is nginx's, not in the registry
 
 
 def status_of(error: BaseException) -> int:
@@ -84,15 +89,19 @@ def is_crash(error: BaseException | None) -> bool:
 
 
 def write_json(value: object, _: Request) -> Response:
-    """200 with `value`, a dataclass whose arrays orjson writes as they are; 503 for a function that is not healthy.
+    """200 with `value`, a dataclass whose arrays orjson writes as they are."""
+    return json_response(value)
 
-    204 for None.
-    """
-    if value is None:
-        return Response(status=204)
-    unhealthy = isinstance(value, HealthResponse) and not value.model_loaded
+
+def json_response(value: object, status: int = OK) -> Response:
+    """`value` as JSON with that status."""
     body = orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
-    return Response(body, status=UNHEALTHY if unhealthy else 200, mimetype=JSON)
+    return Response(body, status=status, mimetype=JSON)
+
+
+def write_nothing(_value: None, _request: Request) -> Response:
+    """204: the handler has returned, which is all that there is to say."""
+    return Response(status=NO_CONTENT)
 
 
 def write_vectors(value: object, request: Request) -> Response:
@@ -100,7 +109,9 @@ def write_vectors(value: object, request: Request) -> Response:
     rows = getattr(value, "embeddings", None)
     if rows is None or request.accept_mimetypes.best_match([JSON, OCTETS]) != OCTETS:
         return write_json(value, request)
-    kept = [row is not None for row in rows]  # the bytes have no place for a failed image, not even under `null`
+    kept = [
+        row is not None for row in rows
+    ]  # the bytes have no place for a failed image, not even under `null`
     response = Response(as_bytes(rows), mimetype=OCTETS)
     response.headers["X-Embedding-Count"] = str(sum(kept))
     response.headers["X-Embedding-Dimensions"] = str(getattr(value, "dimensions", 0))
@@ -108,6 +119,16 @@ def write_vectors(value: object, request: Request) -> Response:
     if indices is not None:
         response.headers["X-Embedding-Indices"] = ",".join(map(str, compress(indices, kept)))
     return response
+
+
+@dataclass(frozen=True)
+class File:
+    """An answer that is not JSON; its `headers` replace those that every answer has."""
+
+    data: bytes
+    content_type: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    is_gzip: bool = False
 
 
 def write_file(value: File, request: Request) -> Response:
@@ -141,7 +162,7 @@ def write_error_body(error: BaseException, body: object, content_type: str) -> R
     if isinstance(error, MethodNotAllowed):
         response.headers["Allow"] = ", ".join(error.allowed)
     if isinstance(error, ServiceError) and error.retry_after_s is not None:
-        response.headers["Retry-After"] = str(math.ceil(error.retry_after_s))
+        response.headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
     if isinstance(error, Unauthorized):
         response.headers["WWW-Authenticate"] = "Bearer"
     return response
@@ -153,7 +174,9 @@ def write_options(allowed: list[str]) -> Response:
     return Response(status=204, headers={"Allow": methods, "Access-Control-Allow-Methods": methods})
 
 
-def finish(response: Response, record: RequestRecord, origin: str, allowed_origins: Sequence[str]) -> Response:
+def finish(
+    response: Response, record: RequestRecord, origin: str, allowed_origins: Sequence[str]
+) -> Response:
     """Add what every answer carries: request id, stage timings, protective headers, and leave for pages to read it."""
     if allowed_origins:
         response.headers.add("Vary", "Origin")
@@ -165,6 +188,8 @@ def finish(response: Response, record: RequestRecord, origin: str, allowed_origi
         response.headers.pop("Access-Control-Allow-Methods", None)
     for name, value in COMMON_HEADERS.items():
         response.headers.setdefault(name, value)
+    if record.allowance.cancellation.cancelled:
+        response.status = CALLER_GONE
     response.headers["X-Request-Id"] = record.request_id
     response.headers["Server-Timing"] = record.server_timing()
     return response

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from functools import cache
 
 from common.batcher import BatchLimits
-from common.config import Settings, get_hub_cache, get_settings
+from common.config import Settings, get_settings
 from common.embedder import Embedder
+from common.environment import hub_cache
 from common.images.limits import DecodeLimits, FetchLimits
 from common.images.url_policy import UrlPolicy
 from common.models.model import Model
@@ -44,7 +45,7 @@ def open_service(settings: Settings) -> Service:
         weights_dir=settings.weights_dir,
         weights_uri=settings.weights_uri,
         allow_download=settings.allow_download,
-        hub_cache=get_hub_cache(),
+        hub_cache=hub_cache(),
         preprocess=settings.preprocess,
         batches=BatchLimits(
             max_batch_size=settings.max_batch_size,

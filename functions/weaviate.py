@@ -2,26 +2,26 @@
 
 import time
 from dataclasses import dataclass
-from typing import Annotated
 
-from pydantic import Field
-
-from common import schemas
 from common.encoding import Rows
-from common.errors import ImagesFailed
+from common.errors import ImagesFailed, ModelLoading, ModelUnavailable
 from common.images.url_policy import as_url
 from common.items import ImageUrl, Item, Text
-from common.schemas import MAX_IMAGES, MAX_TEXTS, Request, Url
+from functions import schemas
 from functions.call import Call
+from functions.envelopes import Envelope, message_of
+from functions.examples import FOX_BASE64, Example
+from functions.responses import NO_CONTENT, write_nothing
+from functions.route import IMAGE_ERRORS, Answer, Body, Protocol, Route
 
 READY_WAIT_S = 0.4  # the module gives up a look after 0.5 s, and would not see why
 
 
-class VectorizeRequest(Request):
+class VectorizeRequest(schemas.Request):
     """`images` are base64, without a `data:` prefix."""
 
-    texts: Annotated[list[schemas.Text], Field(max_length=MAX_TEXTS)] | None = None
-    images: Annotated[list[Url], Field(max_length=MAX_IMAGES)] | None = None
+    texts: schemas.Texts | None = None
+    images: schemas.Urls | None = None
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,16 @@ class MetaResponse:
 def vectorize(body: VectorizeRequest, call: Call) -> VectorizeResponse:
     """Vectors of both. Raises ImagesFailed: a failed image would move the others' places."""
     given = body.texts or []
-    items: list[Item] = [*map(Text, given), *(ImageUrl(as_url(image)) for image in body.images or [])]
+    items: list[Item] = [
+        *map(Text, given),
+        *(ImageUrl(as_url(image, tolerant=True)) for image in body.images or []),
+    ]
     texts, images = call.embed(items).split(len(given))
     if images.errors:
         first = images.errors[0]
-        raise ImagesFailed(f"images[{first.index}]: {first.detail} ({first.code})", images.errors, field="images")
+        raise ImagesFailed(
+            f"images[{first.index}]: {first.detail} ({first.code})", images.errors, field="images"
+        )
     return VectorizeResponse(texts.vectors, images.vectors)
 
 
@@ -70,3 +75,46 @@ def ready(call: Call) -> None:
         tower.start_loading()
     for tower in model.towers:
         tower.wait(max(0.0, until - time.monotonic()))
+
+
+@dataclass(frozen=True)
+class WeaviateError:
+    """The shape of errors of Weaviate's inference protocol."""
+
+    error: str
+
+
+PROTOCOL = Protocol(
+    tag="Weaviate",
+    description="The inference protocol of `multi2vec-clip`.",
+    envelope=Envelope(WeaviateError, lambda error: WeaviateError(message_of(error))),
+    routes=(
+        Route(
+            "POST",
+            "/vectorize",
+            vectorize,
+            Answer(VectorizeResponse, "The vectors."),
+            Body(VectorizeRequest),
+            raises=IMAGE_ERRORS,
+            examples={
+                "a text and a picture": Example({"texts": ["a fox"], "images": [FOX_BASE64]}),
+            },
+        ),
+        Route("GET", "/meta", meta, Answer(MetaResponse, "What is served.")),
+        Route(
+            "GET",
+            "/.well-known/live",
+            live,
+            Answer(None, "Alive.", write_nothing, (), NO_CONTENT),
+            is_open=True,
+        ),
+        Route(
+            "GET",
+            "/.well-known/ready",
+            ready,
+            Answer(None, "Ready.", write_nothing, (), NO_CONTENT),
+            raises=(ModelLoading, ModelUnavailable),
+            is_open=True,
+        ),
+    ),
+)

@@ -8,6 +8,7 @@ from functools import partial
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from gcp_storage_emulator.handlers import buckets
 from gcp_storage_emulator.server import RequestHandler
@@ -24,8 +25,14 @@ class Bucket:
     """
 
     host: str
+    folder: str = field(default_factory=lambda: uuid4().hex)  # of this bucket alone: manifests are read once
     ranges: dict[str, list[str]] = field(default_factory=dict)
     together: threading.Barrier | None = None
+
+    @property
+    def uri(self) -> str:
+        """Of `folder`."""
+        return f"gs://{BUCKET}/{self.folder}"
 
     def upload(self, objects: Mapping[str, bytes]) -> None:
         """Put objects there, through the real client."""

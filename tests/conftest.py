@@ -6,13 +6,45 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.fresh import environment
-from tests.e2e.server import ROOT, Server, serve
+from tests.e2e.server import Server, serve
 from tests.image_server import ImageServer, serving
+from tests.paths import ROOT
+from tests.reach import HEAVY, reaches
+
+SLOW_FOLDERS = ("e2e", "hostile")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--hostile`: the campaigns of tests/hostile at full length."""
-    parser.addoption("--hostile", action="store_true", help="run the campaigns of hostile input at full length")
+    """`--hostile`: campaigns at full length. `--fast`: the loop while writing."""
+    parser.addoption(
+        "--hostile",
+        action="store_true",
+        help="run the campaigns of hostile input at full length",
+    )
+    parser.addoption(
+        "--fast",
+        action="store_true",
+        help="leave out what needs a server, a browser or torch",
+    )
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """`--fast`: no folder of servers, and no module that reaches a server, gcloud, a browser or torch."""
+    if not config.getoption("--fast"):
+        return None
+    if collection_path.is_dir():
+        return True if collection_path.name in SLOW_FOLDERS else None
+    is_test = collection_path.name.startswith("test_")
+    return True if is_test and reaches(collection_path, HEAVY) else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where tests run in two processes, a module stays in one, and so do tests that share an install."""
+    for item in items:
+        names = getattr(item, "fixturenames", ())
+        group = "serve_python" if "serve_python" in names else item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ import requests
 from jsonschema import Draft202012Validator
 
 from functions.openapi import document
-from functions.router import ROUTES
+from functions.protocols import PROTOCOLS
 
 
 @cache
 def contract() -> dict[str, Any]:
     """The document."""
-    written: dict[str, Any] = json.loads(json.dumps(document(ROUTES)))
+    written: dict[str, Any] = json.loads(json.dumps(document(PROTOCOLS)))
     return written
 
 

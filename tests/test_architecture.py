@@ -8,25 +8,14 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.paths import ROOT
+
 SOURCES = [
     ROOT / "main.py",
     *(path for name in ("functions", "common", "deploy", "export") for path in sorted((ROOT / name).rglob("*.py"))),
 ]
-HANDLERS = {
-    "text",
-    "image",
-    "mixed",
-    "health",
-    "banner",
-    "rank",
-    "openai",
-    "weaviate",
-    "bigquery",
-    "docs",
-    "metrics",
-    "playground",
-}
+PROTOCOLS = {"native", "openai", "weaviate", "bigquery", "operation"}
+HANDLERS = {"text", "image", "mixed", "rank", "banner", "health", "docs", "metrics", "playground"}
 ENGINES = {"torch", "torchvision", "open_clip", "transformers", "multilingual_clip", "safetensors"}
 
 
@@ -64,10 +53,19 @@ def test_functions_know_no_tensor() -> None:
     assert not {module for module in importers("numpy", "PIL", *ENGINES) if module.startswith("functions")}
 
 
-def test_handlers_import_no_other_handler_and_not_the_router() -> None:
+def test_handlers_import_no_other_handler_and_nothing_that_imports_them() -> None:
     for handler in HANDLERS:
-        names = [f"functions.{other}" for other in (HANDLERS - {handler}) | {"router", "bodies", "responses"}]
-        assert f"functions.{handler}" not in importers(*names)
+        others = (HANDLERS - {handler}) | PROTOCOLS | {"protocols", "router"}
+        assert f"functions.{handler}" not in importers(*(f"functions.{other}" for other in others))
+
+
+def test_a_protocol_knows_no_other_and_only_the_registry_knows_all() -> None:
+    for protocol in PROTOCOLS:
+        assert importers(f"functions.{protocol}") == {"functions.protocols"}
+
+
+def test_openapi_knows_no_protocol() -> None:
+    assert "functions.openapi" not in importers(*(f"functions.{name}" for name in PROTOCOLS | HANDLERS))
 
 
 def test_engines_are_imported_in_the_engine_alone() -> None:
@@ -155,7 +153,7 @@ def test_files_and_functions_stay_short(path: Path) -> None:
 
 def test_every_setting_and_every_route_is_in_the_readme() -> None:
     from common.config import PREFIX, Settings
-    from functions.router import ROUTES
+    from functions.protocols import ROUTES
 
     readme = (ROOT / "README.md").read_text("utf-8")
     for name, field in Settings.model_fields.items():

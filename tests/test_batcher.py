@@ -204,3 +204,28 @@ def test_a_cap_makes_batches_smaller_and_never_larger(cap: int, sizes: list[int]
             job.put(item - 1, item)
     assert [result[0] for result in job.wait(soon()) if isinstance(result, np.ndarray)] == list(range(1, 8))
     assert [len(batch) for batch in encoder.batches[1:]] == sizes
+
+
+def test_a_job_that_would_be_late_is_refused_and_one_that_would_not_is_admitted() -> None:
+    """The encoder is measured: what a batch took decides, beside what the jobs ahead of it cost."""
+    encoder = GatedEncoder()
+    batcher = make(encoder, size=1)
+    assert len(firsts(submit(batcher, [5] * 20))) == 20
+    with encoder.held(batcher):
+        submit(batcher, [10**9])
+        with pytest.raises(Overloaded, match="would wait for about"):
+            batcher.open(1, cost=10**9, deadline=time.monotonic() + 1)
+        batcher.open(1, cost=1, deadline=time.monotonic() + 60).abandon()
+
+
+def test_the_exact_length_takes_the_place_of_the_estimate() -> None:
+    encoder = GatedEncoder()
+    batcher = make(encoder)
+    with encoder.held(batcher):
+        job = batcher.open(2, cost=100)
+        job.put(0, 7)
+        assert job.cost == 57
+        job.settle(1, KeyError("failed"))
+        assert job.cost == 7
+    assert job.wait(soon())[0] is not None
+    assert job.cost == 0

@@ -8,9 +8,9 @@ import sqlglot
 from sqlglot import exp
 
 from common.config import Settings
-from common.schemas import MAX_IMAGES, MAX_TEXT_CHARS
 from functions.bigquery import MAX_ANSWER_BYTES, Context
-from tests.e2e.server import ROOT
+from functions.schemas import MAX_IMAGES, MAX_TEXT_CHARS
+from tests.paths import ROOT
 
 PAGE = (ROOT / "docs" / "bigquery.md").read_text("utf-8")
 SETTINGS = Settings.from_env({})
@@ -53,7 +53,7 @@ def test_the_shown_batches_fit_the_functions_limits() -> None:
     texts, images = (int(found(r"max_batching_rows = (\d+)", sql)) for sql in REMOTE)
     bytes_a_row = max(float(size) for size in re.findall(r"json +([\d.]+) KB a row", PAGE)) * 1000
     assert texts * bytes_a_row < MAX_ANSWER_BYTES
-    assert 2 * texts <= SETTINGS.max_queue_items, "a concurrency of 2 is what the page says"
+    assert 16 * texts <= SETTINGS.max_queue_items, "16 at once are what the page says"
     assert images <= MAX_IMAGES
 
 

@@ -6,15 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from common.models.registry import build_model, choose_bundle
 
-from common.config import Settings
+from common.batcher import BatchLimits
+from common.cloud_storage import CloudStorage
 from common.errors import ModelUnavailable
 from common.models import onnx_engine
 from common.models.bundle import MANIFEST, Bundle, find_bundle, read_bundle
 from common.models.catalog import resolve
+from common.models.engines import all_engines, choose_engine, engines_for
+from common.models.model import open_model
 from common.models.spec import EngineOptions
 
+ENGINES = all_engines(CloudStorage())
 DEMO = resolve("demo")
 
 
@@ -108,13 +111,17 @@ def test_a_precision_that_the_bundle_has_not_is_refused(copy: Bundle) -> None:
 def test_auto_takes_a_bundle_unless_the_settings_need_torch(
     tmp_path: Path, engine: str, changes: dict[str, str], bundled: bool
 ) -> None:
-    assert (choose_bundle(DEMO, options(tmp_path, **changes), engine) is not None) is bundled
+    chosen = options(tmp_path, **changes)
+    engines = engines_for(engine, chosen, ENGINES)
+    assert choose_engine(DEMO, chosen, engines).name == ("onnx" if bundled else "torch")
 
 
 def test_onnx_without_a_bundle_says_how_to_get_one(tmp_path: Path) -> None:
-    assert choose_bundle(resolve("clip"), options(tmp_path), "auto") is None
-    with pytest.raises(ModelUnavailable, match="CLIP_WEIGHTS_DIR holds no bundle of it; `make export` writes one"):
-        choose_bundle(resolve("clip"), options(tmp_path), "onnx")
+    chosen = options(tmp_path)
+    clip = resolve("clip")
+    assert choose_engine(clip, chosen, engines_for("auto", chosen, ENGINES)).name == "torch"
+    with pytest.raises(ModelUnavailable, match=r"model clip: no bundle .*`make export` writes one"):
+        choose_engine(clip, chosen, engines_for("onnx", chosen, ENGINES))
 
 
 def test_preprocessing_comes_from_the_bundle_and_the_operators_choice(copy: Bundle, tmp_path: Path) -> None:
@@ -126,7 +133,7 @@ def test_preprocessing_comes_from_the_bundle_and_the_operators_choice(copy: Bund
 def test_random_weights_say_so_in_the_fingerprint(copy: Bundle, tmp_path: Path) -> None:
     path = copy.folder / MANIFEST
     path.write_text(path.read_text().replace('"random_weights": false', '"random_weights": true'))
-    model = build_model(DEMO, options(tmp_path), Settings.from_env({}))
+    model = open_model(DEMO, options(tmp_path), ENGINES, BatchLimits())
     for tower in model.towers:
         tower.wait(60)
     assert model.fingerprint is not None

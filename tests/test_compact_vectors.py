@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from tests.e2e.server import ROOT
+from tests.paths import ROOT
 from tests.training.compact_vectors import Loss, cosine, hamming, measure, recall, table
 
 measured = cache(measure)

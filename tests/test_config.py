@@ -43,7 +43,6 @@ def test_a_mistyped_name_is_an_error_that_suggests_the_right_one() -> None:
 @pytest.mark.parametrize(
     ("variable", "value"),
     [
-        ("CLIP_ENGINE", "tensorrt"),
         ("CLIP_DEVICE", "tpu"),
         ("CLIP_NUM_THREADS", "many"),
         ("CLIP_MAX_BATCH_SIZE", "0"),

@@ -1,8 +1,6 @@
 """Decoding: every format on the allow-list, and nothing that would hurt."""
 
-import io
 import struct
-import time
 import zlib
 
 import numpy as np
@@ -11,22 +9,14 @@ from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
 
 from common.errors import CorruptImage, DecodeError, NotAnImage, TooComplex, TooManyPixels
-from common.images.decode import DecodeLimits, prepare, sniff
-from common.models.spec import Pixels, Preprocessing
+from common.images.formats import sniff
+from common.images.limits import DecodeLimits
+from common.models.spec import Preprocessing
+from tests.decoding import decode
+from tests.hostile.seeds import saved
 from tests.image_server import picture
 
-PREPROCESSING = Preprocessing(size=32, mean=(0, 0, 0), std=(1, 1, 1))
 REFERENCE = Preprocessing(size=32, mean=(0, 0, 0), std=(1, 1, 1), reference=True)
-
-
-def decode(data: bytes, preprocessing: Preprocessing = PREPROCESSING, limits: DecodeLimits | None = None) -> Pixels:
-    return prepare(data, preprocessing, limits or DecodeLimits(), time.monotonic() + 30)
-
-
-def saved(image: Image.Image, image_format: str, **options: object) -> bytes:
-    file = io.BytesIO()
-    image.save(file, image_format, **options)  # type: ignore[arg-type]
-    return file.getvalue()
 
 
 def png(width: int, height: int, *chunks: tuple[bytes, bytes]) -> bytes:
@@ -48,9 +38,7 @@ def test_each_format_is_told_by_its_first_bytes_and_decoded(image_format: str) -
     assert np.abs(pixels[2, 30].astype(int) - (255, 99, 71)).max() < 20  # tomato
 
 
-@pytest.mark.parametrize(
-    "data", [b"", b"GIF", b"<svg/>", b"%!PS-Adobe", b"II*\0", b"RIFF____WAVE", b"\0" * 100, b"not an image"]
-)
+@pytest.mark.parametrize("data", [b"", b"GIF", b"BM", b"\0" * 100, b"not an image"])
 def test_other_bytes_are_no_image(data: bytes) -> None:
     with pytest.raises(NotAnImage, match="JPEG, PNG, WebP, GIF, BMP, AVIF"):
         decode(data)
@@ -82,17 +70,22 @@ def test_too_many_pixels_are_refused_by_the_header_alone() -> None:
 
 
 def test_a_jpeg_of_many_scans_is_refused_before_it_is_decoded() -> None:
-    data = picture("JPEG", (400, 400))
-    scan = data[data.index(b"\xff\xda") : -2]
+    data = saved(Image.new("RGB", (400, 400), "red"), "JPEG", progressive=True)
+    scan = data[data.rindex(b"\xff\xda") : -2]
     with pytest.raises(TooComplex, match="scans"):
         decode(data[:-2] + scan * 70 + data[-2:])
 
 
-def test_a_file_of_a_million_empty_chunks_ends_at_the_deadline() -> None:
+def test_a_file_of_a_million_empty_chunks_is_refused_before_it_is_decoded() -> None:
     empty = struct.pack(">I", 0) + b"teSt" + struct.pack(">I", zlib.crc32(b"teSt"))
     data = png(8, 8).replace(struct.pack(">I", 0) + b"IEND", empty * 1_000_000 + struct.pack(">I", 0) + b"IEND")
+    with pytest.raises(TooComplex, match="more than 100,000 chunks"):
+        decode(data)
+
+
+def test_a_file_that_takes_too_long_ends_at_the_deadline() -> None:
     with pytest.raises(TooComplex, match="too long to decode"):
-        decode(data, limits=DecodeLimits(seconds=0.05))
+        decode(picture("GIF"), limits=DecodeLimits(seconds=0))
 
 
 def test_broken_exif_does_not_lose_the_picture() -> None:

@@ -1,48 +1,11 @@
 """How good the shipped demo models are, over the fixed list of emoji: the query a name, the gallery 400 pictures."""
 
-from functools import cache
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from common.images.decode import DecodeLimits, prepare
 from common.models.catalog import resolve
-from common.models.spec import EngineOptions, ImageEncoder, Vectors
-from common.models.torch_engine import load_image_encoder, load_text_encoder
-from export.emoji import LANGUAGES, names, picture_at
-
-OPTIONS = EngineOptions(weights_dir=Path("no-such-folder"))
-LIMITS = DecodeLimits(max_pixels=10**6)
-BATCH = 50
-
-
-@cache
-def pictures(style: str) -> Vectors:
-    """(400, 256)"""
-    return picture_vectors(load_image_encoder(resolve("demo"), OPTIONS), style)
-
-
-def picture_vectors(encoder: ImageEncoder, style: str) -> Vectors:
-    """(400, 256)"""
-    pixels = [
-        prepare(picture_at(index, style), encoder.preprocessing, LIMITS, deadline=float("inf"))
-        for index in range(len(names()))
-    ]
-    return np.concatenate([encoder.encode(pixels[start : start + BATCH]) for start in range(0, len(pixels), BATCH)])
-
-
-def captions(model: str, language: str, article: str = "") -> Vectors:
-    """(400, 256)"""
-    encoder = load_text_encoder(resolve(model), OPTIONS)
-    texts = [article + entry[language] for entry in names()]
-    return encoder.encode([tokens.ids for tokens in encoder.tokenize(texts)])
-
-
-def recall(queries: Vectors, gallery: Vectors, at: int) -> float:
-    """Share of queries whose own picture is among the first `at`."""
-    scores = queries @ gallery.T
-    return float(((scores > scores.diagonal()[:, None]).sum(axis=1) < at).mean())
+from export.emoji import LANGUAGES
+from tests.demo_recall import captions, pictures, recall
 
 
 @pytest.mark.parametrize(("style", "at", "floor"), [("google", 1, 0.80), ("google", 5, 0.95), ("twitter", 5, 0.35)])

@@ -18,9 +18,9 @@ from common.models.catalog import resolve
 from deploy import submit
 from deploy.package import Choice, plan, write
 from deploy.submit import SIZES, Deployment
-from tests.e2e.server import ROOT
-from tests.e2e.test_snippets import snippets_of
+from tests.documents import snippets_of
 from tests.gcloud import GCLOUD, Cloud, needs_gcloud, unknown_flags, walled_cloud
+from tests.paths import ROOT
 
 BUILD: dict[str, Any] = yaml.safe_load((ROOT / "cloudbuild.yaml").read_text())
 SCRIPTS = {step["id"]: step["script"] for step in BUILD["steps"]}

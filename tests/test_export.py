@@ -13,19 +13,18 @@ import pytest
 from onnx import helper, numpy_helper
 
 from common.errors import ModelUnavailable
-from common.files import replacing
 from common.models import onnx_engine, torch_engine
-from common.models.bundle import Bundle, BundlePrecision, Fidelity, find_bundle, read_bundle
+from common.models.bundle import Bundle, Fidelity, find_bundle, read_bundle
 from common.models.catalog import resolve
-from common.models.spec import EngineOptions, ModelSpec, Pixels, TokenIds, Vectors
+from common.models.spec import EngineOptions, Pixels, TokenIds, Vectors
 from export import emoji, fidelity
 from export.__main__ import export, main
 from export.quantize import RowQuantizer, quantize_weights
 from tests.checkpoints import MULTILINGUAL_TEXTS, TINY, UNCUT, make_tiny_mclip, make_uncut_model
-from tests.test_demo import captions, picture_vectors, pictures, recall
+from tests.demo_recall import captions, picture_vectors, pictures, recall
+from tests.exports import BOTH, export_with
 
 DEMO = resolve("demo")
-BOTH: list[BundlePrecision] = ["fp32", "int8"]
 TEXTS = ["a fox", "", "a photo of two dogs on a beach, " * 20, "狐 🦊", "Hello <b>World</b> &amp; more"]
 NOWHERE = Path("no-such-folder")
 
@@ -171,17 +170,6 @@ def test_towers_that_do_not_fit_the_plain_ones_are_exported_as_they_are(tmp_path
     images = onnx_engine.load_image_encoder(bundle, options("fp32"))
     expected = torch_engine.load_image_encoder(UNCUT, weights).encode(pixels)
     np.testing.assert_allclose(images.encode(pixels), expected, atol=1e-5)
-
-
-def export_with(spec: ModelSpec, folder: Path, weights: EngineOptions) -> Bundle:
-    """Random weights from a folder, both precisions; the gate is not applied."""
-    from export.build import BundleBuilder
-    from export.progress import silent
-
-    with replacing(folder) as build:
-        manifest = BundleBuilder(spec, weights, build, silent()).run(BOTH, random_weights=True)
-        (build / "manifest.json").write_text(manifest.model_dump_json())
-    return read_bundle(folder, spec)
 
 
 def test_a_precision_that_fails_the_gate_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Fetcher: images over HTTP from friendly and hostile servers, inside one deadline and one byte budget."""
+"""HttpSource: images over HTTP from friendly and hostile servers, inside one deadline and one byte budget."""
 
 import io
 import socket
@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_network
 
 import pytest
-from common.images.fetcher import Fetcher
 
+from common.allowance import Allowance
 from common.errors import (
     BadResponse,
     BlockedUrl,
@@ -24,7 +24,9 @@ from common.errors import (
     TooManyRedirects,
     UnsupportedType,
 )
-from common.images.memory_budget import LARGE_BYTES, LARGE_FILES, LargeTurn
+from common.images.http_source import HttpSource
+from common.images.limits import FetchLimits
+from common.images.memory_budget import LARGE_BYTES, LARGE_FILES, LargeTurns
 from common.images.transport import RESOLVER_THREADS, AddressInfo
 from common.images.url_policy import UrlPolicy
 from tests.image_server import ImageServer, picture
@@ -33,20 +35,24 @@ LOOPBACK = UrlPolicy(allow_networks=(ip_network("127.0.0.0/8"),))
 
 
 def make(
-    policy: UrlPolicy = LOOPBACK, timeout_s: float = 5, retries: int = 2, max_bytes: int = 2**20, resolve: object = None
-) -> Fetcher:
-    return Fetcher(
+    policy: UrlPolicy = LOOPBACK,
+    timeout_s: float = 5,
+    retries: int = 2,
+    max_bytes: int = 2**20,
+    resolve: object = None,
+    slow_s: float = 60,
+) -> HttpSource:
+    limits = FetchLimits(
         timeout_s=timeout_s,
         retries=retries,
         max_bytes=max_bytes,
         user_agent="test/1 (+https://example.com)",
-        policy=policy,
-        resolve=resolve or socket.getaddrinfo,  # type: ignore[arg-type]
     )
+    return HttpSource(limits, policy, resolve or socket.getaddrinfo, slow_s)  # type: ignore[arg-type]
 
 
-def later(seconds: float = 30) -> float:
-    return time.monotonic() + seconds
+def later(seconds: float = 30) -> Allowance:
+    return Allowance.lasting(seconds)
 
 
 def resolving_to(*addresses: str) -> object:
@@ -65,8 +71,8 @@ def test_a_slow_download_is_a_warning_with_host_and_seconds_and_no_query(
 ) -> None:
     url = image_server.serve("/a.png", picture())
     for slow_s in (60, 0):
-        fetcher = Fetcher(timeout_s=5, retries=0, max_bytes=10**6, user_agent="test", policy=LOOPBACK, slow_s=slow_s)
-        fetcher.fetch(url + "?token=secret", later())
+        fetcher = make(slow_s=slow_s)
+        fetcher.read(url + "?token=secret", later())
     (record,) = [record for record in caplog.records if record.message == "slow download"]
     fields = vars(record)
     assert (record.levelname, fields["host"]) == ("WARNING", "127.0.0.1")
@@ -77,30 +83,30 @@ def test_a_slow_download_is_a_warning_with_host_and_seconds_and_no_query(
 @pytest.mark.parametrize("content_type", ["image/png", "application/octet-stream", "binary/octet-stream", ""])
 def test_an_image_comes_back_byte_for_byte(image_server: ImageServer, content_type: str) -> None:
     url = image_server.serve("/a.png", picture(), content_type)
-    assert make().fetch(url, later()) == picture()
+    assert make().read(url, later()) == picture()
     assert image_server.headers_seen["/a.png"]["User-Agent"] == "test/1 (+https://example.com)"
 
 
 def test_redirects_are_followed_up_to_a_limit(image_server: ImageServer) -> None:
-    assert make().fetch(image_server.url + "/redirect/4", later()) == picture()
+    assert make().read(image_server.url + "/redirect/10", later()) == picture()
     with pytest.raises(TooManyRedirects):
-        make().fetch(image_server.url + "/redirect/5", later())
+        make().read(image_server.url + "/redirect/11", later())
     with pytest.raises(TooManyRedirects):
-        make().fetch(image_server.url + "/loop", later())
+        make().read(image_server.url + "/loop", later())
 
 
 def test_a_failure_that_passes_is_tried_again(image_server: ImageServer) -> None:
-    assert make(retries=2).fetch(image_server.url + "/flaky", later()) == picture()
+    assert make(retries=2).read(image_server.url + "/flaky", later()) == picture()
     assert image_server.requests["/flaky"] == 3
 
 
 def test_other_statuses_are_final_and_named(image_server: ImageServer) -> None:
     with pytest.raises(HttpStatus, match="the server answered 404") as raised:
-        make().fetch(image_server.url + "/gone.png", later())
+        make().read(image_server.url + "/gone.png", later())
     assert not raised.value.retryable
     assert image_server.requests["/gone.png"] == 1
     with pytest.raises(HttpStatus, match="the server answered 500") as raised:
-        make().fetch(image_server.url + "/broken", later())
+        make().read(image_server.url + "/broken", later())
     assert raised.value.retryable
 
 
@@ -108,24 +114,24 @@ def test_other_statuses_are_final_and_named(image_server: ImageServer) -> None:
 def test_a_slow_server_costs_no_more_than_the_deadline(image_server: ImageServer, path: str) -> None:
     started = time.monotonic()
     with pytest.raises(FetchTimeout):
-        make(timeout_s=0.5).fetch(image_server.url + path, later())
+        make(timeout_s=0.5).read(image_server.url + path, later())
     assert time.monotonic() - started < 3
 
 
 def test_the_requests_own_deadline_counts_too(image_server: ImageServer) -> None:
     with pytest.raises(FetchTimeout):
-        make(timeout_s=30).fetch(image_server.url + "/drip", later(0.3))
+        make(timeout_s=30).read(image_server.url + "/drip", later(0.3))
 
 
 @pytest.mark.parametrize("path", ["/endless", "/huge-length"])
 def test_a_body_over_the_limit_is_cut_off(image_server: ImageServer, path: str) -> None:
     with pytest.raises(BodyTooLarge, match=r"more"):
-        make(max_bytes=200_000).fetch(image_server.url + path, later())
+        make(max_bytes=200_000).read(image_server.url + path, later())
 
 
 def test_a_flood_of_headers_is_cut_off(image_server: ImageServer) -> None:
     with pytest.raises(FetchError) as raised:
-        make().fetch(image_server.url + "/header-flood", later())
+        make().read(image_server.url + "/header-flood", later())
     assert raised.value.code in ("too_large", "bad_response")
 
 
@@ -138,34 +144,34 @@ def test_a_body_is_measured_after_inflating(image_server: ImageServer) -> None:
         200, bomb, Content_Type="image/png", Content_Encoding="deflate"
     )
     with pytest.raises(BodyTooLarge):
-        make(max_bytes=2**20).fetch(image_server.url + "/bomb", later())
+        make(max_bytes=2**20).read(image_server.url + "/bomb", later())
 
 
 @pytest.mark.parametrize("path", ["/html", "/brotli"])
 def test_what_cannot_be_an_image_is_refused_by_its_headers(image_server: ImageServer, path: str) -> None:
     with pytest.raises(UnsupportedType):
-        make().fetch(image_server.url + path, later())
+        make().read(image_server.url + path, later())
 
 
 def test_a_truncated_body_is_an_error_not_half_an_image(image_server: ImageServer) -> None:
     with pytest.raises(BadResponse):
-        make(retries=0).fetch(image_server.url + "/liar", later())
+        make(retries=0).read(image_server.url + "/liar", later())
 
 
 def test_refused_and_reset_connections_are_named(image_server: ImageServer) -> None:
     with pytest.raises(ConnectFailed):
-        make(retries=0).fetch(image_server.url + "/reset", later())
+        make(retries=0).read(image_server.url + "/reset", later())
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         with pytest.raises(ConnectFailed):
-            make(retries=0).fetch(f"http://127.0.0.1:{unused.getsockname()[1]}/a.png", later())
+            make(retries=0).read(f"http://127.0.0.1:{unused.getsockname()[1]}/a.png", later())
 
 
 def test_a_redirect_into_forbidden_space_is_blocked(image_server: ImageServer) -> None:
     with pytest.raises(BlockedUrl):
-        make().fetch(image_server.url + "/metadata", later())
+        make().read(image_server.url + "/metadata", later())
     with pytest.raises(FetchError, match="scheme"):
-        make().fetch(image_server.url + "/file-scheme", later())
+        make().read(image_server.url + "/file-scheme", later())
 
 
 def test_a_name_that_resolves_to_a_private_address_is_blocked_before_any_connection(image_server: ImageServer) -> None:
@@ -173,7 +179,7 @@ def test_a_name_that_resolves_to_a_private_address_is_blocked_before_any_connect
     for answers in ("127.0.0.1", "93.184.216.34,10.0.0.1"):
         fetcher = make(UrlPolicy(), resolve=resolving_to(answers))
         with pytest.raises(BlockedUrl) as raised:
-            fetcher.fetch("http://images.example.com/a.png", later())
+            fetcher.read("http://images.example.com/a.png", later())
         assert str(raised.value) == "this URL may not be fetched"
     assert not image_server.requests, port
 
@@ -183,10 +189,10 @@ def test_the_address_that_was_checked_is_the_one_that_is_used(image_server: Imag
     image_server.serve("/a.png", picture())
     host = f"http://rebinding.example.com:{image_server.server_address[1]}"
     fetcher = make(LOOPBACK, resolve=resolving_to("127.0.0.1", "10.0.0.1"))
-    assert fetcher.fetch(host + "/a.png", later()) == picture()
+    assert fetcher.read(host + "/a.png", later()) == picture()
     other = make(LOOPBACK, resolve=resolving_to("10.0.0.1"))
     with pytest.raises(BlockedUrl):
-        other.fetch(host + "/a.png", later())
+        other.read(host + "/a.png", later())
 
 
 def test_a_name_without_an_address_is_a_dns_failure() -> None:
@@ -194,20 +200,20 @@ def test_a_name_without_an_address_is_a_dns_failure() -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     with pytest.raises(DnsFailure) as raised:
-        make(UrlPolicy(), resolve=resolve).fetch("http://nowhere.example.com/a.png", later())
+        make(UrlPolicy(), resolve=resolve).read("http://nowhere.example.com/a.png", later())
     assert not raised.value.retryable
 
 
 def test_the_environment_has_no_say(image_server: ImageServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
-    assert make().fetch(image_server.serve("/a.png", picture()), later()) == picture()
+    assert make().read(image_server.serve("/a.png", picture()), later()) == picture()
 
 
 def test_connections_are_kept_and_shared(image_server: ImageServer) -> None:
     fetcher = make()
     urls = [image_server.serve(f"/{number}.png", picture()) for number in range(5)]
-    assert all(fetcher.fetch(url, later()) == picture() for url in urls)
+    assert all(fetcher.read(url, later()) == picture() for url in urls)
     assert image_server.connections == 1
 
 
@@ -215,7 +221,7 @@ def test_a_host_gets_four_connections_at_a_time_and_no_more(image_server: ImageS
     fetcher = make()
     with ThreadPoolExecutor(12) as pool:
         urls = [f"{image_server.url}/gated?{number}" for number in range(12)]
-        fetched = [pool.submit(fetcher.fetch, url, later()) for url in urls]
+        fetched = [pool.submit(fetcher.read, url, later()) for url in urls]
         with image_server.changed:
             assert image_server.changed.wait_for(lambda: image_server.requests["/gated"] == 4, timeout=30)
         image_server.gate.set()
@@ -235,31 +241,32 @@ def test_a_resolver_that_is_silent_takes_a_bounded_number_of_threads_and_recover
     fetcher = make(UrlPolicy(), timeout_s=0.3, retries=0, resolve=resolve)
     with ThreadPoolExecutor(3 * RESOLVER_THREADS) as pool:
         urls = [f"http://images-{number}.example.com/" for number in range(3 * RESOLVER_THREADS)]
-        failures = [pool.submit(fetcher.fetch, url, later()).exception() for url in urls]
+        failures = [pool.submit(fetcher.read, url, later()).exception() for url in urls]
     assert {failure.code for failure in failures if isinstance(failure, FetchError)} <= {"dns_failure", "timeout"}
     assert len(failures) == 3 * RESOLVER_THREADS
     assert len(asked) == RESOLVER_THREADS
     gate.set()
     with pytest.raises(BlockedUrl):
-        make(UrlPolicy(), retries=0, resolve=resolve).fetch("http://images.example.com/", later())
+        make(UrlPolicy(), retries=0, resolve=resolve).read("http://images.example.com/", later())
 
 
 @pytest.mark.parametrize("location", ["http://[::1/", "//[", "http://exa\u2100mple.com/", "http://a:b:c/"])
 def test_a_redirect_to_what_is_no_url_is_an_invalid_url(image_server: ImageServer, location: str) -> None:
     with pytest.raises(InvalidUrl):
-        make().fetch(image_server.redirect_to(location), later())
+        make().read(image_server.redirect_to(location), later())
 
 
 def test_a_body_takes_its_turn_by_what_is_received_however_it_is_framed(image_server: ImageServer) -> None:
     """A turn that never comes ends a download that grows large, be it headers, chunk lines or body."""
-    others = [LargeTurn() for _ in range(LARGE_FILES)]
+    turns = LargeTurns()
+    others = [turns.turn() for _ in range(LARGE_FILES)]
     assert all(turn.take(0) for turn in others)
     try:
         small, large = image_server.serve("/a", picture()), image_server.serve("/b", bytes(LARGE_BYTES + 1))
         fetcher = make(max_bytes=2 * LARGE_BYTES, timeout_s=0.5)
-        assert fetcher.fetch(small, later(), LargeTurn()) == picture()
+        assert fetcher.read(small, later().taking(turns.turn())) == picture()
         with pytest.raises(FetchTimeout, match="other large downloads"):
-            fetcher.fetch(large, later(), LargeTurn())
+            fetcher.read(large, later().taking(turns.turn()))
     finally:
         for turn in others:
             turn.__exit__()
@@ -267,7 +274,7 @@ def test_a_body_takes_its_turn_by_what_is_received_however_it_is_framed(image_se
 
 def test_errors_hold_no_query_string(image_server: ImageServer) -> None:
     with pytest.raises(FetchError) as raised:
-        make(retries=0).fetch(image_server.url + "/reset?token=secret", later())
+        make(retries=0).read(image_server.url + "/reset?token=secret", later())
     assert "secret" not in str(raised.value) + raised.value.reason
 
 
@@ -279,4 +286,4 @@ def test_a_body_in_many_tiny_pieces_is_cut_off(image_server: ImageServer) -> Non
 
     image_server.answer_tiny = tiny  # type: ignore[attr-defined]
     with pytest.raises(FetchError):
-        make(timeout_s=5).fetch(image_server.url + "/tiny", later())
+        make(timeout_s=5).read(image_server.url + "/tiny", later())

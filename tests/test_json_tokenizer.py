@@ -15,8 +15,8 @@ from common.models.tokenizer import CHARS_PER_TOKEN, JsonTokenizer
 from common.models.torch_engine.tokenizers import ReferenceTokenizer, build_tokenizer, from_hub
 from export.fidelity import evaluation_texts
 from tests.checkpoints import HUB_PIECES, UNCUT, make_hub_tokenizer, make_uncut_model
+from tests.exports import export_with
 from tests.reference import import_open_clip
-from tests.test_export import export_with
 
 CONTEXT = 16
 KINDS: dict[str, dict[str, Any]] = {

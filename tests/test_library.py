@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 
 from common import Allowance, ImageBytes, ImageUrl, Text, open_embedder
-from common.errors import Cancelled, DeadlineExceeded, FetchError, ModelNotFound, ModelUnavailable
-from common.models.spec import EngineOptions, ImageEncoder, ModelSpec, TextEncoder
+from common.errors import FetchError, ModelNotFound, ModelUnavailable
 from export.emoji import picture_of
-from tests.fake_encoders import FakeImage, FakeText
+from tests.fake_engine import FakeEngine
 
 ROOT = Path(__file__).resolve().parents[1]
 FOX = picture_of("fox")
@@ -107,30 +106,9 @@ def test_options_that_suit_no_engine_are_refused_before_anything_loads(options: 
 
 
 def test_a_bundle_that_may_come_later_is_no_reason_to_refuse(tmp_path: Path) -> None:
-    with open_embedder("clip", engine="onnx", weights_dir=tmp_path) as embedder:
-        with pytest.raises(ModelUnavailable, match="no bundle in its weights folder"):
-            embedder.embed([Text("a fox")])
-
-
-class FakeEngine:
-    """Serves every model with the fakes."""
-
-    name = "fake"
-
-    def __init__(self, text: FakeText | None = None) -> None:
-        self.text = text or FakeText()
-
-    def unfit(self, options: EngineOptions) -> str:
-        return ""
-
-    def refusal(self, spec: ModelSpec, options: EngineOptions) -> str:
-        return ""
-
-    def load_text(self, spec: ModelSpec, options: EngineOptions) -> TextEncoder:
-        return self.text
-
-    def load_image(self, spec: ModelSpec, options: EngineOptions) -> ImageEncoder:
-        return FakeImage()
+    embedder = open_embedder("clip", engine="onnx", weights_dir=tmp_path)
+    with embedder, pytest.raises(ModelUnavailable, match="no bundle in its weights folder"):
+        embedder.embed([Text("a fox")])
 
 
 class Album:
@@ -160,48 +138,6 @@ def test_an_image_source_is_added_with_one_object() -> None:
     assert result.indices == [0, 2]
     assert result.errors[0].detail == "no image 'cat' in the album"
     np.testing.assert_allclose(result.vectors[0], result.vectors[1], atol=1e-6)
-
-
-def test_the_deadline_of_a_call_is_its_own() -> None:
-    text = FakeText()
-    with open_embedder("demo", engine="fake", engines=[FakeEngine(text)]) as embedder:
-        embedder.embed([Text("loaded")])
-        text.gate.clear()
-        with pytest.raises(DeadlineExceeded):
-            embedder.embed([Text("slow")], Allowance.lasting(0.05))
-        text.gate.set()
-        assert len(embedder.embed([Text("next")]).vectors) == 1
-
-
-def test_a_cancelled_call_ends_at_once_and_leaves_nothing_in_the_queue() -> None:
-    text = FakeText()
-    with open_embedder("demo", engine="fake", engines=[FakeEngine(text)]) as embedder:
-        embedder.embed([Text("loaded")])
-        text.gate.clear()
-        allowance = Allowance()
-        raised: list[BaseException] = []
-
-        def call() -> None:
-            with pytest.raises(Cancelled) as caught:
-                embedder.embed([Text("gone")], allowance)
-            raised.append(caught.value)
-
-        caller = threading.Thread(target=call)
-        caller.start()
-        while not embedder.model.text.batcher.queue_items:
-            threading.Event().wait(0.001)
-        allowance.cancellation.cancel()
-        caller.join(10)
-        text.gate.set()
-        assert raised
-        assert embedder.model.text.batcher.queue_items == 0
-
-
-def test_a_text_that_cannot_be_encoded_costs_its_own_entry() -> None:
-    with open_embedder("demo", engine="fake", engines=[FakeEngine()]) as embedder:
-        result = embedder.embed([Text("fine"), Text("poison")])
-    assert result.indices == [0]
-    assert [(error.index, error.code) for error in result.errors] == [(1, "internal")]
 
 
 class Watching:

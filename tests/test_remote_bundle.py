@@ -10,20 +10,23 @@ from typing import Any
 
 import numpy as np
 import pytest
-from common.models.registry import build_model, choose_bundle
 
-from common import storage
+from common.batcher import BatchLimits
+from common.cloud_storage import PARALLEL_RANGES, CloudStorage
 from common.config import Settings, SettingsError
 from common.errors import ModelUnavailable
-from common.models import onnx_engine, remote_bundle
+from common.models import onnx_engine
 from common.models.bundle import MANIFEST, TOKENIZERS, Bundle, read_bundle
 from common.models.catalog import resolve
-from common.models.spec import EngineOptions
+from common.models.engines.onnx import OnnxEngine
+from common.models.model import open_model
+from common.models.remote_bundle import RemoteBundle, open_remote_bundle
+from common.models.spec import EngineOptions, ModelSpec
 from tests.bucket import BUCKET, Bucket, serving_bucket
 from tests.e2e.server import serve
 
 DEMO = resolve("demo-mclip")
-URI = f"gs://{BUCKET}/bundles/demo"
+URI = f"gs://{BUCKET}/demo"  # that nobody reads
 SHIPPED = DEMO.bundle or Path()
 FILES = {path.name for path in SHIPPED.iterdir()}
 
@@ -32,18 +35,18 @@ FILES = {path.name for path in SHIPPED.iterdir()}
 def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
     """The demo's bundle in a bucket; temporary files go to `tmp_path`."""
     with serving_bucket() as served:
-        served.upload_folder(SHIPPED, "bundles/demo")
+        served.upload_folder(SHIPPED, served.folder)
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", served.host)
         monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-        storage.storage_client.cache_clear()
-        remote_bundle._read_manifest.cache_clear()
         yield served
-        storage.storage_client.cache_clear()
-        remote_bundle._read_manifest.cache_clear()
 
 
-def options(uri: str = URI) -> EngineOptions:
+def options(uri: str) -> EngineOptions:
     return EngineOptions(Path("nowhere"), uri, allow_download=False, num_threads=2)
+
+
+def remote(uri: str, spec: ModelSpec = DEMO) -> RemoteBundle:
+    return open_remote_bundle(uri, spec, CloudStorage())
 
 
 def files_in(folder: Path) -> set[str]:
@@ -51,13 +54,14 @@ def files_in(folder: Path) -> set[str]:
 
 
 def test_both_towers_come_from_the_bucket_and_leave_only_the_manifest(bucket: Bucket, tmp_path: Path) -> None:
-    model = build_model(DEMO, options(), Settings.from_env({}))
+    engine = OnnxEngine(CloudStorage())
+    model = open_model(DEMO, options(bucket.uri), [engine], BatchLimits())
     encoder = model.text.wait(60)
     assert set(bucket.ranges) == {"text.int8.onnx", TOKENIZERS["xlmr"]}, "a text tower takes no image tower's bytes"
     model.image.wait(60)
     assert set(bucket.ranges) == FILES - {MANIFEST}
     assert files_in(tmp_path) == {MANIFEST}
-    ours = onnx_engine.load_text_encoder(read_bundle(SHIPPED, DEMO), options())
+    ours = onnx_engine.load_text_encoder(read_bundle(SHIPPED, DEMO), options(bucket.uri))
     rows = [tokens.ids for tokens in ours.tokenize(["狐", "a fox"])]
     np.testing.assert_array_equal(encoder.encode(rows), ours.encode(rows))
     assert (model.fingerprint or "").isalnum()
@@ -66,53 +70,52 @@ def test_both_towers_come_from_the_bucket_and_leave_only_the_manifest(bucket: Bu
 def test_a_large_file_comes_in_ranges_side_by_side(bucket: Bucket, tmp_path: Path) -> None:
     """Each range waits in the bucket until eight are asked for: one after the other they would wait for ever."""
     original = SHIPPED / "image.int8.onnx"
-    parts = storage.PARALLEL_RANGES
+    parts = PARALLEL_RANGES
     bucket.together = threading.Barrier(parts)
-    storage.download_file(f"{URI}/{original.name}", tmp_path / "copy", -(-original.stat().st_size // parts))
+    range_bytes = -(-original.stat().st_size // parts)
+    CloudStorage().download_file(f"{bucket.uri}/{original.name}", tmp_path / "copy", range_bytes)
     assert (tmp_path / "copy").read_bytes() == original.read_bytes()
     assert len(bucket.ranges[original.name]) == parts
 
 
 def test_a_file_that_is_not_the_manifests_is_refused_and_removed(bucket: Bucket, tmp_path: Path) -> None:
     spoiled = (SHIPPED / "image.int8.onnx").read_bytes()[:-1] + b"?"
-    bucket.upload({"bundles/demo/image.int8.onnx": spoiled})
-    bundle = choose_bundle(DEMO, options(), "auto")
-    assert bundle is not None
+    bucket.upload({f"{bucket.folder}/image.int8.onnx": spoiled})
+    bundle = remote(bucket.uri)
     with pytest.raises(ModelUnavailable, match=r"image\.int8\.onnx of its bundle has sha256"):
-        onnx_engine.load_image_encoder(bundle, options())
+        onnx_engine.load_image_encoder(bundle, options(bucket.uri))
     assert files_in(tmp_path) == {MANIFEST}
-    bucket.upload({"bundles/demo/image.int8.onnx": (SHIPPED / "image.int8.onnx").read_bytes()})
-    assert onnx_engine.load_image_encoder(bundle, options()).info.engine == "onnx"
+    bucket.upload({f"{bucket.folder}/image.int8.onnx": (SHIPPED / "image.int8.onnx").read_bytes()})
+    assert onnx_engine.load_image_encoder(bundle, options(bucket.uri)).info.engine == "onnx"
 
 
 def test_a_manifest_cannot_name_files_elsewhere(bucket: Bucket, tmp_path: Path) -> None:
-    bundle = choose_bundle(DEMO, options(), "auto")
-    assert isinstance(bundle, remote_bundle.RemoteBundle)
+    bundle = remote(bucket.uri)
     outside = bundle.manifest.model_copy(update={"sha256": {"../secret": "0" * 64}})
     for name in ("../secret", "unknown.onnx"):
         with pytest.raises(ModelUnavailable, match="has no sha256 of"):
-            remote_bundle.RemoteBundle(tmp_path / "in", outside, URI).verified(name)
+            RemoteBundle(tmp_path / "in", outside, bucket.uri, CloudStorage()).verified(name)
 
 
 def test_what_is_not_there_is_said_and_is_not_for_ever(bucket: Bucket) -> None:
     elsewhere = f"gs://{BUCKET}/later"
     with pytest.raises(ModelUnavailable, match=r"manifest\.json in CLIP_WEIGHTS_URI: there is no such object"):
-        choose_bundle(DEMO, options(elsewhere), "auto")
+        remote(elsewhere)
     with pytest.raises(ModelUnavailable, match="there is no such object"):
-        choose_bundle(DEMO, options("gs://no-such-bucket"), "auto")
+        remote("gs://no-such-bucket")
     bucket.upload_folder(SHIPPED, "later")
-    assert choose_bundle(DEMO, options(elsewhere + "/"), "auto") is not None
+    assert remote(elsewhere + "/").manifest.model == DEMO.id
 
 
 def test_another_models_bundle_is_refused(bucket: Bucket) -> None:
     with pytest.raises(ModelUnavailable, match="is of model demo-mclip"):
-        choose_bundle(resolve("demo"), options(), "auto")
+        remote(bucket.uri, resolve("demo"))
 
 
 def test_without_the_optional_library_the_error_names_it(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "google.cloud", None)
     with pytest.raises(ModelUnavailable, match=r"pip install -r requirements-storage\.txt"):
-        choose_bundle(DEMO, options(), "auto")
+        remote(bucket.uri)
 
 
 def test_a_local_bundle_keeps_its_files(tmp_path: Path) -> None:
@@ -122,18 +125,19 @@ def test_a_local_bundle_keeps_its_files(tmp_path: Path) -> None:
     assert files_in(tmp_path / "demo-mclip") == FILES
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"CLIP_WEIGHTS_URI": "https://example.com/bundle"},
-        {"CLIP_WEIGHTS_URI": "gs://"},
-        {"CLIP_WEIGHTS_URI": URI, "CLIP_ENGINE": "torch"},
-        {"CLIP_WEIGHTS_URI": URI, "CLIP_PRECISION": "fp16"},
-    ],
-)
-def test_a_uri_that_would_be_ignored_stops_the_start(settings: dict[str, str]) -> None:
+@pytest.mark.parametrize("uri", ["https://example.com/bundle", "gs://"])
+def test_a_uri_that_is_not_a_buckets_stops_the_start(uri: str) -> None:
     with pytest.raises(SettingsError, match="CLIP_WEIGHTS_URI"):
-        Settings.from_env(settings)
+        Settings.from_env({"CLIP_WEIGHTS_URI": uri})
+
+
+@pytest.mark.parametrize("setting", [{"CLIP_ENGINE": "torch"}, {"CLIP_PRECISION": "fp16"}])
+def test_settings_that_would_ignore_the_uri_stop_the_start(
+    setting: dict[str, str], tmp_path: Path
+) -> None:
+    server = serve(tmp_path, **{"CLIP_WEIGHTS_URI": URI, **setting})  # type: ignore[arg-type]
+    with pytest.raises(RuntimeError, match=r"cannot start: .*bundle in a bucket"), server:
+        pass
 
 
 def test_the_process_serves_a_bundle_from_a_bucket(bucket: Bucket, tmp_path: Path) -> None:
@@ -141,7 +145,7 @@ def test_the_process_serves_a_bundle_from_a_bucket(bucket: Bucket, tmp_path: Pat
     temporary.mkdir()
     settings: Any = {
         "CLIP_MODEL": DEMO.id,
-        "CLIP_WEIGHTS_URI": URI,
+        "CLIP_WEIGHTS_URI": bucket.uri,
         "TMPDIR": str(temporary),
         "CLIP_HEALTH_WAIT_S": "60",
     }

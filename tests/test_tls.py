@@ -3,7 +3,6 @@
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -13,9 +12,11 @@ from pathlib import Path
 import certifi
 import pytest
 import trustme
-from common.images.fetcher import Fetcher
 
+from common.allowance import Allowance
 from common.errors import FetchError, FetchTimeout, TlsFailed
+from common.images.http_source import HttpSource
+from common.images.limits import FetchLimits
 from common.images.transport import AddressInfo
 from common.images.url_policy import UrlPolicy
 from tests.image_server import ImageServer, picture
@@ -56,10 +57,9 @@ def fetch(host: str, port: int, timeout_s: float = 5) -> bytes:
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
 
     policy = UrlPolicy(allow_networks=(ip_network("127.0.0.0/8"),))
-    fetcher = Fetcher(
-        timeout_s=timeout_s, retries=2, max_bytes=10**6, user_agent="test", policy=policy, resolve=resolve
-    )
-    return fetcher.fetch(f"https://{host}:{port}/a.png", time.monotonic() + 30)
+    limits = FetchLimits(timeout_s=timeout_s, max_bytes=10**6)
+    source = HttpSource(limits, policy, resolve)
+    return source.read(f"https://{host}:{port}/a.png", Allowance.lasting(30))
 
 
 def test_a_trusted_certificate_of_that_name_is_accepted_and_the_name_is_asked_for(authority: trustme.CA) -> None:

@@ -1,5 +1,6 @@
 """The torch engine's vectors are open_clip's and multilingual_clip's own, one tower at a time."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,8 +22,6 @@ from tests.reference import import_open_clip
 
 SHORT_AND_LONG = ["a fox", "", "a photo of two dogs on a beach, " * 20, "狐 🦊", "Hello <b>World</b> &amp; more"]
 DEMO = Path(__file__).parents[1] / "common" / "models" / "demo"
-CLIP = resolve("clip").image
-assert isinstance(CLIP, OpenClipTower)
 
 
 @dataclass
@@ -119,31 +118,40 @@ def test_the_same_text_gives_the_same_vector_alone_and_beside_longer_ones(refere
 
 
 def test_clip_is_built_with_the_activation_that_its_weights_were_trained_with() -> None:
-    config = import_open_clip().get_model_config(CLIP.architecture)
+    config = import_open_clip().get_model_config(resolve("clip").image.architecture)
     assert config["quick_gelu"] is True
     entry = import_open_clip().pretrained.get_pretrained_cfg("ViT-B-32", "laion400m_e32")
     assert entry["quick_gelu"] is True
-    assert CLIP.hub_repo == entry["hf_hub"].rstrip("/")
+    assert resolve("clip").image.hub_repo == entry["hf_hub"].rstrip("/")
 
 
 def test_a_free_pair_takes_the_activation_of_its_pretrained_tag(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from common.models.torch_engine import open_clip_towers
+    """On a small tower in the place of ViT-B-32, whose own configuration says GELU."""
+    import torch
+    from safetensors.torch import load_file
 
-    fetched: list[str] = []
+    open_clip, fetched = import_open_clip(), []
+    config = json.loads((DEMO / "clip" / "open_clip_config.json").read_text())["model_cfg"]
+    weights = DEMO / "clip" / "open_clip_model.safetensors"
 
     def fetch(repo: str, *_: object) -> Path:
         fetched.append(repo)
-        (tmp_path / "weights.safetensors").write_bytes(b"weights")
-        return tmp_path / "weights.safetensors"
+        return weights
 
     monkeypatch.setattr("common.models.weights.fetch_file", fetch)
-    spec = resolve("ViT-B-32/laion400m_e32")
-    assert isinstance(spec.image, OpenClipTower)
-    source = open_clip_towers._find(spec, spec.image, None, EngineOptions(tmp_path))
-    assert source.model["quick_gelu"] is True
+    monkeypatch.setattr(open_clip, "get_model_config", lambda _: config)
+    encoder = load_image_encoder(resolve("ViT-B-32/laion400m_e32"), EngineOptions(tmp_path))
     assert fetched == ["timm/vit_base_patch32_clip_224.laion400m_e32"]
+    model = open_clip.CLIP(**config, quick_gelu=True).eval()
+    model.load_state_dict(load_file(weights), strict=False)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype(np.uint8)
+    batch = (pixels / 255 - encoder.preprocessing.mean) / encoder.preprocessing.std
+    with torch.inference_mode():
+        images = torch.from_numpy(batch.transpose(0, 3, 1, 2).astype(np.float32))
+        expected = model.encode_image(images, normalize=True).numpy()
+    np.testing.assert_allclose(encoder.encode(list(pixels)), expected, atol=1e-5)
 
 
 def test_a_tower_that_is_not_causal_is_run_padded(tmp_path: Path) -> None:

@@ -1,109 +1,128 @@
-"""How large the frames inside an AVIF file are: its decoder believes them, whatever size the file tells of itself.
+"""How much memory an AVIF file takes to decode, by the frames inside it.
 
-Every AV1 stream that the file's tables point at is looked at, used or not, up to its sequence headers. References:
-ISO/IEC 14496-12 (boxes, `iloc`, `infe`, `stco`), AV1 Bitstream & Decoding Process Specification, 5.3 to 5.5.
+The decoder believes the frames, whatever size the file says it has. So every AV1 stream that the tables point at is
+read, used or not, up to the headers of its frames.
+References: ISO/IEC 14496-12 (`iloc`, `infe`, `stco`, `stsz`), AV1 specification, 5.3 (open bitstream units).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain
 
-from common.errors import CorruptImage, TooComplex
+from common.errors import TooComplex
+from common.images import av1
+from common.images.av1 import Bits, Frame
+from common.images.boxes import Box, Parts, boxes_of
 
-MAX_PARTS = 10_000  # boxes, places of items, units of streams: more cost time and memory alone
-NESTED = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"iprp")
-SEQUENCE_HEADER = 1
-HEADER_BYTES = 512  # more than any sequence header has before its frame size: 32 operating points of 89 bits at most
-Box = tuple[bytes, int, int]  # kind, and where its content starts and ends
-
-
-class _Bits:
-    """Numbers of any width, the highest bit first."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data, self._place = data, 0
-
-    def read(self, count: int) -> int:
-        end = self._place + count
-        if end > 8 * len(self._data):
-            raise CorruptImage("the AVIF file ends inside a table or a header")
-        value = int.from_bytes(self._data[self._place // 8 : -(-end // 8)], "big") >> (-end % 8)
-        self._place = end
-        return value & ((1 << count) - 1)
+MAX_SEQUENCES = 16  # different ones: each frame is read by all that may be in force
+MAX_JOINED = 8  # times the file's bytes: what items in pieces may be joined from, one after the other
+HELD_FRAMES = 12  # of one stream: eight references, and those being decoded, shown and handed out
+STREAM_BYTES = 2**20  # a decoder's own tables, for each stream
+Unit = tuple[int, tuple[int, int], bytes]  # type, temporal and spatial layer, the first bytes
 
 
-class _Parts:
-    """Counts what is looked at."""
+@dataclass(frozen=True)
+class Plan:
+    """What decoding a file takes, by its streams: memory, and what a picture put together of them needs."""
+
+    held_bytes: int  # of all frames that decoders hold at a time
+    pixel_bytes: float  # of the planes of the widest kind of frame, for each pixel
+    sizes: frozenset[tuple[int, int]]  # of frames: width, height
+
+
+def plan(data: bytes) -> Plan:
+    """Read what the streams of the file take. Raises CorruptImage, TooComplex."""
+    streams = list(_streams(data, Parts()))
+    known = _Sequences()
+    every = known.of(unit for units in streams for unit in units)
+    frames = [_frames(units, known.of(units) or every) for units in streams]
+    return Plan(
+        held_bytes=sum(STREAM_BYTES + _held(stream) for stream in frames),
+        pixel_bytes=max((sequence.pixel_bytes() for sequence in every), default=0),
+        sizes=frozenset((frame.width, frame.height) for stream in frames for frame in stream if frame.width),
+    )
+
+
+class _Sequences:
+    """The different sequence headers of a file, each parsed once."""
 
     def __init__(self) -> None:
-        self._left = MAX_PARTS
+        self._known: dict[bytes, av1.Sequence] = {}
 
-    def spend(self, count: int = 1) -> None:
-        self._left -= count
-        if self._left < 0:
-            raise TooComplex(f"the AVIF file has more than {MAX_PARTS:,} parts")
-
-
-def coded_pixels(data: bytes) -> int:
-    """Pixels of the largest frame that any stream of the file may hold. Raises CorruptImage, TooComplex."""
-    headers = (content for kind, content in _units(data, _Parts()) if kind == SEQUENCE_HEADER)
-    return max((_frame_pixels(_Bits(header)) for header in headers), default=0)
+    def of(self, units: Iterable[Unit]) -> list[av1.Sequence]:
+        """Those among the units."""
+        contents = {content for kind, _, content in units if kind == av1.SEQUENCE_HEADER}
+        for content in contents - self._known.keys():
+            self._known[content] = av1.parse_sequence(content)
+        if len(self._known) > MAX_SEQUENCES:
+            raise TooComplex(f"the AVIF file has more than {MAX_SEQUENCES} kinds of streams")
+        return [self._known[content] for content in contents]
 
 
-def _boxes(data: bytes, start: int, end: int, parts: _Parts) -> Iterator[Box]:
-    """All boxes, those inside others too."""
-    while start + 8 <= end:
-        parts.spend()
-        size, kind, content = int.from_bytes(data[start : start + 4], "big"), data[start + 4 : start + 8], start + 8
-        if size == 1:
-            size, content = int.from_bytes(data[start + 8 : start + 16], "big"), start + 16
-        stop = min(start + size, end) if size else end
-        if stop < content:
-            raise CorruptImage("the AVIF file has a broken box")
-        yield kind, content, stop
-        if kind == b"meta":
-            yield from _boxes(data, content + 4, stop, parts)  # after version and flags
-        elif kind == b"iinf":
-            count_bytes = 2 if data[content : content + 1] == b"\0" else 4  # by the version
-            yield from _boxes(data, content + 4 + count_bytes, stop, parts)
-        elif kind in NESTED:
-            yield from _boxes(data, content, stop, parts)
-        start = stop
+def _frames(units: list[Unit], sequences: list[av1.Sequence]) -> list[Frame]:
+    """The frames of one stream, each as large as any sequence header that may be in force makes it.
+
+    That is one of the stream's own. In a stream without any it is one of another's: decoders may be shared.
+    """
+    frames = []
+    for kind, layers, content in units:
+        if kind in av1.FRAME_HEADERS:
+            read = [frame for sequence in sequences if (frame := av1.read_frame(content, sequence, layers))]
+            frames += [max(read, key=lambda frame: frame.held_bytes)] if read else []
+    return frames
 
 
-def _units(data: bytes, parts: _Parts) -> Iterator[tuple[int, bytes]]:
-    """Type and first bytes of the open bitstream units of every AV1 item, and from every chunk of a track on."""
-    boxes = list(_boxes(data, 0, len(data), parts))
+def _held(frames: list[Frame]) -> int:
+    """Bytes of the largest frames; those that take the size of another count as the largest."""
+    largest = max((frame.held_bytes for frame in frames), default=0)
+    sizes = sorted((frame.held_bytes if frame.width else largest for frame in frames), reverse=True)
+    return sum(sizes[:HELD_FRAMES])
+
+
+def _streams(data: bytes, parts: Parts) -> Iterator[list[Unit]]:
+    """The open bitstream units of every AV1 item, and of the first sample of every track."""
+    boxes = list(boxes_of(data, 0, len(data), parts))
     if any(kind == b"mini" for kind, _, _ in boxes):
-        raise TooComplex("the AVIF file has a minimized header, which is not read")
-    seen: set[int] = set()  # chunks follow each other
-    streams = [(memoryview(data), start, seen) for start in _chunks(data, boxes, parts)]
-    for stream, start, known in chain(streams, ((item, 0, set[int]()) for item in _items(data, boxes, parts))):
-        for unit in _units_of(stream, start, known, is_layered=b"a1lx" in data):
-            parts.spend()
-            yield unit
+        raise TooComplex("the AVIF file has a minimized header, which is not supported")
+    for stream in chain(_items(data, boxes, parts), _first_samples(data, boxes)):
+        yield list(_units_of(stream, parts, is_layered=b"a1lx" in data))
 
 
-def _items(data: bytes, boxes: Sequence[Box], parts: _Parts) -> Iterator[memoryview]:
-    view, joined = memoryview(data), 0
+def _items(data: bytes, boxes: Sequence[Box], parts: Parts) -> Iterator[memoryview]:
+    view = memoryview(data)
+    joined: dict[tuple[int, tuple[tuple[int, int], ...]], memoryview] = {}  # layers are items of the same bytes
+    left = MAX_JOINED * len(data)
     items = {_av1_item(data[start:end]) for kind, start, end in boxes if kind == b"infe"}
     inner = [start for kind, start, _ in boxes if kind == b"idat"]
-    tables = [_Bits(data[start:end]) for kind, start, end in boxes if kind == b"iloc"]
+    tables = [Bits(data[start:end]) for kind, start, end in boxes if kind == b"iloc"]
     for item, is_inner, extents in chain.from_iterable(_locations(table, parts) for table in tables):
         for origin in (inner if is_inner else [0]) if item in items else []:
             pieces = [view[origin + start : origin + start + size if size else None] for start, size in extents]
-            joined += sum(map(len, pieces[1:]))
-            if joined > len(data):
-                raise TooComplex("the AVIF file uses its bytes more than once")
-            yield pieces[0] if len(pieces) == 1 else memoryview(b"".join(pieces))
+            if len(pieces) == 1:
+                yield pieces[0]
+                continue
+            key = (origin, tuple(extents))
+            if key not in joined:
+                length = sum(map(len, pieces))
+                left -= length
+                if length > len(data) or left < 0:
+                    raise TooComplex("the AVIF file uses its bytes more than once")
+                joined = {key: memoryview(b"".join(pieces))}  # one at a time
+            yield joined[key]
 
 
-def _chunks(data: bytes, boxes: Sequence[Box], parts: _Parts) -> Iterator[int]:
+def _first_samples(data: bytes, boxes: Sequence[Box]) -> Iterator[memoryview]:
+    """Of each track what its first picture is decoded from, or more: as long as any track's first sample."""
+    sizes = [_number(data, start + place) for kind, start, _ in boxes if kind == b"stsz" for place in (4, 12)]
     for kind, start, end in boxes:
-        if kind in (b"stco", b"co64"):
-            width = 4 if kind == b"stco" else 8
-            for place in range(start + 8, end - width + 1, width):
-                parts.spend()
-                yield int.from_bytes(data[place : place + width], "big")
+        width = {b"stco": 4, b"co64": 8}.get(kind)
+        if width and start + 8 + width <= end:
+            offset = _number(data, start + 8, width)
+            yield memoryview(data)[offset : offset + max(sizes, default=0)]
+
+
+def _number(data: bytes, place: int, width: int = 4) -> int:
+    return int.from_bytes(data[place : place + width], "big")
 
 
 def _av1_item(infe: bytes) -> int | None:
@@ -112,7 +131,7 @@ def _av1_item(infe: bytes) -> int | None:
     return int.from_bytes(infe[4 : 4 + width], "big") if infe[6 + width : 10 + width] == b"av01" else None
 
 
-def _locations(iloc: _Bits, parts: _Parts) -> Iterator[tuple[int, bool, list[tuple[int, int]]]]:
+def _locations(iloc: Bits, parts: Parts) -> Iterator[tuple[int, bool, list[tuple[int, int]]]]:
     """Of each item its id, whether its bytes are in `idat`, and its extents: start and size, 0 for the rest."""
     version = iloc.read(8)
     iloc.read(24)
@@ -133,12 +152,14 @@ def _locations(iloc: _Bits, parts: _Parts) -> Iterator[tuple[int, bool, list[tup
             yield item, method == 1, extents
 
 
-def _units_of(stream: memoryview, place: int, seen: set[int], *, is_layered: bool) -> Iterator[tuple[int, bytes]]:
-    """Those of one stream from `place` on (5.3), as far as they make sense: its decoder stops there as well."""
-    while place < len(stream) and place not in seen:
-        seen.add(place)
-        head = stream[place]
-        place += 2 if head & 4 else 1
+def _units_of(stream: memoryview, parts: Parts, *, is_layered: bool) -> Iterator[Unit]:
+    """Those of one stream (5.3), as far as they make sense: its decoder stops there as well."""
+    place = 0
+    while place < len(stream):
+        parts.spend()
+        head, has_extension = stream[place], bool(stream[place] & 4)
+        layers = stream[place + 1] if has_extension and place + 1 < len(stream) else 0
+        place += 1 + has_extension
         size: int | None = len(stream) - place
         if head & 2:
             size, place = _leb128(stream, place)
@@ -146,7 +167,7 @@ def _units_of(stream: memoryview, place: int, seen: set[int], *, is_layered: boo
             raise TooComplex("the AVIF file has a layer of unknown length")
         if head & 0x80 or size is None:
             return
-        yield head >> 3, bytes(stream[place : place + min(size, HEADER_BYTES)])
+        yield head >> 3, (layers >> 5, layers >> 3 & 3), bytes(stream[place : place + min(size, av1.HEADER_BYTES)])
         place += size
 
 
@@ -158,44 +179,3 @@ def _leb128(stream: memoryview, place: int) -> tuple[int | None, int]:
         if not byte & 0x80:
             return value, place + count + 1
     return None, place
-
-
-def _frame_pixels(header: _Bits) -> int:
-    """Of a sequence header (5.5.1). Where a frame may have a size of its own: of the largest that can be written."""
-    header.read(4)
-    is_reduced = header.read(1)
-    if is_reduced:
-        header.read(5)
-    else:
-        _skip_operating_points(header)
-    width_bits, height_bits = header.read(4) + 1, header.read(4) + 1
-    width, height = header.read(width_bits) + 1, header.read(height_bits) + 1
-    return width * height if is_reduced else 1 << (width_bits + height_bits)
-
-
-def _skip_operating_points(header: _Bits) -> None:
-    delay_bits = _skip_timing(header) if header.read(1) else 0  # timing_info_present_flag
-    has_display_delay = header.read(1)
-    for _ in range(header.read(5) + 1):
-        header.read(12)
-        if header.read(5) > 7:  # seq_level_idx, from which on there is a tier
-            header.read(1)
-        if delay_bits and header.read(1):
-            header.read(2 * delay_bits + 1)
-        if has_display_delay and header.read(1):
-            header.read(4)
-
-
-def _skip_timing(header: _Bits) -> int:
-    """Bits of the delays that each operating point tells; 0: it tells none."""
-    header.read(64)
-    if header.read(1):  # equal_picture_interval: a number as long as the zeros before it
-        zeros = next((count for count in range(32) if header.read(1)), None)
-        if zeros is None:
-            raise CorruptImage("the AVIF file has a broken number")
-        header.read(zeros)
-    if not header.read(1):  # decoder_model_info_present_flag
-        return 0
-    delay_bits = header.read(5) + 1
-    header.read(42)
-    return delay_bits

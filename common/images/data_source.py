@@ -7,11 +7,14 @@ from urllib.parse import unquote_to_bytes
 
 from common.allowance import Allowance
 from common.errors import BodyTooLarge, FetchTimeout, InvalidUrl
-from common.images.http_source import check_content_type
+from common.images.content import SNIFF_BYTES, check_content_type
 from common.images.memory_budget import LARGE_BYTES
 
 SLICE_CHARS = 16 * 1024
-_STANDARD = str.maketrans("-_", "+/")
+_STANDARD = bytes.maketrans(b"-_", b"+/")
+_SPACE = b" \t\n\r\f\v"
+_IS_BASE64 = re.compile(r";\s*base64\s*\Z", re.IGNORECASE)
+MAX_MEDIA_TYPE_CHARS = 8192  # beyond, the regular expression would take its time
 _DATA = re.compile(r"data:([^,;]*)((?:;[^,;]*)*),", re.IGNORECASE)
 
 
@@ -31,22 +34,25 @@ class DataSource:
 
 
 def read_data_url(url: str, max_bytes: int) -> bytes:
-    """The bytes inside a `data:` URL, base64 or percent-encoded (RFC 2397). Raises InvalidUrl, BodyTooLarge."""
-    match = _DATA.match(url)
+    """The bytes inside a `data:` URL, base64 or percent-encoded (RFC 2397). Raises FetchError."""
+    match = _DATA.match(url, 0, MAX_MEDIA_TYPE_CHARS)
     if match is None:
         raise InvalidUrl("this data: URL has no comma, or no media type that can be read")
-    check_content_type(match[1].strip().lower())
     payload = url[match.end() :]
-    if match[2].lower().endswith(";base64"):
-        if len(payload) * 3 // 4 > max_bytes + 2:
-            raise BodyTooLarge(f"the image has more than {max_bytes:,} bytes, the limit")
-        return _decode_base64(payload)
-    if len(payload) > 3 * max_bytes:
+    if _IS_BASE64.search(match[2]):
+        data = _decode_base64(payload, max_bytes)
+    elif len(payload) > 3 * max_bytes:
         raise BodyTooLarge(f"the image has more than {max_bytes:,} bytes, the limit")
-    data = b"".join(map(unquote_to_bytes, _slices(payload)))
+    else:
+        data = _unescaped(payload)
     if len(data) > max_bytes:
         raise BodyTooLarge(f"the image has more than {max_bytes:,} bytes, the limit")
+    check_content_type(match[1].strip().lower(), data[:SNIFF_BYTES])
     return data
+
+
+def _unescaped(payload: str) -> bytes:
+    return b"".join(map(unquote_to_bytes, _slices(payload)))
 
 
 def _slices(payload: str) -> Iterator[str]:
@@ -59,12 +65,17 @@ def _slices(payload: str) -> Iterator[str]:
         start = end
 
 
-def _decode_base64(payload: str) -> bytes:
-    """Standard or URL-safe alphabet, with or without padding, no white space."""
-    if "-" in payload or "_" in payload:
-        payload = payload.translate(_STANDARD)
-    payload = payload.rstrip("=")
+def _decode_base64(payload: str, max_bytes: int) -> bytes:
+    """The bytes of base64 as browsers read it in a data: URL, and a little more.
+
+    Standard or URL-safe alphabet, with or without padding. Escapes (%2B) and white space, such as
+    line breaks, are allowed anywhere.
+    """
     try:
-        return base64.b64decode(payload + "=" * (-len(payload) % 4), validate=True)
-    except ValueError as error:  # binascii.Error too
+        data = _unescaped(payload) if "%" in payload else payload.encode("ascii")
+        data = data.translate(_STANDARD, _SPACE).rstrip(b"=")
+        if len(data) * 3 // 4 > max_bytes:
+            raise BodyTooLarge(f"the image has more than {max_bytes:,} bytes, the limit")
+        return base64.b64decode(data + b"=" * (-len(data) % 4), validate=True)
+    except ValueError as error:  # binascii.Error and UnicodeEncodeError too
         raise InvalidUrl("the data: URL is not valid base64") from error

@@ -1,154 +1,123 @@
 """Decode bytes that strangers made, within bounds of time, pixels and memory.
 
-The formats are on an allow-list and chosen by the first bytes; Pillow is told that one format, so no other decoder ever
-sees the file, and none starts a program. Animations give their first frame.
+The formats are on an allow-list and chosen by the first bytes; the one decoder of that format sees
+the file, and none starts a program. Animations give their first frame.
 """
 
-import io
-import time
 import warnings
-from functools import cache
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache, partial
 from typing import Any
 
-from PIL import Image, ImageFile, PngImagePlugin
+from PIL import Image, ImageFile
 
 from common.allowance import Allowance
-from common.errors import CorruptImage, DecodeError, ImageTimeout, NotAnImage, TooComplex, TooManyPixels
-from common.images.avif import coded_pixels
+from common.errors import CorruptImage, DecodeError, ImageTimeout, TooComplex, TooManyPixels
+from common.images import heif
+from common.images.cost import coefficient_bytes, decode_cost
+from common.images.formats import refusal, sniff
+from common.images.frames import avif_error
+from common.images.image_file import OpenReader, ParsedFile, open_file, parse
+from common.images.jpeg import Jpeg
 from common.images.limits import DecodeLimits
-from common.images.memory_budget import MemoryBudget
+from common.images.loading import load
+from common.images.memory_budget import MOST_DECODE_BYTES, MemoryBudget
+from common.images.reader import BoundedReader
 from common.memory import return_freed_memory
 from common.models.preprocess import Picture, preprocess
 from common.models.spec import Pixels, Preprocessing
 
 MAX_JPEG_PIXELS = 100_000_000  # cheap: a big one is decoded at a fraction of its size
 MAX_SIDE = 30_000
-MAX_SCANS = 64  # of a progressive JPEG; 162 KB of scans cost 19 s, and Pillow has no limit
 MAX_SCAN_PIXELS = 1_500_000_000  # scans × pixels
-MAX_PNG_TEXT_BYTES = 4 * 2**20
-DRAFT_OVERSAMPLING = 2  # a JPEG is shrunk to no less than this times the target: at most 2 of 255 levels off
+DRAFT_OVERSAMPLING = 2  # a JPEG is shrunk to at least this times the target: ≤ 2 of 255 levels off
 EXIF_ORIENTATION = 0x0112
-SCAN = b"\xff\xda"
-FORMATS = "JPEG, PNG, WebP, GIF, BMP, AVIF"
-
-# Bytes a pixel at the peak of decoding and preprocessing, measured: Pillow keeps RGB in 4, what is converted is there
-# twice, and WebP and AVIF hold frames of their own beside Pillow's.
-CODEC_BYTES = {"WEBP": 17, "AVIF": 16}
-LOSSLESS_WEBP_BYTES = 26
-MODE_BYTES = {"1": 6, "L": 1, "P": 6, "RGB": 4, "I;16": 10, "I": 16}
-WIDEST_MODE_BYTES = 9  # with transparency, which is premultiplied for resizing
-COEFFICIENT_BYTES = 2  # a sample: libjpeg keeps the whole picture's where there is more than one scan
-
 HEAVY_BYTES = 32 * 2**20  # beyond, what a decode leaves is given back to the system
-
-
-class _DeadlineReader(io.BytesIO):
-    """Pillow reads JPEG, PNG, GIF and BMP through `read`: a file of a million empty chunks ends here."""
-
-    def __init__(self, data: bytes, deadline: float) -> None:
-        super().__init__(data)
-        self._deadline = deadline
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        if time.monotonic() > self._deadline:
-            raise TooComplex("the image took too long to decode")
-        return super().read(size)
-
-
-def sniff(data: bytes) -> str | None:
-    """Pillow's name of the format that the first bytes show, None for any that we do not read."""
-    if data[:3] == b"\xff\xd8\xff":
-        return "JPEG"
-    if data[:8] == b"\x89PNG\r\n\x1a\n":
-        return "PNG"
-    if data[:6] in (b"GIF87a", b"GIF89a"):
-        return "GIF"
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "WEBP"
-    if data[4:8] == b"ftyp" and (data[8:12] in (b"avif", b"avis") or b"avif" in data[16:64]):
-        return "AVIF"
-    if data[:2] == b"BM" and data[6:10] == bytes(4):
-        return "BMP"
-    return None
 
 
 def prepare(
     data: bytes,
     preprocessing: Preprocessing,
     limits: DecodeLimits,
-    memory: MemoryBudget,
     allowance: Allowance,
+    memory: MemoryBudget | None = None,
 ) -> Pixels:
-    """The image tower's pixels, (size, size, 3) uint8. Raises DecodeError, ImageTimeout."""
+    """The image tower's pixels, (size, size, 3) uint8.
+
+    `memory` is what decodes share; None: the image is bounded by itself. Memory is waited for until
+    the allowance's deadline; only then the decode's own time begins. Raises DecodeError, ImageTimeout.
+    """
     image_format = sniff(data)
-    if image_format is None:
-        raise NotAnImage(f"these {len(data):,} bytes are no image that is read; {FORMATS} are")
+    if image_format is None or (image_format == "HEIF" and not heif.is_installed()):
+        raise refusal(data)
     _bound_pillow()
+    memory = memory or MemoryBudget(MOST_DECODE_BYTES)
+    reader = partial(BoundedReader, seconds=limits.seconds, deadline=allowance.deadline)
+    with _translated(image_format):
+        parsed = parse(data, image_format, is_first_frame_wanted=not preprocessing.reference)
+        image, file = open_file(parsed, reader)
+        with image:
+            _check_size(image, file, limits)
+            size = image.size
+            shrunk_by, coefficients = _shrink(image, file, preprocessing)
+            needed = decode_cost(image, file, coefficients) + allowance.held_bytes
+            with memory.reserve(needed, allowance.deadline):
+                picture = _load(image, file, reader, preprocessing, size, shrunk_by)
+                pixels = preprocess(picture, preprocessing)
+                picture.image.close()  # before another decode takes the memory
+                image.close()
+                if needed > HEAVY_BYTES:
+                    return_freed_memory()
+                return pixels
+
+
+@contextmanager
+def _translated(image_format: str) -> Iterator[None]:
+    """Foreign errors as ours. Pillow's texts hold heap addresses: they stay out."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of what is checked here, and of harmless metadata
-            reader = _DeadlineReader(data, allowance.within(limits.seconds).deadline)
-            with Image.open(reader, formats=[image_format]) as image:
-                _check_size(image, limits)
-                return _decode(image, data, preprocessing, memory, allowance)
+            # Pillow warns of what is checked here, and of harmless metadata.
+            warnings.simplefilter("ignore")
+            yield
     except (DecodeError, ImageTimeout):
         raise
     except (Image.DecompressionBombError, MemoryError) as error:
-        raise TooManyPixels("the image needs too much memory", reason=type(error).__name__) from error
-    except Exception as error:  # Pillow's texts hold heap addresses: they stay out
-        raise CorruptImage(f"the {image_format} file is truncated or broken", reason=type(error).__name__) from error
+        reason = type(error).__name__
+        raise TooManyPixels("the image needs too much memory", reason=reason) from error
+    except Exception as error:
+        if image_format == "AVIF" and isinstance(error, RuntimeError):
+            raise avif_error(error) from error
+        message = f"the {image_format} file is truncated or broken"
+        raise CorruptImage(message, reason=type(error).__name__) from error
 
 
-def _decode(
+def _load(
     image: Image.Image,
-    data: bytes,
+    file: ParsedFile,
+    reader: OpenReader,
     preprocessing: Preprocessing,
-    memory: MemoryBudget,
-    allowance: Allowance,
-) -> Pixels:
-    size, coefficients, shrunk_by = image.size, 0, 1
-    if image.format in ("JPEG", "MPO"):
-        _check_scans(data, size)
-        coefficients = _coefficient_bytes(image, data)
-        if not preprocessing.reference:
-            shrunk_by = _draft(image, preprocessing.size)
-    count = coefficients + _pixel_bytes(image, data) + _file_bytes(image, data)
-    count += allowance.held_bytes
-    with memory.reserve(count, allowance.deadline):
-        image.load()
-        pixels = preprocess(Picture(image, size, shrunk_by, _orientation(image)), preprocessing)
-        image.close()  # before another decode takes the memory
-        if count > HEAVY_BYTES:
-            return_freed_memory()
-    return pixels
+    size: tuple[int, int],
+    shrunk_by: int,
+) -> Picture:
+    orientation = _orientation(image)
+    profile = file.png.profile if file.png else image.info.get("icc_profile")
+    loaded = load(image, file, reader, preprocessing.reference)
+    whole_size = loaded.size if shrunk_by == 1 else size
+    return Picture(loaded, whole_size, shrunk_by, orientation, profile)
 
 
-def _pixel_bytes(image: Image.Image, data: bytes) -> int:
-    """The most memory that loading and preprocessing the picture takes."""
-    pixels = image.size[0] * image.size[1]
-    if image.format == "AVIF":
-        pixels = max(pixels, coded_pixels(data))
-    if image.format == "WEBP" and b"VP8L" in data:
-        return LOSSLESS_WEBP_BYTES * pixels
-    if image.format in CODEC_BYTES:
-        return CODEC_BYTES[image.format] * pixels
-    if "transparency" in image.info:
-        return WIDEST_MODE_BYTES * pixels
-    return MODE_BYTES.get(image.mode, WIDEST_MODE_BYTES) * pixels
-
-
-def _file_bytes(image: Image.Image, data: bytes) -> int:
-    """What the file itself takes: the decoders of CODEC_BYTES read a copy of it."""
-    return (2 if image.format in CODEC_BYTES else 1) * len(data)
-
-
-def _coefficient_bytes(image: Image.Image, data: bytes) -> int:
-    """What libjpeg keeps beside the pixels; a thumbnail in the EXIF data is no scan."""
-    if data.count(SCAN) - bytes(image.info.get("exif", b"")).count(SCAN) <= 1:
-        return 0
-    factors = [across * down for _, across, down, _ in getattr(image, "layer", [])]
-    samples = sum(factors) / max(factors, default=1) if factors else len(image.getbands())
-    return int(COEFFICIENT_BYTES * samples * image.size[0] * image.size[1])
+def _shrink(
+    image: Image.Image, file: ParsedFile, preprocessing: Preprocessing
+) -> tuple[int, int]:
+    """The divisor that a JPEG is shrunk by, and the bytes that libjpeg keeps of its coefficients."""
+    if file.jpeg is None:
+        return 1, 0
+    _check_scans(file.jpeg, image.size)
+    coefficients = coefficient_bytes(image) if file.jpeg.is_buffered else 0
+    if not file.jpeg.can_shrink or preprocessing.reference:
+        return 1, coefficients
+    return _draft(image, preprocessing.size), coefficients
 
 
 def _draft(image: Image.Image, target: int) -> int:
@@ -160,27 +129,38 @@ def _draft(image: Image.Image, target: int) -> int:
     return next((n for n in (1, 2, 4, 8) if image.size == (-(-width // n), -(-height // n))), 1)
 
 
-def _check_size(image: Image.Image, limits: DecodeLimits) -> None:
-    width, height = image.size
-    limit = MAX_JPEG_PIXELS if image.format in ("JPEG", "MPO") else limits.max_pixels
+def _check_size(image: Image.Image, file: ParsedFile, limits: DecodeLimits) -> None:
+    width, height = file.canvas or image.size
+    limit = MAX_JPEG_PIXELS if file.jpeg else limits.max_pixels
     if width < 1 or height < 1:
         raise CorruptImage("the image has no pixels")
     if max(width, height) > MAX_SIDE:
-        raise TooManyPixels(f"the image is {width:,} × {height:,}, the limit for a side is {MAX_SIDE:,}")
+        message = f"the image is {width:,} × {height:,}, the limit for a side is {MAX_SIDE:,}"
+        raise TooManyPixels(message)
     if width * height > limit:
-        raise TooManyPixels(f"the image has {width * height:,} pixels, the limit is {limit:,}")
+        message = f"the image has {width * height:,} pixels, the limit is {limit:,}"
+        raise TooManyPixels(message)
 
 
-def _check_scans(data: bytes, size: tuple[int, int]) -> None:
-    scans = data.count(SCAN)
-    if scans > MAX_SCANS or scans * size[0] * size[1] > MAX_SCAN_PIXELS:
-        raise TooComplex(f"the JPEG has {scans:,} scans of {size[0] * size[1]:,} pixels, more than is decoded")
+def _check_scans(jpeg: Jpeg, size: tuple[int, int]) -> None:
+    pixels = size[0] * size[1]
+    if jpeg.scans * pixels > MAX_SCAN_PIXELS:
+        message = f"the JPEG has {jpeg.scans:,} scans of {pixels:,} pixels, more than is decoded"
+        raise TooComplex(message)
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF's, 1 where there is none; broken EXIF must not lose the picture."""
+    """EXIF's, 1 if there is none; broken EXIF must not lose the image.
+
+    Pillow would take an orientation out of XMP as well, which browsers ignore. libheif has turned
+    the image already.
+    """
+    if image.format == "HEIF":
+        return 1
+    exif = Image.Exif()
     try:
-        value: Any = image.getexif().get(EXIF_ORIENTATION, 1)
+        exif.load(image.info.get("exif", b""))
+        value: Any = exif.get(EXIF_ORIENTATION, 1)
     except Exception:  # noqa: BLE001 - Pillow raises all kinds on hostile metadata
         return 1
     return value if isinstance(value, int) else 1
@@ -191,4 +171,3 @@ def _bound_pillow() -> None:
     """Pillow's own bounds, process-wide; ours are checked first, with better words."""
     Image.MAX_IMAGE_PIXELS = MAX_JPEG_PIXELS
     ImageFile.LOAD_TRUNCATED_IMAGES = False
-    PngImagePlugin.MAX_TEXT_MEMORY = MAX_PNG_TEXT_BYTES

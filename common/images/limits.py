@@ -23,7 +23,10 @@ class FetchLimits:
 
 @dataclass(frozen=True)
 class DecodeLimits:
-    """`max_pixels` is for formats other than JPEG; `seconds` bounds what is read bit by bit."""
+    """`max_pixels` is for formats other than JPEG; `seconds` of processor time bound one decode.
+
+    Processor time, because a decode that waits for memory or for a core is not to blame.
+    """
 
     max_pixels: int = 64_000_000
     seconds: float = 5.0

@@ -4,15 +4,21 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from common.errors import ImageTimeout, TooManyPixels
 
-# Of all decodes that run at a time, their files and their requests' texts: 58 megapixels of RGB, which Pillow keeps in
-# 4 bytes.
-DECODE_BYTES = 224 * 2**20
+# Of all decodes that run at a time, their files and their requests' texts: room for 24 megapixels of every format.
+MOST_DECODE_BYTES = 448 * 2**20
+LEAST_DECODE_BYTES = 224 * 2**20  # on small instances: 24 megapixels of RGB
+DECODE_SHARE = 0.25  # of an instance's memory, which the models and requests' bodies need too
 LARGE_BYTES = 2**20  # a file beyond this takes a turn
 LARGE_FILES = 3  # at a time
+
+
+def decode_bytes(instance_bytes: int) -> int:
+    """The budget of an instance with that much memory."""
+    return max(LEAST_DECODE_BYTES, min(MOST_DECODE_BYTES, int(DECODE_SHARE * instance_bytes)))
 
 
 class MemoryBudget:
@@ -22,6 +28,11 @@ class MemoryBudget:
         self._limit, self._left = limit, limit
         self._changed = threading.Condition()
         self._waiting: deque[object] = deque()
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for bytes."""
+        return len(self._waiting)
 
     @contextmanager
     def reserve(self, count: int, deadline: float) -> Iterator[None]:
@@ -52,33 +63,47 @@ class MemoryBudget:
                 self._changed.notify_all()
 
 
-class LargeTurn:
-    """One file's right to be large: taken when it is found to be, given back when it is decoded."""
+class LargeTurns:
+    """`count` files at a time may be large; who asked first is first."""
 
-    def __init__(self, free: threading.Semaphore) -> None:
-        self._free = free
-        self._taken = False
+    def __init__(self, count: int = LARGE_FILES) -> None:
+        self._places = MemoryBudget(count)
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for a place."""
+        return self._places.waiting
+
+    def turn(self) -> "LargeTurn":
+        """A turn for one file; use it with `with`."""
+        return LargeTurn(self)
+
+    def take(self, timeout_s: float) -> AbstractContextManager[None] | None:
+        """A place, to be left on exit; None if there was none in time."""
+        place = self._places.reserve(1, time.monotonic() + timeout_s)
+        try:
+            place.__enter__()
+        except ImageTimeout:
+            return None
+        return place
+
+
+class LargeTurn:
+    """One file's right to be large: taken when it is found to be, given back when its picture is decoded."""
+
+    def __init__(self, turns: LargeTurns) -> None:
+        self._turns = turns
+        self._place: AbstractContextManager[None] | None = None
 
     def take(self, timeout_s: float) -> bool:
         """Whether the turn came in time; at once if it was taken before."""
-        self._taken = self._taken or self._free.acquire(timeout=timeout_s)
-        return self._taken
+        self._place = self._place or self._turns.take(timeout_s)
+        return self._place is not None
 
     def __enter__(self) -> "LargeTurn":
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._taken:
-            self._free.release()
-            self._taken = False
-
-
-class LargeTurns:
-    """Lets `count` files be large at a time."""
-
-    def __init__(self, count: int = LARGE_FILES) -> None:
-        self._free = threading.BoundedSemaphore(count)
-
-    def turn(self) -> LargeTurn:
-        """A turn for one file; use it with `with`."""
-        return LargeTurn(self._free)
+        place, self._place = self._place, None
+        if place is not None:
+            place.__exit__(None, None, None)

@@ -7,10 +7,11 @@ from common.images.data_source import DataSource
 from common.images.gs_source import GsSource
 from common.images.http_source import HttpSource
 from common.images.limits import DecodeLimits, FetchLimits
-from common.images.memory_budget import DECODE_BYTES, LargeTurns, MemoryBudget
+from common.images.memory_budget import LargeTurns, MemoryBudget, decode_bytes
 from common.images.pipeline import ImagePipeline
 from common.images.source import ImageReader, ImageSource
 from common.images.url_policy import UrlPolicy
+from common.memory import instance_bytes
 
 
 def open_pipeline(
@@ -27,5 +28,5 @@ def open_pipeline(
         GsSource(storage, timeout_s=fetching.timeout_s, max_bytes=fetching.max_bytes),
     )
     reader = ImageReader((*own, *sources), fetching.max_bytes)
-    memory = MemoryBudget(DECODE_BYTES)
+    memory = MemoryBudget(decode_bytes(instance_bytes()))
     return ImagePipeline(reader, decoding, memory, LargeTurns(), fetching.concurrency)

@@ -143,6 +143,6 @@ class ImagePipeline:
             work.observer.stage("fetch", time.monotonic() - started)
             preprocessing = work.sink.preprocessing()
             decoding = time.monotonic()
-            pixels = prepare(data, preprocessing, self._limits, self._memory, allowance)
+            pixels = prepare(data, preprocessing, self._limits, allowance, self._memory)
             work.observer.stage("decode", time.monotonic() - decoding)
             return pixels

@@ -9,6 +9,7 @@ from typing import Protocol
 from common.allowance import Allowance
 from common.errors import BodyTooLarge, FetchTimeout, InvalidUrl
 from common.images.memory_budget import LARGE_BYTES
+from common.images.url_policy import looks_like_base64
 from common.items import Image, ImageBytes, ImageUrl
 
 MAX_SCHEME_CHARS = 32
@@ -57,6 +58,8 @@ class ImageReader:
     def _source_of(self, url: str) -> ImageSource:
         scheme, colon, _ = url[:MAX_SCHEME_CHARS].partition(":")
         source = self._sources.get(scheme.lower()) if colon else None
+        if source is None and looks_like_base64(url):
+            raise InvalidUrl("this is bare base64, not a URL; put data:;base64, in front of it")
         if source is None:
             raise InvalidUrl(f"the URL's scheme is not one of {', '.join(self._sources)}")
         return source

@@ -4,6 +4,7 @@ import fnmatch
 import hashlib
 import ipaddress
 import re
+import string
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from urllib.parse import urlsplit
@@ -14,7 +15,9 @@ from urllib3.util import Url, parse_url
 from common.errors import BlockedUrl, InvalidUrl
 
 PORTS = {"http": 80, "https": 443}
-MAX_URL_CHARS = 2048
+MAX_URL_CHARS = 8192  # presigned URLs pass 2,048
+MAX_NAME_CHARS = 253  # of a host, RFC 1035
+MAX_LABEL_CHARS = 63
 MAX_SHOWN_CHARS = 200
 MAX_SHOWN_DATA_CHARS = 40
 
@@ -40,7 +43,11 @@ _BLOCKED_SUFFIXES = (
     ".cluster.local",
 )
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f\\]|[^\S ]")  # whitespace, control characters, backslash
+_STRAY_PERCENT = re.compile(r"%(?![0-9a-f]{2})", re.IGNORECASE)
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
+_BASE64_LETTERS = (string.ascii_letters + string.digits + "+/-_").encode()
+_NOT_BASE64 = bytes(set(range(256)) - set(_BASE64_LETTERS + b"="))
+_BASE64_START = re.compile(r"\s*[\w+/-]{64}|\s*(?:iVBORw0KGgo|/9j/|UklGR|R0lGOD)", re.ASCII)
 _NUMERIC_LABEL = re.compile(r"0x[0-9a-f]*|\d+", re.IGNORECASE)
 
 BLOCKED_IPV4 = tuple(IPv4Network(network) for network in _BLOCKED_IPV4.split())
@@ -63,8 +70,9 @@ class UrlPolicy:
 
 
 def check_url(url: str, policy: UrlPolicy) -> Url:
-    """`url`, parsed, if it may be asked for. Raises InvalidUrl for none that we read, BlockedUrl for a forbidden one.
+    """`url`, parsed and escaped as it is sent, if it may be asked for.
 
+    Raises InvalidUrl for what is not a URL that we read, BlockedUrl for a forbidden one.
     What its host's name resolves to is checked later, by `check_address`.
     """
     if len(url) > MAX_URL_CHARS:
@@ -72,7 +80,7 @@ def check_url(url: str, policy: UrlPolicy) -> Url:
     if _FORBIDDEN.search(url):
         raise InvalidUrl("the URL holds white space, a control character or a backslash")
     try:
-        parsed = parse_url(url)
+        parsed = parse_url(_STRAY_PERCENT.sub("%25", url))  # or urllib3 would escape every %XX anew
         port = parsed.port  # urllib3 checks its range
     except LocationParseError as error:
         raise InvalidUrl("this is not a URL") from error
@@ -97,12 +105,20 @@ def _check_host(host: str, policy: UrlPolicy) -> None:
             raise BlockedUrl("address")
         return
     name = host.rstrip(".")
+    if not _is_name(name):
+        raise InvalidUrl("the URL's host is not a valid name")
     if _NUMERIC_LABEL.fullmatch(name.rpartition(".")[2]):  # 127.1, 0x7f.1, 2130706433: resolvers read them as addresses
         raise BlockedUrl("number for a name")
     if policy.allow_networks:
         return  # an operator who permits private networks may use their names; the address is checked all the same
     if "." not in name or name.endswith(_BLOCKED_SUFFIXES):
         raise BlockedUrl("internal name")
+
+
+def _is_name(name: str) -> bool:
+    """Whether resolvers take `name`: a longer label, or an empty one, never resolves."""
+    labels = name.split(".")
+    return len(name) <= MAX_NAME_CHARS and all(0 < len(one) <= MAX_LABEL_CHARS for one in labels)
 
 
 def _literal(host: str) -> Address | None:
@@ -118,7 +134,42 @@ def is_public(address: Address) -> bool:
         return not any(address in network for network in BLOCKED_IPV4)
     if address.scope_id is not None or address not in ALLOWED_IPV6:
         return False
-    return not any(address in network for network in BLOCKED_IPV6)
+    if any(address in network for network in BLOCKED_IPV6):
+        return False
+    return not any(_is_inside(four) for four in embedded_ipv4(address))
+
+
+def embedded_ipv4(address: IPv6Address) -> list[IPv4Address]:
+    """The IPv4 addresses that a global IPv6 address may carry, whatever its prefix.
+
+    ISATAP's interface identifier is 0:5efe or 200:5efe and the address (RFC 5214; the two bits of
+    0x03 vary). A network's own NAT64 prefix has 32 to 96 bits (RFC 6052, section 2.2): the address
+    follows it, bits 64 to 71 are zero, and so is everything after the address. The fixed prefixes
+    (mapped, 6to4, Teredo, 64:ff9b::) are no public addresses in the first place. A provider's 6rd
+    prefix cannot be told from any other.
+    """
+    number = int(address)
+    found = []
+    if (number >> 32) & 0xFCFF_FFFF == 0x0000_5EFE:
+        found.append(number & 0xFFFF_FFFF)
+    if (number >> 32) & 0xFFFF_FFFF == 0:
+        found.append(number & 0xFFFF_FFFF)  # behind a prefix of 96 bits
+    head, tail = number >> 64, number & (2**64 - 1)
+    for prefix_bits in (32, 40, 48, 56, 64):
+        tail_bits = prefix_bits - 32  # of the address, behind the octet of zeros
+        if tail & (2 ** (56 - tail_bits) - 1) == 0 and tail >> 56 == 0:
+            above = head & (2 ** (64 - prefix_bits) - 1)
+            found.append(above << tail_bits | tail >> (56 - tail_bits))
+    return [IPv4Address(one) for one in found]
+
+
+def _is_inside(address: IPv4Address) -> bool:
+    """Whether an embedded IPv4 address leads into a network that is not public.
+
+    Small numbers (0.0.0.0/8) and those above every host (224.0.0.0/3) are what ordinary IPv6
+    addresses such as `…::1` hold in that place.
+    """
+    return not is_public(address) and 1 <= int(address) >> 24 < 224
 
 
 def _permitted(address: Address, policy: UrlPolicy) -> bool:
@@ -147,9 +198,24 @@ def redact(url: str) -> str:
     return bare if len(bare) <= MAX_SHOWN_CHARS else bare[:MAX_SHOWN_CHARS] + "…"
 
 
-def as_url(image: str) -> str:
-    """`image`, which is a URL or bare base64, as a URL."""
-    return image if _SCHEME.match(image) else f"data:;base64,{image}"
+def as_url(image: str, *, tolerant: bool = False) -> str:
+    """`image`, which is a URL or bare base64, as a URL; white space around it is dropped.
+
+    `tolerant` base64 is read as Python's lenient decoder and so Weaviate's own container read it:
+    what is not in the alphabet is passed over, and what follows the padding is ignored.
+    """
+    image = image.strip()
+    if _SCHEME.match(image):
+        return image
+    if tolerant:
+        letters = image.encode("ascii", "ignore").translate(None, _NOT_BASE64)
+        image = letters.lstrip(b"=").partition(b"=")[0].decode("ascii")
+    return f"data:;base64,{image}"
+
+
+def looks_like_base64(image: str) -> bool:
+    """Whether `image` is bare base64 rather than a URL, by its beginning."""
+    return bool(_BASE64_START.match(image))
 
 
 def host_of(url: str) -> str:

@@ -20,6 +20,8 @@ from common.models.spec import (
 from common.models.tower import Tower
 from common.observer import UNOBSERVED, TowerObserver
 
+IMAGE_PLACES = 16  # an image waits in the place of so many texts: its pixels take 150 KB
+IMAGE_BURST_S = 1.0  # downloads come in bunches, and take about as long as that themselves
 # A text batch ends where its padded tokens pass max_batch_size × this, so that none runs for long.
 TYPICAL_TOKENS = 32
 DEFAULT_LOGIT_SCALE = 100.0  # CLIP's upper bound (Radford et al. 2021, section 2.5)
@@ -107,8 +109,10 @@ def open_model(
         return choose_engine(spec, options, engines).load_image(spec, options)
 
     text_limits = replace(limits, max_batch_cost=limits.max_batch_size * TYPICAL_TOKENS)
+    places = max(1, limits.max_queue_items // IMAGE_PLACES)
+    image_limits = replace(limits, max_queue_items=places, burst_s=IMAGE_BURST_S)
     return Model(
         spec,
         Tower("text", load_text, text_limits, length_of=len, observer=observer),
-        Tower("image", load_image, limits, observer=observer),
+        Tower("image", load_image, image_limits, observer=observer),
     )

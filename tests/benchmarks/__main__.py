@@ -30,7 +30,7 @@ from export.progress import shown
 from export.random_weights import write_random_weights
 from tests.benchmarks.encoders import Encoders, alternate, gemm
 from tests.benchmarks.services import Service, baseline, ours, pictures
-from tests.e2e.server import ROOT
+from tests.paths import ROOT
 
 BUILD = ROOT / "build"
 PRECISIONS: tuple[BundlePrecision, ...] = ("int8", "fp32")

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
-from tests.e2e.server import ROOT
+from tests.paths import ROOT
 
 SHOWN = (
     ("16 callers, one text, rate", "text, 16 callers", "texts/s"),

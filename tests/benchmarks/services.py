@@ -16,8 +16,9 @@ import numpy as np
 import requests
 from PIL import Image
 
-from tests.e2e.server import ROOT, free_port
+from tests.e2e.server import free_port
 from tests.image_server import ImageServer
+from tests.paths import ROOT
 
 START_S = 120
 

@@ -4,6 +4,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+# What serving a bundle must not need.
+HEAVY = {
+    "torch", "torchvision", "open-clip-torch", "transformers", "multilingual-clip", "onnx", "onnxscript",
+}  # fmt: skip
+
 
 def environment(folder: Path, *requirements: Path) -> Path:
     """The interpreter of a new environment that holds these files' packages, which `pip check` has passed."""

@@ -15,7 +15,8 @@ from typing import Any
 
 import requests
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.paths import ROOT
+
 START_S = 60
 
 

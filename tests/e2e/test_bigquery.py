@@ -9,13 +9,13 @@ import pytest
 import requests
 from numpy.typing import NDArray
 
-from common.schemas import MAX_IMAGES
-from export.emoji import names, picture_of
+from export.emoji import names
 from functions.bigquery import MAX_ANSWER_BYTES
+from functions.schemas import MAX_IMAGES
+from tests.e2e.cost import send
 from tests.e2e.server import Server
-from tests.hostile.test_memory import send
+from tests.image_urls import FOX, PIZZA
 
-FOX, PIZZA = ("data:image/png;base64," + base64.b64encode(picture_of(name)).decode() for name in ("fox", "pizza"))
 ALLOWED_MB = 150  # for 12,000 rows, over what the process has in calm
 
 # As Google documents the request; a scheduled query has no user, and a function without a context sends none.

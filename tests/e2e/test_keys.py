@@ -5,9 +5,10 @@ from collections.abc import Iterator
 import pytest
 import requests
 
-from functions.envelopes import BIGQUERY, OPENAI, PROBLEM, WEAVIATE, Envelope
+from functions import bigquery, openai, weaviate
+from functions.envelopes import PROBLEM, Envelope
+from functions.protocols import ROUTES
 from functions.route import Route
-from functions.router import ROUTES
 from tests.e2e.server import Server, serve
 
 KEYS = ("first-key", "second-key")
@@ -21,9 +22,16 @@ ENVELOPES: dict[Envelope, dict[str, object]] = {
         "code": "unauthorized",
         "errors": [],
     },
-    OPENAI: {"error": {"message": NO_KEY, "type": "authentication_error", "param": None, "code": "unauthorized"}},
-    WEAVIATE: {"error": NO_KEY},
-    BIGQUERY: {"errorMessage": NO_KEY},
+    openai.PROTOCOL.envelope: {
+        "error": {
+            "message": NO_KEY,
+            "type": "authentication_error",
+            "param": None,
+            "code": "unauthorized",
+        }
+    },
+    weaviate.PROTOCOL.envelope: {"error": NO_KEY},
+    bigquery.PROTOCOL.envelope: {"errorMessage": NO_KEY},
 }
 GUARDED = [route for route in ROUTES if not route.is_open]
 OPEN = [route for route in ROUTES if route.is_open]
@@ -32,6 +40,7 @@ OPEN = [route for route in ROUTES if route.is_open]
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with serve(tmp_path_factory.mktemp("keys"), CLIP_API_KEYS=", ".join(KEYS), CLIP_HEALTH_WAIT_S="60") as server:
+        assert server.get("/health").status_code == 200
         yield server
 
 

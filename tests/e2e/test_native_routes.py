@@ -13,10 +13,7 @@ from PIL import Image
 from export.emoji import picture_of
 from tests.e2e.server import Server
 from tests.image_server import ImageServer, picture
-
-
-def data_url(body: bytes, kind: str = "image/png") -> str:
-    return f"data:{kind};base64,{base64.b64encode(body).decode()}"
+from tests.image_urls import data_url
 
 
 def unit(rows: list[list[float]]) -> np.ndarray[Any, np.dtype[np.float64]]:

@@ -2,8 +2,6 @@
 
 import asyncio
 import base64
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +12,12 @@ import pytest
 from numpy.typing import NDArray
 
 from export.emoji import picture_of
+from tests.e2e.openai_client import client_of
 from tests.e2e.server import Server, serve
 from tests.image_server import ImageServer
+from tests.image_urls import PIZZA
 
 FOX = base64.b64encode(picture_of("fox")).decode()
-PIZZA = "data:image/png;base64," + base64.b64encode(picture_of("pizza")).decode()
-
-
-@contextmanager
-def client_of(server: Server, key: str = "any", **options: Any) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=server.url + "/v1", api_key=key, **options) as client:
-        yield client
 
 
 def native(server: Server, texts: list[str], urls: list[str]) -> list[list[float]]:

@@ -11,9 +11,10 @@ import httpx2
 import openai
 import pytest
 
+from tests.e2e.openai_client import client_of
 from tests.e2e.server import Server, serve
-from tests.e2e.test_openai import PIZZA, client_of
 from tests.image_server import ImageServer
+from tests.image_urls import PIZZA
 
 PICTURE = {"input": {"image": PIZZA}}
 

@@ -13,9 +13,9 @@ from common.models.bundle import MANIFEST, read_bundle
 from common.models.catalog import resolve
 from deploy import package
 from deploy.package import MADE_AT, Choice, PackageError, plan, write
-from tests.e2e.fresh import packages_of
-from tests.e2e.server import ROOT, serve
-from tests.e2e.test_serve_install import HEAVY
+from tests.e2e.fresh import HEAVY, packages_of
+from tests.e2e.server import serve
+from tests.paths import ROOT
 
 SHADOWS = (
     "common",

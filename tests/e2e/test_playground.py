@@ -11,8 +11,9 @@ from playwright.sync_api import Browser, FilePayload, Route, expect
 
 from export.emoji import picture_of
 from tests.e2e.browser import Visit, best, note, visit, write
-from tests.e2e.server import ROOT, Server, serve
+from tests.e2e.server import Server, serve
 from tests.image_server import ImageServer
+from tests.paths import ROOT
 
 # Two frames after the first row's best is `name`: it is painted.
 WHEN_SHOWN = """(name) => { window.shown = new Promise((resolve) => {

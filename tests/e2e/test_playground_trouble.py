@@ -6,8 +6,9 @@ from playwright.sync_api import Browser, Route, expect
 
 from export.emoji import picture_of
 from tests.e2e.browser import Visit, best, check_accessible, visit, write
-from tests.e2e.server import ROOT, Server, serve
+from tests.e2e.server import Server, serve
 from tests.image_server import ImageServer
+from tests.paths import ROOT
 
 
 def test_a_dead_address_is_said_beside_its_picture(english: Visit, image_server: ImageServer) -> None:

@@ -1,6 +1,5 @@
 """The process as it is deployed: threads, first requests, crashes, signals, settings, log records."""
 
-import base64
 import hashlib
 import signal
 import subprocess
@@ -14,9 +13,10 @@ from typing import Any
 import pytest
 import requests
 
-from export.emoji import picture_of
-from tests.e2e.server import ROOT, Server, serve, start
+from tests.e2e.server import Server, serve, start
 from tests.image_server import ImageServer, picture
+from tests.image_urls import FOX
+from tests.paths import ROOT
 
 CRASHING = f'''
 """The real function with one more route, whose handler has a bug."""
@@ -34,7 +34,6 @@ def embed(request):
     return main.embed(request)
 '''
 WEIGHTS = "open_clip_model.safetensors"
-FOX = "data:image/png;base64," + base64.b64encode(picture_of("fox")).decode()
 
 
 def messages(server: Server, message: str) -> list[dict[str, object]]:

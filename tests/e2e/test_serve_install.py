@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.fresh import environment, packages_of
-from tests.e2e.server import ROOT, serve
-from tests.e2e.test_process import FOX
-
-HEAVY = {"torch", "torchvision", "open-clip-torch", "transformers", "multilingual-clip", "onnx", "onnxscript"}
+from tests.e2e.fresh import HEAVY, environment, packages_of
+from tests.e2e.server import serve
+from tests.image_urls import FOX
+from tests.paths import ROOT
 
 
 def test_a_bundle_is_served_without_torch(serve_python: Path, tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """gs:// through google-cloud-storage and a loopback emulator of the storage API."""
 
-import base64
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from common.images.memory_budget import LARGE_BYTES
 from export.emoji import picture_of
 from tests.e2e.server import Server, free_port, serve
 from tests.image_server import picture
+from tests.image_urls import FOX, PIZZA
 
 BUCKET = "pictures"
 MAX_BYTES = 2 * 2**20
@@ -69,12 +69,8 @@ def embed(server: Server, *urls: str) -> Any:
 def test_objects_get_the_vectors_of_their_pictures(server: Server) -> None:
     given = embed(server, f"gs://{BUCKET}/fox.png", f"gs://{BUCKET}/a folder/ü?#%.png")
     assert given["errors"] == []
-    expected = embed(server, *(data_url(name) for name in ("fox", "pizza")))
+    expected = embed(server, FOX, PIZZA)
     np.testing.assert_allclose(given["embeddings"], expected["embeddings"], atol=1e-6)
-
-
-def data_url(name: str) -> str:
-    return "data:image/png;base64," + base64.b64encode(picture_of(name)).decode()
 
 
 def test_objects_of_every_size_are_read_whole_and_no_larger_ones(server: Server) -> None:
@@ -92,7 +88,7 @@ def test_objects_of_every_size_are_read_whole_and_no_larger_ones(server: Server)
         (f"gs://{BUCKET}", "invalid_url"),
         (f"gs://{BUCKET}/", "invalid_url"),
         ("gs://-/a.png", "invalid_url"),
-        (f"gs://{BUCKET}/page.html", "not_an_image"),
+        (f"gs://{BUCKET}/page.html", "unsupported_type"),
     ],
 )
 def test_what_cannot_be_read_has_a_code_of_its_own(server: Server, url: str, code: str) -> None:
@@ -104,7 +100,7 @@ def test_a_storage_that_is_silent_costs_no_more_than_the_fetch_deadline(tmp_path
     with socket.create_server(("127.0.0.1", 0)) as silent:
         settings: Any = {"STORAGE_EMULATOR_HOST": f"http://127.0.0.1:{silent.getsockname()[1]}"}
         with serve(tmp_path, CLIP_FETCH_TIMEOUT_S="1", GOOGLE_CLOUD_PROJECT="test", **settings) as server:
-            body = embed(server, f"gs://{BUCKET}/fox.png", data_url("fox"))
+            body = embed(server, f"gs://{BUCKET}/fox.png", FOX)
             assert [error["code"] for error in body["errors"]] == ["timeout"]
             assert body["embeddings"][1] is not None
 

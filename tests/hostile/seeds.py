@@ -5,7 +5,10 @@ import struct
 import zlib
 
 import numpy as np
+import pillow_heif
 from PIL import Image
+
+from tests.variants import bmp, swapped_profile
 
 
 def saved(image: Image.Image, image_format: str, **options: object) -> bytes:
@@ -13,6 +16,12 @@ def saved(image: Image.Image, image_format: str, **options: object) -> bytes:
     file = io.BytesIO()
     image.save(file, image_format, **options)
     return file.getvalue()
+
+
+def heic(image: Image.Image) -> bytes:
+    """The file."""
+    pillow_heif.register_heif_opener()
+    return saved(image, "HEIF", quality=5)
 
 
 def colours(mode: str = "RGB", size: tuple[int, int] = (48, 32)) -> Image.Image:
@@ -23,6 +32,7 @@ def colours(mode: str = "RGB", size: tuple[int, int] = (48, 32)) -> Image.Image:
 
 def seeds() -> dict[str, bytes]:
     """By name."""
+    profile = swapped_profile()
     exif = Image.Exif()
     exif[0x0112] = 6
     frames = [colours().rotate(90 * turn) for turn in range(3)]
@@ -50,6 +60,13 @@ def seeds() -> dict[str, bytes]:
         "gif-animated": saved(frames[0], "GIF", **animated),
         "bmp": saved(colours(), "BMP"),
         "bmp-palette": saved(colours("P"), "BMP"),
+        "bmp-bits": bmp(bytes(range(256)) * 4, (16, 32), 16, 3, struct.pack("<3I", 0xF00, 0xF0, 0xF)),
+        "bmp-runs": bmp((b"\x09\1" + b"\0\0") * 7 + b"\0\2\1\0\3\2\0\1", (9, 8), 8, 1, bytes(range(256)) * 4),
+        "jpeg-profile": saved(colours(), "JPEG", icc_profile=profile),
+        "png-profile": saved(colours(), "PNG", icc_profile=profile),
+        "webp-profile": saved(colours(), "WEBP", icc_profile=profile),
+        "heic": heic(colours()),
+        "heic-alpha": heic(colours("RGBA")),
         "avif": saved(colours(), "AVIF"),
         "avif-alpha": saved(colours("RGBA"), "AVIF"),
         "avif-animated": saved(frames[0], "AVIF", **animated),

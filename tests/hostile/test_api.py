@@ -1,6 +1,5 @@
 """Whatever is sent, the answer is one that the contract describes, and never a 500."""
 
-import base64
 import copy
 import json
 from collections import Counter
@@ -13,12 +12,13 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from functions.envelopes import PROBLEM, Envelope
-from functions.router import ROUTES
+from functions.protocols import ROUTES
 from tests.contract import check_contract
 from tests.e2e.server import Server
 from tests.image_server import picture
+from tests.image_urls import data_url
 
-PICTURE = "data:image/png;base64," + base64.b64encode(picture(size=(40, 30))).decode()
+PICTURE = data_url(picture(size=(40, 30)))
 VALID: dict[str, dict[str, Any]] = {
     "/embed/text": {"texts": ["a fox", "a pizza"], "encoding_format": "float", "output_dtype": "int8"},
     "/embed/image": {"urls": [PICTURE, "http://127.0.0.1:9/gone.png"], "on_error": "null"},

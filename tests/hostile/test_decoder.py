@@ -8,12 +8,15 @@ from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 
+from common.allowance import Allowance
 from common.errors import DecodeError
-from common.images.decode import DecodeLimits, prepare
+from common.images.decode import prepare
+from common.images.limits import DecodeLimits
 from common.machine import usable_cores
 from common.models.spec import Preprocessing
 from tests.hostile.seeds import seeds
 
+LIMITS = DecodeLimits(max_pixels=4_000_000)
 PREPROCESSING = Preprocessing(32, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 SLOWEST_S = 6.0  # the decoder's own limit and one second
 CASES_A_TASK = 250
@@ -53,7 +56,7 @@ def decode_all(task: int) -> Counter[str]:
         data = mutated(files[name], files[other], draw)
         started = time.monotonic()
         try:
-            pixels = prepare(data, PREPROCESSING, DecodeLimits(max_pixels=4_000_000), started + 30)
+            pixels = prepare(data, PREPROCESSING, LIMITS, Allowance.lasting(30))
         except DecodeError as error:
             outcomes[error.code] += 1
         except Exception as error:

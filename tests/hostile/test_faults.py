@@ -1,6 +1,5 @@
 """Faults of callers, hosts and the machine, through the real process: after each, it is healthy and answers right."""
 
-import base64
 import json
 import resource
 import signal
@@ -16,9 +15,11 @@ import pytest
 import requests
 
 from common.images.transport import RESOLVER_THREADS
-from tests.e2e.server import ROOT, Server, serve
-from tests.hostile.test_memory import worker_of
+from tests.e2e.cost import worker_of
+from tests.e2e.server import Server, serve
 from tests.image_server import ImageServer, picture, serving
+from tests.image_urls import data_url
+from tests.paths import ROOT
 
 TIMEOUT_S = 3
 THREADS = 8
@@ -280,7 +281,7 @@ def test_a_name_server_that_is_silent_costs_its_own_images_and_no_more_than_the_
     """More names than the resolver has threads; what needs no name is served meanwhile."""
     source = tmp_path / "silent_dns.py"
     source.write_text(SILENT_DNS)
-    good = "data:image/png;base64," + base64.b64encode(picture()).decode()
+    good = data_url(picture())
     with serve(tmp_path, source, CLIP_HEALTH_WAIT_S="60", CLIP_REQUEST_TIMEOUT_S="5", THREADS="8") as server:
         assert right(server)
         urls = [good, *(f"http://images-{number}.example.com/a.png" for number in range(2 * RESOLVER_THREADS))]
@@ -301,7 +302,7 @@ def test_a_disk_that_is_read_only_stops_nothing(tmp_path: Path) -> None:
     with serve(tmp_path, source, CLIP_HEALTH_WAIT_S="60", HOME=str(tmp_path / "none")) as server:
         assert right(server)
         assert "read-only" in server.log.read_text()
-        good = "data:image/avif;base64," + base64.b64encode(picture("AVIF")).decode()
+        good = data_url(picture("AVIF"), "image/avif")
         assert server.post("/embed/image", {"urls": [good]}).json()["indices"] == [0]
         assert server.post("/embed/text", {"texts": 1}).status_code == 400
         assert server.get("/metrics").status_code == 200

@@ -1,6 +1,5 @@
 """A long mix of good and bad requests at sixteen callers: every answer right, and memory flat."""
 
-import base64
 import random
 import threading
 from collections import Counter
@@ -13,18 +12,15 @@ import numpy as np
 import requests
 
 from export.emoji import names, picture_at
+from tests.e2e.cost import resident, worker_of
 from tests.e2e.server import Server, serve
 from tests.hostile.seeds import png_bomb, seeds
-from tests.hostile.test_memory import worker_of
 from tests.image_server import ImageServer
+from tests.image_urls import data_url
 
 CALLERS = 16
 POOL = 40  # different texts and pictures
 CLOSE = 0.999  # cosine: a text beside others in a batch
-
-
-def data_url(data: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(data).decode()
 
 
 class Mix:
@@ -104,11 +100,6 @@ def same(vectors: list[list[float]], expected: list[list[float]]) -> bool:
     return bool((np.sum(np.array(vectors) * np.array(expected), axis=1) > CLOSE).all())
 
 
-def resident_mb(pid: int) -> float:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS:"))
-
-
 def test_thousands_of_requests_are_answered_rightly_in_flat_memory(
     tmp_path: Path, image_server: ImageServer, effort: Callable[[int, int], int]
 ) -> None:
@@ -121,7 +112,7 @@ def test_thousands_of_requests_are_answered_rightly_in_flat_memory(
             for tenth in range(10):
                 numbers = range(tenth * count // 10, (tenth + 1) * count // 10)
                 outcomes.update(pool.map(mix.run, numbers))
-                memory.append(resident_mb(worker))
+                memory.append(resident(worker) / 2**20)
         print(dict(outcomes), [round(value) for value in memory])
         assert [kind for kind in outcomes if kind.endswith("wrong")] == []
         assert memory[-1] <= memory[1] * (1.05 if count == 10_000 else 1.10)  # a short run is still warming up

@@ -6,20 +6,21 @@ An audit hook sees every connection that Python opens, whoever opens it. Names r
 import itertools
 import socket
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from ipaddress import IPv4Network
 
 import pytest
-from common.images.fetcher import Fetcher
 
+from common.allowance import Allowance
 from common.errors import FetchError
+from common.images.http_source import HttpSource
+from common.images.limits import FetchLimits
 from common.images.transport import AddressInfo
 from common.images.url_policy import BLOCKED_IPV4, BLOCKED_IPV6, UrlPolicy, is_public
+from tests.hostile.addresses import BLOCKED_ADDRESSES, BLOCKED_URLS, INVALID_URLS, OPEN
 from tests.image_server import ImageServer
-from tests.test_url_policy import BLOCKED_ADDRESSES, BLOCKED_URLS, INVALID_URLS, OPEN
 
 OPEN_LOOPBACK = (IPv4Network("127.0.0.0/8"),)
 
@@ -71,8 +72,10 @@ TABLE = [
 ]
 
 
-def fetcher(resolve: Callable[..., list[AddressInfo]], policy: UrlPolicy = OPEN) -> Fetcher:
-    return Fetcher(timeout_s=2, retries=0, max_bytes=10**6, user_agent="test", policy=policy, resolve=resolve)
+def fetcher(
+    resolve: Callable[..., list[AddressInfo]], policy: UrlPolicy = OPEN
+) -> HttpSource:
+    return HttpSource(FetchLimits(timeout_s=2, retries=0, max_bytes=10**6), policy, resolve)
 
 
 def answering(*addresses: str) -> Callable[..., list[AddressInfo]]:
@@ -115,7 +118,7 @@ def test_no_url_of_the_table_opens_a_connection(named: str) -> None:
     attacked = fetcher(answering(named))
     with watched() as opened:
         for url in TABLE:
-            assert refused(partial(attacked.fetch, url, time.monotonic() + 5)), url
+            assert refused(partial(attacked.read, url, Allowance.lasting(5))), url
             assert opened == [], url
 
 
@@ -123,7 +126,7 @@ def test_no_url_of_the_table_opens_a_connection(named: str) -> None:
 def test_a_name_that_resolves_into_forbidden_space_opens_no_connection(address: str) -> None:
     attacked = fetcher(answering(address))
     with watched() as opened:
-        assert refused(lambda: attacked.fetch("http://images.example.com/a.png", time.monotonic() + 5))
+        assert refused(lambda: attacked.read("http://images.example.com/a.png", Allowance.lasting(5)))
         assert opened == []
 
 
@@ -132,7 +135,7 @@ def test_a_public_answer_beside_a_forbidden_one_does_not_help() -> None:
         return [*answering("1.1.1.1")(host, port), *answering("127.0.0.1")(host, port)]
 
     with watched() as opened:
-        assert refused(lambda: fetcher(both).fetch("http://images.example.com/a.png", time.monotonic() + 5))
+        assert refused(lambda: fetcher(both).read("http://images.example.com/a.png", Allowance.lasting(5)))
         assert opened == []
 
 
@@ -148,7 +151,7 @@ def test_a_name_that_is_bound_anew_after_the_check_is_connected_to_where_it_was_
     with watched() as opened:
         for number in range(40):
             url = f"http://images-{number}.example.com:{port}/a.png"
-            outcomes.append(refused(partial(attacked.fetch, url, time.monotonic() + 5)))
+            outcomes.append(refused(partial(attacked.read, url, Allowance.lasting(5))))
     assert outcomes == [False, True] * 20
     assert {address.split("'")[1] for address in opened} == {"127.0.0.1"}
 
@@ -166,7 +169,7 @@ def test_no_redirect_leads_into_forbidden_space(image_server: ImageServer) -> No
         for url in targets:
             for hops in (1, 3):
                 start = image_server.redirect_to(url, hops)
-                assert refused(partial(attacked.fetch, start, time.monotonic() + 5)), url
+                assert refused(partial(attacked.read, start, Allowance.lasting(5))), url
     port = own.rpartition(":")[2]
     assert {address for address in opened if "127.0.0.1" not in address or port not in address} == set()
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from common.encoding import OutputDtype, quantize
 from common.models.spec import Vectors
 from export.emoji import STYLES
-from tests.test_demo import captions, pictures
+from tests.demo_recall import captions, pictures
 
 TOP = 10
 CANDIDATES = 40  # that are taken by Hamming distance and ranked again

@@ -2,53 +2,26 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import pytest
-from common.models.registry import Model, Tower
 
 from common.batcher import BatchLimits
-from common.errors import ModelLoading, ModelUnavailable
+from common.errors import Cancelled, ModelLoading, ModelUnavailable
+from common.models.model import Model
 from common.models.spec import (
-    EncoderInfo,
     ModelSpec,
     OpenClipTower,
     Pixels,
     Preprocessing,
     TokenIds,
-    Tokens,
-    Vectors,
 )
+from common.models.tower import Tower
+from tests.fake_encoders import FakeImage, FakeText
 
 SOON_S = 10.0
 LIMITS = BatchLimits(max_batch_size=4, max_queue_items=100)
-INFO = EncoderInfo(2, "aa" * 32, "fake", "cpu", "fp32")
-
-
-class FakeTextEncoder:
-    """A text is as many tokens as it has characters; its vector points by its length."""
-
-    info = INFO
-    context_length = 8
-
-    def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
-        return [Tokens(np.zeros(min(len(text), 8), np.int64), len(text) > 8) for text in texts]
-
-    def encode(self, items: Sequence[TokenIds]) -> Vectors:
-        return np.array([[np.cos(len(item)), np.sin(len(item))] for item in items], np.float32)
-
-
-class FakeImageEncoder:
-    """Every image is the same."""
-
-    info = INFO
-
-    def __init__(self, preprocessing: Preprocessing) -> None:
-        self.preprocessing = preprocessing
-
-    def encode(self, items: Sequence[Pixels]) -> Vectors:
-        return np.tile(np.array([1, 0], np.float32), (len(items), 1))
 
 
 class Loader:
@@ -60,15 +33,15 @@ class Loader:
         self.gate = threading.Event()
         self.gate.set()
 
-    def __call__(self) -> FakeTextEncoder:
+    def __call__(self) -> FakeText:
         self.calls += 1
         assert self.gate.wait(SOON_S)
         if self.fail_with:
             raise self.fail_with
-        return FakeTextEncoder()
+        return FakeText()
 
 
-def make(load: Callable[[], FakeTextEncoder], retry_pause_s: float = 0.0) -> Tower[FakeTextEncoder, TokenIds]:
+def make(load: Callable[[], FakeText], retry_pause_s: float = 0.0) -> Tower[FakeText, TokenIds]:
     return Tower("text", load, LIMITS, length_of=len, retry_pause_s=retry_pause_s)
 
 
@@ -97,7 +70,7 @@ def test_a_caller_who_waited_long_enough_hears_that_it_is_loading() -> None:
     loader = Loader()
     loader.gate.clear()
     tower = make(loader)
-    with pytest.raises(ModelLoading, match="the text tower is still being loaded") as raised:
+    with pytest.raises(ModelLoading, match="the text tower is still loading") as raised:
         tower.wait(0)
     assert raised.value.retry_after_s
     loader.gate.set()
@@ -152,14 +125,14 @@ def test_items_are_encoded_by_the_loaded_tower() -> None:
     job = tower.batcher.open(1)
     job.put(0, np.zeros(3, np.int64))
     (row,) = job.wait(time.monotonic() + SOON_S)
-    np.testing.assert_allclose(row, [np.cos(3), np.sin(3)], rtol=1e-6)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(row, [0, 0, 0, 1])  # type: ignore[arg-type]
 
 
 def fake_model(preprocessing: Preprocessing | None = None, loader: Loader | None = None) -> Model:
     """A model of two fake towers."""
     used = preprocessing or Preprocessing(8, (0, 0, 0), (1, 1, 1))
-    spec = ModelSpec("fake", "Fake", "for tests", OpenClipTower(), OpenClipTower(), 2)
-    image: Tower[FakeImageEncoder, Pixels] = Tower("image", lambda: FakeImageEncoder(used), LIMITS)
+    spec = ModelSpec("fake", "Fake", "for tests", OpenClipTower(), OpenClipTower(), 4)
+    image: Tower[FakeImage, Pixels] = Tower("image", lambda: FakeImage(used), LIMITS)
     return Model(spec, make(loader or Loader()), image)  # type: ignore[arg-type] # towers are invariant in their encoder
 
 
@@ -173,3 +146,15 @@ def test_the_fingerprint_is_known_when_both_towers_are_loaded_and_tells_preproce
         fingerprints.add(model.fingerprint)
     assert len(fingerprints) == 2
     assert None not in fingerprints
+
+
+def test_a_closed_tower_lets_its_callers_go_and_takes_nothing_more() -> None:
+    loader = Loader()
+    tower = make(loader)
+    tower.wait(SOON_S)
+    job = tower.batcher.open(1)
+    tower.close()
+    assert tower.encoder is None
+    assert job.wait(time.monotonic() + SOON_S) == [None]
+    with pytest.raises(Cancelled):
+        tower.batcher.open(1)

@@ -1,0 +1,171 @@
+"""What the bytes of a response are, whatever its headers call them.
+
+Servers label images wrongly in every way there is, and browsers show them all the same: the first
+bytes decide here too. Labels only make a refusal say what is wrong.
+"""
+
+import zlib
+from collections.abc import Callable, Iterator
+
+from common.errors import BadResponse, BodyTooLarge, UnsupportedType
+
+SNIFF_BYTES = 64  # AVIF names its compatible brands up to here
+INFLATE_BYTES = 64 * 1024  # at a time
+MAX_CODINGS = 3
+MAX_MEMBERS = 1000  # of a gzip file: each costs a copy of what is left of its chunk
+
+GZIP_MAGIC = b"\x1f\x8b"
+GZIP_WINDOW = 16 + zlib.MAX_WBITS  # zlib's number for "with gzip's header"
+UNREAD_CODINGS = ("br", "zstd", "compress", "x-compress", "dcb", "dcz")
+REFUSED_TYPES = (
+    "text/",
+    "application/json",
+    "application/xml",
+    "application/xhtml",
+    "image/svg",
+    "video/",
+    "audio/",
+)
+_MAGIC = (
+    b"\xff\xd8\xff",
+    b"\x89PNG\r\n\x1a\n",
+    b"GIF87a",
+    b"GIF89a",
+    b"BM",
+    b"\x00\x00\x01\x00",  # ICO
+    b"II*\x00",  # TIFF
+    b"MM\x00*",
+    b"\xff\x0a",  # JPEG XL
+    b"\x00\x00\x00\x0cJXL ",
+)
+
+
+def looks_like_image(head: bytes) -> bool:
+    """Whether a file that starts with `head` is an image of any kind, one that we decode or not."""
+    if head[:4] == b"RIFF":
+        return head[8:12] == b"WEBP"
+    if head[4:8] == b"ftyp":  # HEIF and AVIF; videos too, whose brands are others
+        return any(brand in head[8:] for brand in (b"avif", b"avis", b"mif1", b"msf1", b"heic"))
+    return head.startswith(_MAGIC)
+
+
+def check_content_type(kind: str, head: bytes) -> None:
+    """Refuse a page or a document that is labelled as such. Raises UnsupportedType.
+
+    `kind` is the media type in lower case; `head` the first bytes, up to SNIFF_BYTES. An image is
+    welcome under any label, and what has another label is for the decoder to name.
+    """
+    if kind.startswith(REFUSED_TYPES) and not looks_like_image(head):
+        raise UnsupportedType(f"the content type is {kind[:60]}, expected an image")
+
+
+def decoded(
+    chunks: Iterator[bytes], header: str, max_bytes: int, check_time: Callable[[], object]
+) -> Iterator[bytes]:
+    """`chunks` without the content codings of a `Content-Encoding` header, in small pieces.
+
+    A coding that the bytes do not show is taken for a wrong label: `gzip` on a plain image, or
+    `aws-chunked`, `UTF-8`, `none` on either. `max_bytes` bounds what each coding inflates to, and
+    `check_time` is called before each step; it raises when the time is over. Raises BodyTooLarge,
+    BadResponse and UnsupportedType.
+    """
+    codings = [coding.strip() for coding in header.lower().split(",") if coding.strip(" \t")]
+    if len(codings) > MAX_CODINGS:
+        raise UnsupportedType(f"the image is compressed more than {MAX_CODINGS} times")
+    for coding in reversed(codings):
+        chunks = _without(chunks, coding, max_bytes, check_time)
+    return chunks
+
+
+def _without(
+    chunks: Iterator[bytes], coding: str, max_bytes: int, check_time: Callable[[], object]
+) -> Iterator[bytes]:
+    head = _head(chunks)
+    rest = _after(head, chunks)
+    inflating = _decompressor(coding, head)
+    if inflating is not None:
+        return _inflated(rest, inflating, max_bytes, check_time)
+    if coding in UNREAD_CODINGS and not looks_like_image(head):
+        raise UnsupportedType(
+            f"the image is compressed with {coding}; supported encodings: gzip, deflate"
+        )
+    return rest
+
+
+def _head(chunks: Iterator[bytes]) -> bytes:
+    """The first chunks, until they are long enough to tell what they are."""
+    head = b""
+    for chunk in chunks:
+        head += chunk
+        if len(head) >= SNIFF_BYTES:
+            break
+    return head
+
+
+def _after(head: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    yield head
+    yield from chunks
+
+
+def _decompressor(coding: str, head: bytes) -> "Callable[[], zlib._Decompress] | None":
+    """Makes decompressors for what `head` shows, None if it is not compressed."""
+    if head.startswith(GZIP_MAGIC):
+        return lambda: zlib.decompressobj(GZIP_WINDOW)
+    if coding != "deflate" or looks_like_image(head):
+        return None
+    for window in (zlib.MAX_WBITS, -zlib.MAX_WBITS):  # with zlib's header, as it should be; without
+        try:
+            zlib.decompressobj(window).decompress(head, INFLATE_BYTES)
+        except zlib.error:
+            continue
+        return lambda: zlib.decompressobj(window)
+    return None
+
+
+def _inflated(
+    chunks: Iterator[bytes],
+    start: "Callable[[], zlib._Decompress]",
+    max_bytes: int,
+    check_time: Callable[[], object],
+) -> Iterator[bytes]:
+    """All members of a gzip file, or the one stream of deflate, inflated piece by piece."""
+    stream, size, members = start(), 0, 1
+    for chunk in chunks:
+        while chunk:
+            if stream.eof and not chunk.startswith(GZIP_MAGIC[:1]):
+                return  # gzip programs ignore what follows the last member, too
+            if stream.eof:
+                members += 1
+                stream = start()
+            for piece in _pieces(stream, chunk, check_time):
+                size += len(piece)
+                yield piece
+            _check_inflated(size, members, max_bytes)
+            chunk = stream.unused_data
+    if not stream.eof:
+        raise BadResponse("the compressed image ends early", reason="zlib", retryable=False)
+
+
+def _check_inflated(size: int, members: int, max_bytes: int) -> None:
+    if size > max_bytes:
+        raise BodyTooLarge(f"the image has more than {max_bytes:,} bytes, the limit")
+    if members > MAX_MEMBERS:
+        raise BadResponse("the image is compressed in too many parts", retryable=False)
+
+
+def _pieces(
+    stream: "zlib._Decompress", chunk: bytes, check_time: Callable[[], object]
+) -> Iterator[bytes]:
+    """What `stream` makes of `chunk`. Raises BadResponse."""
+    more = True
+    while more:
+        check_time()
+        try:
+            piece = stream.decompress(chunk, INFLATE_BYTES)
+        except zlib.error as error:
+            message = "the image's compression is broken"
+            raise BadResponse(message, reason="zlib", retryable=False) from error
+        if piece:
+            yield piece
+        chunk = stream.unconsumed_tail
+        more = bool(chunk) or len(piece) == INFLATE_BYTES

@@ -1,0 +1,63 @@
+"""The head of an HTTP response, read as browsers read it and within a bound of its own."""
+
+import http.client
+import re
+from typing import Any
+
+from common.errors import BadResponse, BodyTooLarge
+from common.images.budget import budget
+
+HEAD_BYTES = 256 * 1024  # http.client bounds each line alone
+SWITCHING_PROTOCOLS = 101
+
+_HEADER_LINE = re.compile(
+    rb"[!-9;-~]+:|[ \t]|\r?\n"
+)  # a name and its colon, a continuation, the end
+_SPACE_BEFORE_COLON = re.compile(rb"^([!-9;-~]+)[ \t]+:")
+
+
+class _HeaderLines:
+    """A response's file that gives header lines alone: those without a colon are skipped, as browsers do.
+
+    `http.client` would end the headers at the first such line, and lose the length after it.
+    """
+
+    def __init__(self, file: Any) -> None:
+        self.file = file
+
+    def readline(self, limit: int = -1, /) -> bytes:
+        """The next line that may stand among headers; empty at the end of the file."""
+        while True:
+            line: bytes = _SPACE_BEFORE_COLON.sub(rb"\1:", self.file.readline(limit))
+            if not line or _HEADER_LINE.match(line):
+                return line
+
+    def close(self) -> None:
+        """Close the file."""
+        self.file.close()
+
+
+class Response(http.client.HTTPResponse):
+    """http.client's response; it skips every interim answer, not 100 alone."""
+
+    def begin(self) -> None:
+        """Read status line and headers. Raises BadResponse if they pass HEAD_BYTES."""
+        try:
+            with budget.get().at_most(HEAD_BYTES):
+                super().begin()
+        except BodyTooLarge as error:
+            message = f"the response's headers are larger than {HEAD_BYTES >> 10} KiB"
+            raise BadResponse(message, retryable=False) from error
+        if isinstance(self.fp, _HeaderLines):
+            self.fp = self.fp.file
+        self.msg.defects.clear()  # urllib3 would log them, with a stack and what the server sent
+        self.msg.set_payload("")
+
+    def _read_status(self) -> tuple[str, int, str]:
+        """The status of the final answer: 1xx and their headers are read and dropped (RFC 9110, 15.2)."""
+        while True:
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if not 100 <= status < 200 or status == SWITCHING_PROTOCOLS:
+                self.fp = _HeaderLines(self.fp)  # type: ignore[assignment]
+                return version, status, reason
+            http.client.parse_headers(_HeaderLines(self.fp))

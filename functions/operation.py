@@ -1,0 +1,93 @@
+"""What runs here, how it is, and the documentation of all routes."""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Annotated, Any
+
+from pydantic import WithJsonSchema
+
+from common.errors import NotFound
+from functions import banner, docs, health, metrics, openapi, playground
+from functions.call import Call
+from functions.responses import HTML, JSON, UNHEALTHY, write_file, write_json_or
+from functions.route import Answer, Protocol, Route, routes_of
+
+Document = Annotated[dict[str, Any], WithJsonSchema({"type": "object"})]
+
+
+def protocol(spoken: tuple[Protocol, ...]) -> Protocol:
+    """An operator's routes, which list and document those of `spoken` and themselves."""
+
+    def banner_of(call: Call) -> banner.BannerResponse:
+        """What this function is: model, dimensions, limits, routes. Browsers get a page to try."""
+        return banner.banner(call, [route.name for route in routes_of((*spoken, own))])
+
+    def document_of(_: Call) -> dict[str, Any]:
+        """This document."""
+        return document()
+
+    @cache
+    def document() -> dict[str, Any]:
+        return openapi.document((*spoken, own))
+
+    own = Protocol(
+        tag="Operation",
+        description="What runs here, and how it is.",
+        routes=_routes(banner_of, document_of),
+    )
+    return own
+
+
+def _routes(
+    banner_of: Callable[[Call], banner.BannerResponse],
+    document_of: Callable[[Call], dict[str, Any]],
+) -> tuple[Route, ...]:
+    page = write_json_or(playground.page)
+    front = Answer(banner.BannerResponse, "The banner.", page, (JSON, HTML))
+    document = Answer(Document, "The OpenAPI document.")
+    return (
+        Route("GET", "/", banner_of, front, is_open=True),
+        *_HEALTH,
+        Route("GET", "/openapi.json", document_of, document, is_open=True),
+        *_PAGES,
+    )
+
+
+_HEALTH = (
+    Route(
+        "GET",
+        "/health",
+        health.health,
+        Answer(
+            health.HealthResponse,
+            "Healthy.",
+            health.write_health,
+            also={UNHEALTHY: "Still loading, or not healthy."},
+        ),
+        is_open=True,
+    ),
+    Route("GET", "/health/live", health.live, Answer(health.LiveResponse, "Alive."), is_open=True),
+)
+_PAGES = (
+    Route(
+        "GET",
+        "/docs",
+        docs.page,
+        Answer(None, "Interactive API documentation.", write_file, (HTML,)),
+        is_open=True,
+    ),
+    Route(
+        "GET",
+        "/docs/{name}",
+        docs.asset,
+        Answer(None, "The file.", write_file, ("*/*",)),
+        raises=(NotFound,),
+        is_open=True,
+    ),
+    Route(
+        "GET",
+        "/metrics",
+        metrics.scrape,
+        Answer(None, "The metrics.", write_file, ("text/plain",)),
+    ),
+)

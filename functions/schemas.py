@@ -1,0 +1,100 @@
+"""What the wire models of all protocols share, and the contract's limits.
+
+Requests are pydantic models: strict, frozen, without unknown fields. Responses are plain
+dataclasses, because nothing has to check them and orjson writes their arrays as they are.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
+
+from common import items
+from common.encoding import EncodingFormat, OutputDtype
+from common.errors import InvalidRequest
+
+MAX_TEXTS = 2048
+MAX_IMAGES = 256
+MAX_TEXT_CHARS = 100_000
+MAX_BODY_BYTES = 32 * 2**20  # the platform's own limit
+MAX_EXACT = 2**53  # floats are exact integers up to here
+
+OnError = Literal["skip", "null", "fail"]
+Text = Annotated[str, StringConstraints(max_length=MAX_TEXT_CHARS)]
+Url = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Texts = Annotated[list[Text], Field(max_length=MAX_TEXTS)]
+Urls = Annotated[list[Url], Field(max_length=MAX_IMAGES)]
+
+
+def _as_whole(value: object) -> object:
+    """256.0 as 256: JSON has one kind of number, and some clients write every number so."""
+    is_whole = isinstance(value, float) and value.is_integer() and abs(value) <= MAX_EXACT
+    return int(value) if is_whole else value  # type: ignore[call-overload]
+
+
+WholeNumber = Annotated[int, BeforeValidator(_as_whole)]
+
+
+class Request(BaseModel):
+    """Base of all request bodies. An optional field that is null is as good as absent."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        fields = cls.model_fields.items()
+        optional = {own.alias or name for name, own in fields if not own.is_required()}
+        return {
+            name: part for name, part in value.items() if part is not None or name not in optional
+        }
+
+
+class Item(Request):
+    """A text or an image, not both."""
+
+    text: Text | None = None
+    url: Url | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> "Item":
+        if (self.text is None) == (self.url is None):
+            raise ValueError("holds neither text nor url, or both: give one of them")
+        return self
+
+    def read(self) -> items.Item:
+        """The item that it describes."""
+        return items.Text(self.text) if self.text is not None else items.ImageUrl(self.url or "")
+
+
+def checked_counts(given: Sequence[Item]) -> None:
+    """Raises InvalidRequest for more texts or more images than one request may hold."""
+    texts = sum(item.text is not None for item in given)
+    images = len(given) - texts
+    if texts > MAX_TEXTS or images > MAX_IMAGES:
+        raise InvalidRequest(
+            f"{texts:,} texts and {images:,} images, "
+            f"the limits are {MAX_TEXTS:,} and {MAX_IMAGES:,}"
+        )
+
+
+class EmbeddingRequest(Request):
+    """How the vectors shall be written."""
+
+    encoding_format: EncodingFormat = "float"
+    output_dtype: OutputDtype = "float"
+
+    @model_validator(mode="after")
+    def _float16_is_base64_only(self) -> "EmbeddingRequest":
+        if self.output_dtype == "float16" and self.encoding_format == "float":
+            raise ValueError('output_dtype "float16" needs encoding_format "base64"')
+        return self

@@ -1,0 +1,112 @@
+"""JSON as clients send it: strict, within bounds, and forgiving to what every client gets wrong."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import orjson
+
+from common.errors import InvalidRequest
+
+MAX_VALUES = 100_000  # in one body: 32 MiB of `[],` would become 700 MB of lists
+MAX_REPAIRS = 100_000  # of half characters: each costs half a microsecond
+_BOM = b"\xef\xbb\xbf"
+# A JSON string, with the colon that makes it a key. One that never ends goes to the end of the
+# body, so that no place is read twice.
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"\s*+(:)?|\\?\Z)', re.DOTALL)
+_HIGH, _LOW = rb"\\u[dD][89abAB][0-9a-fA-F]{2}", rb"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+# Behind any escaped backslashes: pairs of surrogates, or a half without its other half.
+_SURROGATES = re.compile(
+    rb"(?<!\\)(?:\\\\)*+(?:(?:" + _HIGH + _LOW + rb")++|(" + _HIGH + rb"|" + _LOW + rb"))"
+)
+_MAY_HOLD_HALVES = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]")
+_RAW_HALVES = re.compile(
+    rb"\xed[\xa0-\xaf][\x80-\xbf]\xed[\xb0-\xbf][\x80-\xbf]|\xed[\xa0-\xbf][\x80-\xbf]"
+)
+
+
+def loads(body: bytes) -> Any:
+    """The value of `body`. Half a surrogate pair becomes U+FFFD; a byte order mark is skipped.
+
+    Raises InvalidRequest for what is not JSON, for NaN, equal keys in one object, deep nesting
+    and more than MAX_VALUES values.
+    """
+    body = body.removeprefix(_BOM)
+    if not body.strip():
+        raise InvalidRequest("the body is empty, expected a JSON object")
+    if body.count(b",") > MAX_VALUES and _has_too_many_values(body):
+        raise InvalidRequest(f"the body has more than {MAX_VALUES:,} values")
+    try:
+        value = orjson.loads(body)
+    except ValueError:
+        body = replace_halves(body)
+        value = _loads_or_refuse(body)
+    twice = Counter(_keys_written(body)) - Counter(_keys_read(value))
+    if twice:
+        key = json.dumps(next(iter(twice))[:100], ensure_ascii=False)
+        raise InvalidRequest(f"the key {key} stands twice in one object")
+    return value
+
+
+def _loads_or_refuse(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except ValueError as error:
+        where = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
+        raise InvalidRequest(f"the body is not valid JSON{where}") from error
+
+
+def replace_halves(body: bytes) -> bytes:
+    """`body` with U+FFFD in place of each half of a surrogate pair, as tokenizers do.
+
+    Text splitters that count UTF-16 units cut emoji in two; such a half stands in JSON as an
+    escape, or as bytes that are not UTF-8 (WTF-8). Two halves written as bytes one after the
+    other (CESU-8) become their character. At most MAX_REPAIRS of each kind are mended.
+    """
+    if not _MAY_HOLD_HALVES.search(body):
+        return body
+    body = _RAW_HALVES.sub(_character_of, body, count=MAX_REPAIRS)
+    mended = bytearray(body)
+    halves = (found.span(1) for found in _SURROGATES.finditer(body) if found[1])
+    for start, end in islice(halves, MAX_REPAIRS):
+        mended[start:end] = b"\\ufffd"  # as long as what it replaces
+    return bytes(mended)
+
+
+def _character_of(found: re.Match[bytes]) -> bytes:
+    halves = found[0].decode("utf-8", "surrogatepass")
+    return halves.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
+
+
+def _has_too_many_values(body: bytes) -> bool:
+    """Counts commas outside strings, and strings; returns early once the limit is passed."""
+    commas, start = 0, 0
+    for strings, string in enumerate(_STRING.finditer(body)):
+        commas += body.count(b",", start, string.start())
+        start = string.end()
+        if max(commas, strings // 2) > MAX_VALUES:  # a value may have a key
+            return True
+    return commas + body.count(b",", start) > MAX_VALUES
+
+
+def _keys_written(body: bytes) -> Iterator[str]:
+    """Each key as often as it stands in `body`; orjson silently keeps the last of equal keys."""
+    for string in _STRING.finditer(body):
+        if string[1]:
+            key: str = orjson.loads(string[0].rstrip(b": \t\r\n"))
+            yield key
+
+
+def _keys_read(value: Any) -> Iterator[str]:
+    """Each key as often as there is an object that has it."""
+    waiting = [value]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, dict):
+            yield from part
+            waiting += part.values()
+        elif isinstance(part, list):
+            waiting += part

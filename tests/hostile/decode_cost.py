@@ -1,0 +1,46 @@
+"""What decoding a file takes: `python -m tests.hostile.decode_cost FILE`, in a process of its own.
+
+Prints two numbers as JSON: the bytes that were reserved, and the bytes by which memory grew.
+"""
+
+import json
+import os
+import sys
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from common.allowance import Allowance
+from common.images.decode import prepare
+from common.images.limits import DecodeLimits
+from common.images.memory_budget import MemoryBudget
+from common.models.spec import Preprocessing
+from tests.e2e.cost import forget_peak, peak
+from tests.hostile.seeds import colours, saved
+
+PREPROCESSING = Preprocessing(224, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+PATIENCE_S = 60
+
+
+def decode(data: bytes) -> None:
+    """Decode to the size of the large models."""
+    prepare(data, PREPROCESSING, DecodeLimits(), Allowance.lasting(PATIENCE_S))
+
+
+def measure(data: bytes) -> tuple[int, int]:
+    """Bytes reserved, and bytes by which memory grew. Every budget of this process is noted."""
+    decode(saved(colours("RGBA"), "PNG"))  # imports
+    reserved: list[int] = []
+    reserve = MemoryBudget.reserve
+
+    def note(budget: MemoryBudget, count: int, deadline: float) -> AbstractContextManager[None]:
+        reserved.append(count)
+        return reserve(budget, count, deadline)
+
+    MemoryBudget.reserve = note  # type: ignore[assignment, method-assign]
+    before = forget_peak(os.getpid())
+    decode(data)
+    return reserved[0], peak(os.getpid()) - before
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(Path(sys.argv[1]).read_bytes())))

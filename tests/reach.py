@@ -1,0 +1,51 @@
+"""What a test module imports, itself or through others: read from the files, without importing any."""
+
+import ast
+from functools import cache
+from pathlib import Path
+
+from tests.paths import ROOT
+
+TESTS = ROOT / "tests"
+SERVERS = {"tests.e2e.server", "tests.gcloud"}
+HEAVY = frozenset({"torch", "open_clip", "transformers", "onnx", "playwright", *SERVERS})
+
+
+def reaches(module: Path, targets: frozenset[str]) -> bool:
+    """Whether one of `targets` is imported, under its own name or by a part of it.
+
+    Of the product, imports inside functions do not count: they are what keeps an engine unloaded.
+    """
+    seen: set[Path] = set()
+    waiting = [module]
+    while waiting:
+        path = waiting.pop()
+        if path in seen:
+            continue
+        seen.add(path)
+        names = imports_of(path)
+        if any(name in targets or name.partition(".")[0] in targets for name in names):
+            return True
+        waiting += [found for name in names if (found := file_of(name))]
+    return False
+
+
+@cache
+def imports_of(path: Path) -> frozenset[str]:
+    """Dotted names: of the module, and of what is taken from it."""
+    tree = ast.parse(path.read_text("utf-8"))
+    nodes = list(ast.walk(tree)) if path.is_relative_to(TESTS) else tree.body
+    names: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return frozenset(names)
+
+
+def file_of(name: str) -> Path | None:
+    """The project's file of that module, None if it is not ours."""
+    base = ROOT.joinpath(*name.split("."))
+    candidates = (base.with_suffix(".py"), base / "__init__.py")
+    return next((path for path in candidates if path.is_file()), None)

@@ -1,0 +1,168 @@
+"""Admission: who may join a queue, judged by the estimated wait."""
+
+import math
+import random
+
+import pytest
+
+from common.admission import (
+    MAX_RETRY_AFTER_S,
+    MIN_JITTER_S,
+    MIN_WAIT_S,
+    STRETCH,
+    Admission,
+    Arrival,
+    shared_cost,
+    text_cost,
+)
+
+PLENTY = 1_000_000
+RATE_S = 0.01  # seconds a unit of cost takes in these tests
+BURST_S = 1.0
+
+
+def arrival(cost: float, time_s: float = 60.0, now: float = 0.0, **more: float) -> Arrival:
+    return Arrival(size=1, cost=cost, deadline=now + time_s, now=now, **more)
+
+
+def experienced(max_items: int = PLENTY, jitter: float = 0.0) -> Admission:
+    """One that has seen batches at RATE_S."""
+    admission = Admission(max_items, BURST_S, lambda: jitter)
+    for _ in range(20):
+        admission.note_batch(100, 100 * RATE_S, backlogged=True)
+    return admission
+
+
+def admitted_at(admission: Admission, rate: float, seconds: float, time_s: float = 60.0) -> int:
+    """Simulates an encoder that takes requests of cost 1 in turn, at `rate` times what it can do.
+
+    Returns the most requests that were ever queued.
+    """
+    queued, most, served_until = 0, 0, 0.0
+    for number in range(int(seconds * rate / RATE_S)):
+        now = number * RATE_S / rate
+        while queued and served_until + RATE_S <= now:
+            served_until += RATE_S
+            queued -= 1
+        if not queued:
+            served_until = now
+        if admission.check(arrival(1, time_s, now), queued, [1.0] * queued) is None:
+            queued += 1
+        if now > seconds / 2:
+            most = max(most, queued)
+    return most
+
+
+def test_before_the_first_batch_only_the_bound_on_items_refuses() -> None:
+    admission = Admission(10, BURST_S, lambda: 0.0)
+    assert admission.estimate_wait_s(10**6, [10**6]) == 0
+    assert admission.check(Arrival(9, 10**6, deadline=1, now=0), 1, [1.0]) is None
+    refusal = admission.check(Arrival(10, 1, deadline=1, now=0), 1, [1.0])
+    assert refusal is not None
+    assert "1 items wait, the limit is 10" in refusal.message
+
+
+def test_an_empty_queue_takes_any_job() -> None:
+    assert experienced(max_items=1).check(Arrival(50, 10**9, deadline=1, now=0), 0, []) is None
+
+
+@pytest.mark.parametrize(
+    ("cost", "queued", "expected"),
+    [(1, [], 1), (1, [1000], 2), (1, [1000] * 3, 4), (1000, [1] * 5, 1005), (10, [5, 20], 25)],
+)
+def test_jobs_share_the_encoder(cost: float, queued: list[float], expected: float) -> None:
+    assert shared_cost(cost, queued) == expected
+    assert experienced().estimate_wait_s(cost, queued) == pytest.approx(expected * RATE_S)
+
+
+@pytest.mark.parametrize(("time_s", "is_admitted"), [(60, True), (51, True), (49, False), (5, False)])
+def test_a_job_is_admitted_if_it_ends_well_within_its_deadline(time_s: float, is_admitted: bool) -> None:
+    """4 jobs of 10 s each: 40 s are four fifths of 50 s."""
+    refusal = experienced().check(arrival(1000, time_s), 3, [1000.0] * 3)
+    assert (refusal is None) == is_admitted
+    if refusal:
+        assert refusal.retry_after_s == pytest.approx(40 - 0.8 * time_s)
+
+
+def test_time_spent_before_counts() -> None:
+    assert experienced().check(arrival(1000, waited_s=0), 3, [1000.0] * 3) is None
+    assert experienced().check(arrival(1000, waited_s=9), 3, [1000.0] * 3) is not None
+
+
+def test_a_short_request_is_admitted_behind_one_that_takes_all_the_time_there_is() -> None:
+    assert experienced().check(arrival(5), 2048, [5500.0]) is None
+
+
+def test_many_large_requests_at_once_are_admitted_as_far_as_their_deadlines_go() -> None:
+    admission, queued = experienced(), list[float]()
+    for _ in range(20):
+        if admission.check(arrival(300), len(queued), queued) is None:
+            queued.append(300.0)
+    assert len(queued) == 16  # 3 s each, of 48 s
+
+
+@pytest.mark.parametrize("rate", [2, 3, 10])
+def test_under_overload_the_admitted_wait_for_no_more_than_a_few_others(rate: float) -> None:
+    most = max(STRETCH, MIN_WAIT_S / RATE_S)
+    assert most - 2 <= admitted_at(experienced(), rate, seconds=30) <= most
+
+
+@pytest.mark.parametrize("rate", [0.5, 0.95])
+def test_below_the_sustainable_rate_nothing_is_refused(rate: float) -> None:
+    assert admitted_at(experienced(), rate, seconds=30) <= 2
+
+
+def test_callers_that_wait_for_their_answers_are_no_overload() -> None:
+    """64 of them keep the queue full, and each asks again once it is answered."""
+    admission, queued = experienced(), 0
+    for number in range(64 + 5000):
+        now = max(0, number - 64) * RATE_S
+        queued = min(queued, 63)
+        assert admission.check(arrival(1, now=now), queued, [1.0] * queued) is None
+        queued += 1
+
+
+def test_overload_is_forgotten_soon_after_it_ends() -> None:
+    admission = experienced()
+    admitted_at(admission, rate=10, seconds=60)
+    later = 60 + 2 * BURST_S
+    assert admission.check(arrival(1, now=later), 64, [1.0] * 64) is None
+
+
+def test_retry_after_is_spread_and_never_over_what_clients_heed() -> None:
+    admission = Admission(PLENTY, BURST_S, random.Random(1).random)
+    admission.note_batch(100, 100 * RATE_S, backlogged=True)
+    for time_s, low, high in ((45, 4, 4 + MIN_JITTER_S), (10, 32, 48), (1, 29, MAX_RETRY_AFTER_S)):
+        refusals = [admission.check(arrival(1000, time_s), 3, [1000.0] * 3) for _ in range(200)]
+        seconds = [refusal.retry_after_s for refusal in refusals if refusal]
+        assert len(seconds) == 200
+        assert min(seconds) >= low
+        assert max(seconds) <= high
+        assert len({math.ceil(value) for value in seconds}) >= 2
+
+
+def test_the_estimate_follows_an_encoder_that_becomes_slower() -> None:
+    admission = experienced()
+    for _ in range(30):
+        admission.note_batch(100, 300 * RATE_S, backlogged=True)
+    assert admission.estimate_wait_s(100, ()) == pytest.approx(300 * RATE_S, rel=0.1)
+
+
+def test_batches_of_single_items_do_not_pass_for_the_speed_of_full_ones() -> None:
+    admission = experienced()
+    for _ in range(1000):
+        admission.note_batch(1, 5 * RATE_S, backlogged=False)
+    assert admission.estimate_wait_s(100, ()) == pytest.approx(100 * RATE_S)
+
+
+@pytest.mark.parametrize(("text", "tokens"), [("", 2), ("a fox", 3.25), ("狐" * 10, 12), ("long " * 1000, 77)])
+def test_texts_are_costed_by_their_characters(text: str, tokens: float) -> None:
+    assert text_cost([text, text], context_length=77) == pytest.approx(2 * tokens)
+
+
+def test_waiting_for_a_thread_of_the_server_is_a_sign_of_overload() -> None:
+    """Few threads hide a storm: none of its requests finds more than these few ahead."""
+    admission, late = experienced(), 2 * BURST_S
+    assert admission.check(arrival(1, now=10, waited_s=late), 7, [1.0] * 7) is not None
+    assert admission.check(arrival(1, now=10), 7, [1.0] * 7) is None
+    assert admission.check(arrival(1, now=10, waited_s=STRETCH * RATE_S), 7, [1.0] * 7) is not None

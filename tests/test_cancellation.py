@@ -1,0 +1,31 @@
+"""A cancellation runs each of its callbacks once, whenever they are registered."""
+
+from common.context import RequestContext
+
+from common.cancellation import Cancellation
+
+
+def test_callbacks_run_once() -> None:
+    ran: list[str] = []
+    cancellation = Cancellation()
+    cancellation.on_cancel(lambda: ran.append("first"))
+    cancellation.on_cancel(lambda: ran.append("second"))
+    assert not cancellation.cancelled
+    cancellation.cancel()
+    cancellation.cancel()
+    assert ran == ["first", "second"]
+
+
+def test_a_callback_that_comes_too_late_runs_at_once() -> None:
+    ran: list[bool] = []
+    cancellation = Cancellation()
+    cancellation.cancel()
+    cancellation.on_cancel(lambda: ran.append(cancellation.cancelled))
+    assert ran == [True]
+
+
+def test_a_request_whose_caller_has_left_has_no_time() -> None:
+    context = RequestContext.from_headers({}, timeout_s=60)
+    assert context.remaining_s() > 0
+    context.cancellation.cancel()
+    assert context.remaining_s() == 0

@@ -1,0 +1,219 @@
+"""Every error that a request model can raise has a sentence of ours."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from common.errors import InvalidRequest
+from common.items import ImageBytes
+from functions.bigquery import RemoteRequest
+from functions.field_errors import SENTENCES, validate
+from functions.image import ImageForm, ImageRequest
+from functions.mixed import MixedRequest
+from functions.openai import EmbeddingsRequest
+from functions.protocols import ROUTES
+from functions.rank import RankRequest
+from functions.schemas import Request
+from functions.text import TextRequest
+from functions.weaviate import VectorizeRequest
+
+MODELS = [*(route.body.model for route in ROUTES if route.body), ImageForm]
+RAISED_BY = {  # a node of a core schema → the types of error that it alone can raise
+    "str": {"string_type", "string_unicode"},
+    "int": {"int_type"},
+    "list": {"list_type"},
+    "literal": {"literal_error"},
+    "model": {"model_type"},
+    "model-fields": {"missing"},  # and extra_forbidden, whose sentence names the fields
+    "function-before": {"value_error"},
+    "function-after": {"value_error"},
+    "function-plain": {"value_error"},
+}
+RAISED_BY_LIMIT = {
+    ("str", "min_length"): "string_too_short",
+    ("str", "max_length"): "string_too_long",
+    ("list", "min_length"): "too_short",
+    ("list", "max_length"): "too_long",
+    ("int", "ge"): "greater_than_equal",
+}
+UNCHECKED = {"metadata", "serialization", "function", "json_schema_input_schema"}
+HARMLESS = {"default", "nullable", "any", "model-field", "definitions", "definition-ref"}
+LIMITS = {"min_length", "max_length", "ge", "gt", "le", "lt", "multiple_of", "pattern"}
+FOX, QUERY = {"text": "a fox"}, {"query": {"text": "a fox"}}
+
+CASES: list[tuple[str, type[Request], dict[str, Any], str]] = [
+    ("missing", TextRequest, {}, "texts is required"),
+    ("string_type", TextRequest, {"texts": [3]}, "texts[0] is a number, expected a string"),
+    ("string_type", TextRequest, {"texts": [None]}, "texts[0] is null, expected a string"),
+    (
+        "string_unicode",
+        TextRequest,
+        {"texts": ["\ud83d"]},
+        "texts[0] holds half of a surrogate pair",
+    ),
+    ("string_too_short", ImageRequest, {"urls": [" "]}, "urls[0] is an empty string"),
+    (
+        "string_too_long",
+        TextRequest,
+        {"texts": ["a" * 100_001]},
+        "texts[0] has 100,001 characters, the limit is 100,000",
+    ),
+    ("list_type", TextRequest, {"texts": "a"}, "texts is a string, expected a list"),
+    ("too_short", TextRequest, {"texts": []}, "texts is empty, at least one is needed"),
+    ("too_long", MixedRequest, {"urls": ["a"] * 257}, "urls has 257 items, the limit is 256"),
+    (
+        "int_type",
+        EmbeddingsRequest,
+        {"input": "a", "dimensions": "256"},
+        'dimensions is the string "256", expected a whole number without quotes',
+    ),
+    (
+        "int_type",
+        RankRequest,
+        {**QUERY, "candidates": [FOX], "top_k": True},
+        "top_k is a boolean, expected a whole number",
+    ),
+    (
+        "int_type",
+        EmbeddingsRequest,
+        {"input": "a", "dimensions": 2.5},
+        "dimensions is 2.5, expected a whole number",
+    ),
+    (
+        "greater_than_equal",
+        RankRequest,
+        {**QUERY, "candidates": [FOX], "top_k": 0},
+        "top_k is 0, the least is 1",
+    ),
+    (
+        "literal_error",
+        TextRequest,
+        {"texts": ["a"], "encoding_format": 1},
+        "encoding_format is a number, expected 'float' or 'base64'",
+    ),
+    (
+        "model_type",
+        RankRequest,
+        {**QUERY, "candidates": ["a fox"]},
+        "candidates[0] is a string, expected an object",
+    ),
+    (
+        "value_error",
+        RankRequest,
+        {"query": {}, "candidates": [FOX]},
+        "query holds neither text nor url, or both: give one of them",
+    ),
+    (
+        "value_error",
+        EmbeddingsRequest,
+        {"input": ["a", [1, 2]]},
+        "input item 1 holds token ids, which belong to another model's tokenizer; send strings",
+    ),
+]
+
+
+def nodes(schema: Any) -> Iterator[dict[str, Any]]:
+    """Every node of a core schema."""
+    if isinstance(schema, dict):
+        if isinstance(schema.get("type"), str):
+            yield schema
+        for name, part in schema.items():
+            if name not in UNCHECKED:
+                yield from nodes(part)
+    elif isinstance(schema, list | tuple):
+        for part in schema:
+            yield from nodes(part)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_error_that_a_model_can_raise_has_a_sentence(model: type[Request]) -> None:
+    for node in nodes(model.__pydantic_core_schema__):
+        kind = node["type"]
+        assert kind in RAISED_BY or kind in HARMLESS, f"what can a {kind} raise?"
+        possible = set(RAISED_BY.get(kind, ()))
+        for limit in LIMITS & node.keys():
+            possible.add(RAISED_BY_LIMIT[kind, limit])
+        assert possible <= SENTENCES.keys()
+
+
+@pytest.mark.parametrize(("kind", "model", "value", "words"), CASES)
+def test_each_sentence_says_what_is_wrong_and_what_is_expected(
+    kind: str, model: type[Request], value: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(InvalidRequest) as raised:
+        validate(value, model)
+    assert str(raised.value) == words
+    cause = raised.value.__cause__
+    assert kind in [error["type"] for error in cause.errors()]  # type: ignore[union-attr]
+
+
+def test_no_sentence_is_without_its_case() -> None:
+    assert {kind for kind, *_ in CASES} == set(SENTENCES)
+
+
+@pytest.mark.parametrize(
+    ("model", "value", "words"),
+    [
+        (
+            RemoteRequest,
+            {"calls": [], "userDefinedContext": {"colour": "red"}},
+            "userDefinedContext.colour is not a field here; the fields are input, encoding, on_error",
+        ),
+        (
+            RankRequest,
+            {"query": {"text": "a", "image": "b"}, "candidates": [{"text": "a"}]},
+            "query.image is not a field here; the fields are text, url",
+        ),
+        (
+            RankRequest,
+            {"query": {"text": "a"}, "candidates": [{"text": "a"}, {"txt": "a", "text": "b"}]},
+            "candidates[1].txt is not a field here; the fields are text, url",
+        ),
+    ],
+)
+def test_an_unknown_field_is_told_the_fields_of_its_own_object(
+    model: type[Request], value: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(InvalidRequest) as raised:
+        validate(value, model)
+    assert str(raised.value) == words
+
+
+def optional_fields() -> list[tuple[type[Request], str]]:
+    """Every optional field of every request model, and those of what they hold."""
+    return [
+        (model, field.alias or name)
+        for model in MODELS
+        for name, field in model.model_fields.items()
+        if not field.is_required()
+    ]
+
+
+VALID: dict[type[Request], dict[str, Any]] = {
+    TextRequest: {"texts": ["a"]},
+    ImageRequest: {"urls": ["a"]},
+    ImageForm: {"urls": ["a"], "files": [ImageBytes(b"a", "a.png")]},
+    RankRequest: {"query": {"text": "a", "url": None}, "candidates": [{"url": "b", "text": None}]},
+    EmbeddingsRequest: {"input": ["a", {"image": "b", "text": None}]},
+    VectorizeRequest: {},
+    RemoteRequest: {"calls": []},
+}
+
+
+@pytest.mark.parametrize(("model", "name"), optional_fields())
+def test_null_means_absent_for_every_optional_field(model: type[Request], name: str) -> None:
+    valid = VALID.get(model, {"texts": ["a"], "urls": ["b"]})
+    absent = {key: value for key, value in valid.items() if key != name}
+    assert validate(absent | {name: None}, model) == validate(absent, model)
+
+
+def test_null_in_the_context_of_a_remote_function_means_absent() -> None:
+    context = {"input": None, "encoding": "base64", "on_error": None}
+    read = validate({"calls": [], "userDefinedContext": context}, RemoteRequest)
+    assert (read.context.input, read.context.encoding) == ("text", "base64")
+
+
+def test_a_whole_number_may_be_written_with_a_point() -> None:
+    read = validate({"input": "a", "dimensions": 256.0}, EmbeddingsRequest)
+    assert (read.dimensions, type(read.dimensions)) == (256, int)

@@ -1,0 +1,59 @@
+"""JSON bodies: half characters are mended, a byte order mark is skipped, the rest is strict."""
+
+import pytest
+
+from common.errors import InvalidRequest
+from functions import strict_json
+from functions.strict_json import loads
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (rb"\ud83d", "\ufffd"),
+        (rb"\uD83D", "\ufffd"),
+        (rb"\ude00", "\ufffd"),
+        (rb"a\ud83d b", "a\ufffd b"),
+        (rb"\ud83d\ude00", "😀"),
+        (rb"\ude00\ud83d", "\ufffd\ufffd"),
+        (rb"\ud83d\ud83d\ude00", "\ufffd😀"),
+        (rb"\ud83d\ude00\ude00", "😀\ufffd"),
+        (rb"\\ud83d \ud83d", "\\ud83d \ufffd"),
+        (rb"\\\ud83d", "\\\ufffd"),
+        (rb"\\ud83d\ude00", "\\ud83d\ufffd"),
+        (rb"\n\ud83d\n", "\n\ufffd\n"),
+        (b"\xed\xa0\xbd", "\ufffd"),
+        (b"\xed\xb8\x80a", "\ufffda"),
+        (b"\xed\xa0\xbd\xed\xb8\x80", "😀"),
+        (b"\xed\xa0\xbd\\ud83d", "\ufffd\ufffd"),
+    ],
+)
+def test_half_a_surrogate_pair_becomes_the_replacement_character(written: bytes, read: str) -> None:
+    body = b'{"texts": ["a fox", "' + written + b'", "\\ud83d\\ude00"]}'
+    assert loads(body) == {"texts": ["a fox", read, "😀"]}
+
+
+def test_as_many_halves_as_allowed_are_mended_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(strict_json, "MAX_REPAIRS", 3)
+    assert loads(b'["' + rb"\ud83d" * 3 + b'"]') == ["\ufffd" * 3]
+    with pytest.raises(InvalidRequest, match="not valid JSON"):
+        loads(b'["' + rb"\ud83d" * 4 + b'"]')
+
+
+def test_a_byte_order_mark_is_skipped() -> None:
+    assert loads(b'\xef\xbb\xbf{"texts": ["a"]}') == {"texts": ["a"]}
+    with pytest.raises(InvalidRequest, match="the body is empty"):
+        loads(b"\xef\xbb\xbf ")
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"a": "\xff"}', b'{"a": "\xc3"}', b'{"a": "\\ud8"}', b'{"a": \\ud83d}']
+)
+def test_what_is_broken_otherwise_is_refused(body: bytes) -> None:
+    with pytest.raises(InvalidRequest, match="not valid JSON"):
+        loads(body)
+
+
+def test_keys_are_compared_after_they_are_mended() -> None:
+    with pytest.raises(InvalidRequest, match="stands twice"):
+        loads(rb'{"\ud83d": 1, "\ude00": 2}')
