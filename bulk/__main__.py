@@ -1,52 +1,58 @@
 """`python -m bulk embed | status | search | compare`: see docs/bulk.md."""
 
-import argparse
-import logging
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+
+import pyarrow as pa
 
 from bulk import commands
-from bulk.errors import BulkError
+from bulk.errors import BulkError, reason_of
 from bulk.options import parser
+from common.environment import disable_telemetry
 from common.errors import EmbeddingError
 from common.logging import configure
 
 INTERRUPTED = 130
 FAILED = 1
-
-log = logging.getLogger("bulk")
+COMMANDS: Mapping[str, Callable[..., int]] = {
+    "embed": commands.embed,
+    "status": commands.status,
+    "search": commands.search,
+    "compare": commands.compare,
+}
 
 
 def main(arguments: Sequence[str]) -> int:
     """The exit status: 0 done, 3 done with more failed rows than allowed, 1 anything else."""
-    configure("INFO")
     given = parser().parse_args(arguments)
+    configure("INFO", stream=sys.stderr)
+    disable_telemetry()
     try:
-        return run(given)
+        return COMMANDS[given.command](given)
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here", file=sys.stderr)
+        print("interrupted; the same command continues from here", file=sys.stderr)
         return INTERRUPTED
     except (BulkError, EmbeddingError, ValueError) as error:
-        print(f"bulk: {error}", file=sys.stderr)
-        return FAILED
+        return _failed(str(error))
     except OSError as error:
-        print(
-            f"bulk: {error.strerror or type(error).__name__}: {error.filename or ''}",
-            file=sys.stderr,
-        )
-        return FAILED
+        where = f": {error.filename}" if error.filename else ""
+        return _failed(f"{reason_of(error)}{where}")
 
 
-def run(given: argparse.Namespace) -> int:
-    """The command that was asked for."""
-    command = {
-        "embed": commands.embed,
-        "status": commands.status,
-        "search": commands.search,
-        "compare": commands.compare,
-    }[given.command]
-    return command(given)
+def _failed(message: str) -> int:
+    print(f"bulk: {message.splitlines()[0]}", file=sys.stderr)
+    return FAILED
+
+
+def run() -> None:
+    """Run the command line and end the process, without waiting for threads that download."""
+    pa.set_cpu_count(1)  # the cores are the encoder's
+    status = main(sys.argv[1:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run()

@@ -1,57 +1,64 @@
 """The commands: what each prints, and its exit status."""
 
 import argparse
-import re
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 
 from bulk.compare import agreement
-from bulk.errors import BadInput, BulkError
+from bulk.errors import BadInput, reason_of
 from bulk.job import Job, ModelChoice, OpenInput
+from bulk.limits import USUAL_DIMENSIONS, AllowedFailures, check_memory
 from bulk.location import Location
 from bulk.options import choice_of, job_of
-from bulk.page import page_of
+from bulk.page import cards_of, page_of
 from bulk.progress import progress_of
-from bulk.run import Totals, begin, describe, left_to_do, run_shards, totals_of
+from bulk.run import Totals, begin, check_output, describe, left_to_do
 from bulk.shards import shards_of_task
+from bulk.summary import counts_of
+from bulk.tasks import task_of
 from bulk.vectors import Output
 from bulk.worker import Worker
-from common.config import cloud_run_task
+from common.embedder import Embedder
+from common.environment import variables
 from common.items import Text
+from common.memory import instance_bytes
+from common.models.catalog import resolve
 from common.models.spec import Vectors
 from common.opening import open_embedder
 
 DONE, TOO_MANY_FAILED = 0, 3
-SHARDS_AT_ONCE = 2  # one is written and the next read while the encoder works
-TASK = re.compile(r"(\d+)/(\d+)")
-MAX_FAILURES = re.compile(r"(\d+)(%?)")
+LOAD_TIMEOUT_S = 3600.0
 
 
 def embed(given: argparse.Namespace) -> int:
     """Embed what is left of the input."""
     job = job_of(given)
-    task, tasks = _task(given.task)
-    allowed = MAX_FAILURES.fullmatch(given.max_failures)
-    if not allowed:
-        raise BulkError(
-            f"--max-failures {given.max_failures}: give a number, or a percentage as 1%"
-        )
+    allowed = AllowedFailures.of(given.max_failures)
+    task, tasks = task_of(given.task, variables())
     opened = job.open_input()
+    _check_memory(job, opened)
+    folder, run, files = Location.of(job.output), describe(job, opened), opened.reader.files
+    check_output(folder, run, files)
     if given.dry_run:
         return _dry_run(job, opened, task, tasks)
-    parts, shards = job.parts(), list(shards_of_task(opened.shards.count, task, tasks))
+    parts = job.parts()
     with Worker(job, opened) as worker:
-        folder = Location.of(job.output)
-        begin(folder, describe(job, opened, *_identity(worker)))
+        begin(folder, run.of_model(*_identity(worker.embedder)), files)
         _do(given, job, worker, left_to_do(opened, parts, task, tasks), "embed", opened)
+        shards = shards_of_task(opened.shards.count, task, tasks)
         if given.retry_failed:
-            again = [shard for shard in shards if parts.counts(shard).retryable]
+            counts = counts_of(folder, parts, shards)
+            again = [shard for shard in shards if counts[shard].retryable]
             _do(given, job, worker, again, "retry", opened)
-    totals = totals_of(parts, shards)
+    totals = Totals.of(counts_of(folder, parts, shards).values())
     _print_totals(totals)
-    limit = int(allowed[1]) * (totals.rows / 100 if allowed[2] else 1)
-    return TOO_MANY_FAILED if totals.failures > limit else DONE
+    return DONE if allowed.permits(totals.failures, totals.rows) else TOO_MANY_FAILED
+
+
+def _check_memory(job: Job, opened: OpenInput) -> None:
+    dimensions = resolve(job.choice.model).dimensions or USUAL_DIMENSIONS
+    kinds = bool(opened.reader.columns.text) + bool(opened.reader.columns.image)
+    check_memory(job.shard_rows, opened.shards.rows, dimensions * kinds, instance_bytes())
 
 
 def _do(
@@ -71,26 +78,16 @@ def _do(
 
             run_on_cluster(given.ray, job, method, shards, progress.note)
         else:
-            run_shards(getattr(worker, method), shards, progress.note, SHARDS_AT_ONCE)
+            getattr(worker, method)(shards, progress.note)
 
 
-def _identity(worker: Worker) -> tuple[str, int]:
-    """The fingerprint of the model's vectors, and their length. Loads both towers."""
-    model = worker.embedder.model
+def _identity(embedder: Embedder) -> tuple[str, int]:
+    """The fingerprint of the model's vectors, and their length. Loads both towers to know it."""
+    model = embedder.model
+    model.preload(("text", "image"))
     for tower in model.towers:
-        tower.start_loading()
-    for tower in model.towers:
-        tower.wait(3600)
+        tower.wait(LOAD_TIMEOUT_S)
     return model.fingerprint or "", model.dimensions or 0
-
-
-def _task(given: str | None) -> tuple[int, int]:
-    if given is None:
-        return cloud_run_task()
-    match = TASK.fullmatch(given)
-    if not match or int(match[1]) >= int(match[2]):
-        raise BulkError(f"--task {given}: give I/N, with I from 0 to N - 1")
-    return int(match[1]), int(match[2])
 
 
 def _dry_run(job: Job, opened: OpenInput, task: int, tasks: int) -> int:
@@ -115,11 +112,15 @@ def _print_codes(failed: Counter[str]) -> None:
 def status(given: argparse.Namespace) -> int:
     """What is there of a run."""
     output = Output.open(given.output)
-    done = sorted(output.parts.done())
     count = -(-output.run.rows // output.run.shard_rows)
+    counts = counts_of(output.folder, output.parts, range(count))
     print(f"model    {output.run.model}, fingerprint {output.run.fingerprint}")
-    print(f"shards   {len(done):,} of {count:,} done")
-    _print_totals(totals_of(output.parts, done))
+    print(f"input    {output.run.input}: {output.run.rows:,} rows")
+    print(f"parts    {len(counts):,} of {count:,} written, {count - len(counts):,} left")
+    totals = Totals.of(counts.values())
+    _print_totals(totals)
+    if totals.retryable:
+        print(f"{totals.retryable:,} of them may work again: --retry-failed")
     return DONE
 
 
@@ -130,20 +131,21 @@ def search(given: argparse.Namespace) -> int:
     for hit in hits:
         print(f"{hit.cosine:.3f}  {hit.id}")
     if given.html:
-        folder = Location.of(given.images or output.run.input)
-        root = folder if not folder.info().is_file else Location.of(str(Path(folder.uri).parent))
-        given.html.write_text(page_of(given.query, hits, root), "utf-8")
+        cards = cards_of(hits, output.run, given.input or output.run.input)
+        given.html.write_text(page_of(given.query, cards), "utf-8")
     return DONE
 
 
 def _queries(output: Output, choice: ModelChoice, texts: list[str]) -> Vectors:
-    """The texts' vectors by the model of the run. Raises BulkError if it is not the same model any more."""
-    settings = output.run.settings
-    choice = replace(choice, model=output.run.model, precision=str(settings["precision"]))
+    """The texts' vectors, by the model that the run names."""
+    choice = replace(
+        choice, model=output.run.model, precision=str(output.run.settings["precision"])
+    )
     with open_embedder(
         choice.model,
         engine=choice.engine,
         precision=choice.precision,  # type: ignore[arg-type] # as it was written
+        device=choice.device,  # type: ignore[arg-type]
         threads=choice.threads,
         weights_dir=choice.weights_dir,
         weights_uri=choice.weights_uri,
@@ -154,13 +156,18 @@ def _queries(output: Output, choice: ModelChoice, texts: list[str]) -> Vectors:
 
 def compare(given: argparse.Namespace) -> int:
     """Print how much two runs agree on the same queries, each embedded by the run's own model."""
-    queries = [line for line in given.queries.read_text("utf-8").splitlines() if line.strip()]
+    try:
+        lines = given.queries.read_text("utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        why = reason_of(error) if isinstance(error, OSError) else "not UTF-8"
+        raise BadInput(f"{given.queries}: cannot be read: {why}") from error
+    queries = [line for line in lines if line.strip()]
     if not queries:
         raise BadInput(f"{given.queries}: no queries")
-    found = []
-    for uri in (given.old, given.new):
-        output = Output.open(uri)
-        found.append(output.search(_queries(output, choice_of(given), queries), given.top))
+    outputs = [Output.open(uri) for uri in (given.old, given.new)]
+    found = [
+        output.search(_queries(output, choice_of(given), queries), given.top) for output in outputs
+    ]
     result = agreement(*found)
     print(f"queries           {result.queries}")
     print(f"overlap of top {given.top:<3}{result.overlap:.3f}")

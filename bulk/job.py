@@ -1,8 +1,9 @@
-"""A run as values: what is embedded, how, and where it goes. It travels to other processes as it is."""
+"""A run as values: what is embedded, how, and where it goes. It can travel to other processes."""
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+
+from pyarrow import fs
 
 from bulk.inputs import open_input
 from bulk.inputs.reader import Columns, Reader
@@ -53,7 +54,7 @@ class Job:
     policy: UrlPolicy = field(default_factory=UrlPolicy)
 
     def settings(self, columns: Columns) -> dict[str, object]:
-        """What changes rows or vectors, by the name of its option; `columns` as the reader has them."""
+        """What changes rows or vectors, by the name of its option; the reader gives `columns`."""
         choice = asdict(self.choice)
         vectors = {name: choice[name] for name in ("precision", "preprocess")}
         return vectors | {
@@ -111,8 +112,12 @@ class OpenInput:
     reader: Reader
     shards: Shards
 
-
-OpenEmbedder = Callable[[Location], Embedder]
+    def is_there(self) -> bool:
+        """Whether the input can still be seen."""
+        try:
+            return self.root.info().type != fs.FileType.NotFound
+        except OSError:
+            return False
 
 
 def _limited(counts: list[int], limit: int) -> list[int]:

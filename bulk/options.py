@@ -26,9 +26,7 @@ def parser() -> argparse.ArgumentParser:
     search.add_argument("query", metavar="TEXT")
     search.add_argument("--top", type=_positive, default=10, metavar="N")
     search.add_argument("--html", type=Path, metavar="FILE", help="write a page with the images")
-    search.add_argument(
-        "--images", metavar="FOLDER", help="where the images lie; default: the input"
-    )
+    search.add_argument("--input", default="", metavar="INPUT", help="where the input is now")
     _model(search)
     compare = commands.add_parser("compare", help="how much two runs agree on queries")
     compare.add_argument("old", metavar="OLD")
@@ -76,7 +74,7 @@ def _model(command: argparse.ArgumentParser) -> None:
 
 
 def job_of(given: argparse.Namespace) -> Job:
-    """The job that the options of `embed` describe; bounds of downloads are the function's settings."""
+    """The job that the options of `embed` describe; downloads obey the function's settings."""
     settings = get_settings()
     return Job(
         input=given.input,

@@ -1,15 +1,18 @@
-"""`_run.json`: what a run embeds with what, and the comparison that keeps two runs apart. Pure."""
+"""`_run.json` and `_input.parquet`: what a run embeds with what, and how two runs differ. Pure."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from bulk.inputs.reader import InputFile
 from common.version import VERSION
 
 NAME = "_run.json"
+LISTING_NAME = "_input.parquet"
 FORMAT = 1
 
 
@@ -45,8 +48,12 @@ class RunFile:
         except TypeError as error:
             raise ValueError("not a run file") from error
 
+    def of_model(self, fingerprint: str, dimensions: int) -> "RunFile":
+        """The same with the vectors of that model."""
+        return replace(self, fingerprint=fingerprint, dimensions=dimensions)
+
     def differences(self, other: "RunFile") -> list[str]:
-        """What `other` has otherwise, in words; the version alone may differ."""
+        """How `other` differs, in words; versions may."""
         ours, theirs = _flat(asdict(self)), _flat(asdict(other))
         names = [name for name in {**ours, **theirs} if name != "version"]
         return [
@@ -56,12 +63,43 @@ class RunFile:
         ]
 
 
-def listing_of(files: Sequence[InputFile]) -> str:
+def digest_of(files: Sequence[InputFile]) -> str:
     """16 hex digits that change with any file's path, size or rows."""
     digest = hashlib.sha256()
     for file in files:
         digest.update(orjson.dumps([file.path, file.size_bytes, file.rows]))
     return digest.hexdigest()[:16]
+
+
+def listing_to_parquet(files: Sequence[InputFile]) -> pa.Buffer:
+    """The input's files with their sizes and rows, to name a difference later."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist([asdict(file) for file in files]), sink)
+    return sink.getvalue()
+
+
+def listing_from_parquet(data: bytes) -> list[InputFile]:
+    """As it was written."""
+    return [InputFile(**row) for row in pq.read_table(pa.BufferReader(data)).to_pylist()]
+
+
+def listing_difference(old: Sequence[InputFile], new: Sequence[InputFile]) -> str:
+    """The first file that is new, missing or changed, in words, and how many more there are."""
+    before, after = ({file.path: file for file in files} for files in (old, new))
+    changed = [path for path in {**before, **after} if before.get(path) != after.get(path)]
+    if not changed:
+        return "the files come in another order"
+    first = changed[0]
+    more = f", and {len(changed) - 1:,} more" if len(changed) > 1 else ""
+    if first not in after:
+        return f"{first} is missing{more}"
+    if first not in before:
+        return f"{first} is new{more}"
+    was, now = before[first], after[first]
+    return (
+        f"{first} had {was.size_bytes:,} bytes and {was.rows:,} rows,"
+        f" and has {now.size_bytes:,} and {now.rows:,}{more}"
+    )
 
 
 def _flat(values: Mapping[str, object]) -> dict[str, object]:

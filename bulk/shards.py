@@ -1,8 +1,9 @@
 """Which rows belong to which shard, and which shards to which task. Pure."""
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate
 
 
@@ -25,27 +26,36 @@ class Shards:
     @property
     def rows(self) -> int:
         """All rows."""
-        return sum(self.rows_by_file)
+        return self._ends[-1] if self._ends else 0
 
     @property
     def count(self) -> int:
         """How many shards there are."""
         return -(-self.rows // self.shard_rows)
 
+    @cached_property
+    def _ends(self) -> list[int]:
+        """The number of the row behind each file's last."""
+        return list(accumulate(self.rows_by_file))
+
     def bounds(self, shard: int) -> tuple[int, int]:
         """The first row of a shard, and the row behind its last."""
         start = shard * self.shard_rows
         return start, min(start + self.shard_rows, self.rows)
 
-    def spans(self, shard: int) -> list[Span]:
-        """The shard's rows as parts of files, in order."""
+    def pieces(self, shard: int, piece_rows: int) -> Iterator[tuple[int, int]]:
+        """The shard cut into pieces: the first row of each, and the row behind its last."""
         start, stop = self.bounds(shard)
-        ends = list(accumulate(self.rows_by_file))
+        for first in range(start, stop, piece_rows):
+            yield first, min(first + piece_rows, stop)
+
+    def spans(self, start: int, stop: int) -> list[Span]:
+        """Rows `start` to `stop` as parts of files, in order."""
         spans = []
-        file = bisect_right(ends, start)
+        file = bisect_right(self._ends, start)
         while start < stop:
-            first = ends[file] - self.rows_by_file[file]
-            end = min(stop, ends[file])
+            first = self._ends[file] - self.rows_by_file[file]
+            end = min(stop, self._ends[file])
             if end > start:
                 spans.append(Span(file, start - first, end - first))
             start = end

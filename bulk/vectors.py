@@ -1,4 +1,4 @@
-"""The vectors of a finished run, for looking at them: searched whole, without an index."""
+"""The vectors of a run's output, searched whole, without an index: to look at what came out."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,11 +15,14 @@ from bulk.rows import Column, EmbeddedRows
 from bulk.run import read_run_file
 from bulk.run_file import RunFile
 
+TINY = np.float32(1e-12)
+
 
 @dataclass(frozen=True)
 class Hit:
-    """A row that was found, and its cosine."""
+    """A row that was found: its number in the whole input, its id, its cosine."""
 
+    row: int
     id: str
     cosine: float
 
@@ -47,31 +50,37 @@ class Output:
         )
         return cls(folder, run, parts)
 
-    def columns(self) -> Iterator[tuple[list[str], Column]]:
-        """The ids and vectors of every part; the images' if there are any, else the texts'."""
-        for shard in sorted(self.parts.done()):
-            rows = self.parts.read(shard)
-            if rows is None:
-                raise BadOutput(f"{self.folder.uri}: this kind of output cannot be searched")
-            column = rows.image or rows.text
-            if column is not None:
-                yield _ids(rows), column
-
     def search(self, queries: NDArray[np.float32], top: int) -> list[list[Hit]]:
-        """For each row of `queries` (n, d), of unit norm, its `top` nearest rows, best first."""
+        """For each row of `queries` (n, d), of unit norm, its `top` nearest rows, best first.
+
+        Looks at the images' vectors if there are any, else at the texts'. Raises BadOutput if this
+        kind of output cannot be read back.
+        """
         best: list[list[Hit]] = [[] for _ in queries]
-        for ids, column in self.columns():
-            vectors = column.vectors / np.maximum(
-                np.linalg.norm(column.vectors, axis=1, keepdims=True), np.float32(1e-12)
-            )
-            cosines = queries @ vectors.T
+        for start, ids, column in self._columns():
+            norms = np.linalg.norm(column.vectors, axis=1, keepdims=True)
+            cosines = queries @ (column.vectors / np.maximum(norms, TINY)).T
             cosines[:, ~column.worked] = -np.inf
             for found, row in zip(best, cosines, strict=True):
-                nearest = np.argsort(-row, kind="stable")[:top]
-                found += [Hit(ids[at], float(row[at])) for at in nearest if np.isfinite(row[at])]
+                nearest = [int(at) for at in np.argsort(-row, kind="stable")[:top]]
+                found += [
+                    Hit(start + at, ids[at], float(row[at]))
+                    for at in nearest
+                    if np.isfinite(row[at])
+                ]
                 found.sort(key=lambda hit: -hit.cosine)
                 del found[top:]
         return best
+
+    def _columns(self) -> Iterator[tuple[int, list[str], Column]]:
+        """Of every part: the number of its first row, its ids, its vectors."""
+        for shard in sorted(self.parts.done()):
+            rows = self.parts.read(shard)
+            if rows is None:
+                raise BadOutput(f"{self.folder.uri}: output of this format cannot be searched")
+            column = rows.image or rows.text
+            if column is not None and column.worked.any():
+                yield shard * self.run.shard_rows, _ids(rows), column
 
 
 def _ids(rows: EmbeddedRows) -> list[str]:

@@ -12,7 +12,7 @@ from tests.paths import ROOT
 
 SOURCES = [
     ROOT / "main.py",
-    *(path for name in ("functions", "common", "deploy", "export") for path in sorted((ROOT / name).rglob("*.py"))),
+    *(path for name in ("functions", "common", "bulk", "deploy", "export") for path in sorted((ROOT / name).rglob("*.py"))),
 ]
 PROTOCOLS = {"native", "openai", "weaviate", "bigquery", "operation"}
 HANDLERS = {"text", "image", "mixed", "rank", "banner", "health", "docs", "metrics", "playground"}
@@ -82,10 +82,17 @@ def test_engines_are_imported_in_the_engine_alone() -> None:
     assert importers("export") <= export, "nothing that runs or deploys the function may need what an export needs"
 
 
-def test_an_export_needs_the_core_alone() -> None:
-    ours = {"main", "functions", "deploy", "bulk", "tests"}
+def test_what_reads_tables_and_what_spreads_work_stand_in_bulk_alone() -> None:
+    assert {module.partition(".")[0] for module in importers("pyarrow", "tqdm")} == {"bulk"}
+    assert importers("ray") == {"bulk.cluster"}
+    assert {module.partition(".")[0] for module in importers("bulk")} == {"bulk"}
+
+
+@pytest.mark.parametrize("door", ["export", "bulk"])
+def test_a_door_beside_the_function_needs_the_core_alone(door: str) -> None:
+    ours = {"main", "functions", "deploy", "bulk", "export", "tests"} - {door}
     for module, tree in MODULES.items():
-        if module.partition(".")[0] == "export":
+        if module.partition(".")[0] == door:
             assert not ours & {imported.partition(".")[0] for imported in imports(tree)}, module
 
 

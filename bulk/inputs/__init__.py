@@ -35,7 +35,7 @@ def open_input(uri: str, columns: Columns) -> tuple[Location, Reader]:
     """
     root, files = _find(Location.of(uri))
     if not files:
-        raise BadInput(f"{uri}: no file that can be embedded")
+        raise BadInput(f"{uri}: no such file or folder, or nothing in it that can be embedded")
     by_format = {_format_of(file.name) for file in files}
     if len(by_format) > 1:
         kinds = sorted({posixpath.splitext(file.name)[1] for file in files})
@@ -48,21 +48,23 @@ def open_input(uri: str, columns: Columns) -> tuple[Location, Reader]:
 
 
 def _find(location: Location) -> tuple[Location, list[Location]]:
-    """The root and the files of known kinds; a pattern stands in the last part of the path alone."""
+    """The root and the files of known kinds; only the last part of a path may be a pattern."""
     folder, name = posixpath.split(location.path)
     if any(character in name for character in WILDCARDS):
         root = Location(location.filesystem, folder, posixpath.dirname(location.uri))
-        found = [root.child(posixpath.basename(info.path)) for info in root.files()]
+        found = [root.child(posixpath.basename(info.path), info.size) for info in root.files()]
         return root, [file for file in found if fnmatch.fnmatchcase(file.name, name)]
     info = location.info()
     if info.is_file:
         if _format_of(location.name) is None:
             endings = ", ".join(ending for kind in FORMATS for ending in kind.endings)
-            raise BadInput(f"{location.uri}: not a kind of file that is read; these are: {endings}")
+            raise BadInput(f"{location.uri}: not a supported kind of file; supported: {endings}")
         root = Location(location.filesystem, folder, posixpath.dirname(location.uri) or ".")
         return root, [location]
     start = len(location.path.rstrip("/")) + 1
-    files = [location.child(info.path[start:]) for info in location.files(recursive=True)]
+    files = [
+        location.child(info.path[start:], info.size) for info in location.files(recursive=True)
+    ]
     return location, [
         file
         for file in files

@@ -22,7 +22,7 @@ class FolderReader:
             raise BadInput(f"{root.uri}: a folder of images has no columns but {ID!r}")
         self.columns = Columns(image=columns.image or ID, id=ID)
         start = len(root.path.rstrip("/")) + 1
-        self.files = [InputFile(file.path[start:], int(file.info().size), 1) for file in files]
+        self.files = [InputFile(file.path[start:], file.size(), 1) for file in files]
 
     def read(self, spans: Iterable[Span], first_row: int) -> Rows:  # noqa: ARG002
         """See Reader: the images' bytes are read later, side by side."""

@@ -33,7 +33,7 @@ class InputFile:
 
 
 class Reader(Protocol):
-    """Reads the rows of one kind of input, in an order that never changes while its files do not."""
+    """Reads the rows of one kind of input, in an order that only a change of its files changes."""
 
     @property
     def columns(self) -> Columns:

@@ -3,7 +3,6 @@
 A read that asks for rows further on goes on where the last one stopped.
 """
 
-import threading
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
@@ -12,6 +11,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from bulk.errors import BadInput
+from bulk.inputs.cursor import Cursor
 from bulk.location import Location
 
 LINE = "line"  # the one column of a text file
@@ -38,43 +38,25 @@ class StreamTable:
     def __init__(self, location: Location, batches: Batches) -> None:
         self._location = location
         self._batches = batches
-        self._lock = threading.Lock()
-        self._pieces: Iterator[pa.Table] = iter(())
-        self._piece: pa.Table | None = None
-        self._first = 0  # the row number of the piece's first row
-        self._columns: Sequence[str] = ()
+        self._cursor = Cursor(self._open_at)
         self.schema: pa.Schema = batches.schema(location)
 
     def count(self) -> int:
         """See TableFile."""
         first_column = self.schema.names[:1]
-        return sum(piece.num_rows for piece in self._batches.tables(self._location, first_column))
+        pieces = self._batches.tables(self._location, first_column)
+        try:
+            return sum(piece.num_rows for piece in pieces)
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            raise BadInput(f"{self._location.uri}: cannot be read: {error}") from error
 
     def rows(self, start: int, stop: int, columns: Sequence[str]) -> pa.Table:
         """See TableFile."""
-        found: list[pa.Table] = []
-        with self._lock:
-            if start < self._first or columns != self._columns or self._piece is None:
-                self._restart(columns)
-            while self._piece is not None and start < stop:
-                end = self._first + self._piece.num_rows
-                if start < end:
-                    part = self._piece.slice(start - self._first, min(stop, end) - start)
-                    found.append(part)
-                    start += part.num_rows
-                if start < stop:
-                    self._advance()
+        found = self._cursor.rows(start, stop, columns)
         return pa.concat_tables(found) if found else self.schema.empty_table().select(columns)
 
-    def _restart(self, columns: Sequence[str]) -> None:
-        self._columns = columns
-        self._pieces = self._batches.tables(self._location, columns)
-        self._first = 0
-        self._piece = next(self._pieces, None)
-
-    def _advance(self) -> None:
-        self._first += self._piece.num_rows if self._piece is not None else 0
-        self._piece = next(self._pieces, None)
+    def _open_at(self, start: int, columns: Sequence[str]) -> tuple[int, Iterator[pa.Table]]:  # noqa: ARG002
+        return 0, self._batches.tables(self._location, columns)
 
 
 class CsvBatches:

@@ -53,7 +53,7 @@ class TableReader:
             _check_columns(self._wanted, table.schema.names, file.uri)
         start = len(root.path.rstrip("/")) + 1 if len(files) > 1 else 0
         self.files = [
-            InputFile(file.path[start:] or file.name, int(file.info().size), table.count())
+            InputFile(file.path[start:] or file.name, file.size(), table.count())
             for file, table in zip(files, self._tables, strict=True)
         ]
 
@@ -103,7 +103,7 @@ class Tables:
 
 
 def _resolved(columns: Columns, names: Sequence[str], uri: str) -> Columns:
-    """The columns asked for, or those with a usual name. Raises BadInput if there is nothing to embed."""
+    """The columns asked for, or those with a usual name. Raises BadInput if there are none."""
     if not columns.text and not columns.image:
         text = next((name for name in TEXT_NAMES if name in names), "")
         image = next((name for name in IMAGE_NAMES if name in names), "")

@@ -6,7 +6,10 @@ RELATIVE = "input"  # the scheme of paths relative to the input's root
 
 
 def as_image(value: object) -> Image | None:
-    """Bytes, a URL (`http(s)://`, `gs://`, `data:`), or a path relative to the input; None for nothing."""
+    """The image that a value names or holds; None for an empty value.
+
+    A value is bytes, a URL (`http(s)://`, `gs://`, `data:`), or a path relative to the input.
+    """
     if isinstance(
         value, dict
     ):  # the image column of Hugging Face datasets: {"bytes": …, "path": …}

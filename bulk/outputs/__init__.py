@@ -1,4 +1,7 @@
-"""How embedded rows are written. A new kind is one module with a class, and one entry in `OUTPUTS`."""
+"""How embedded rows are written.
+
+A new kind is one module with a class that fulfils `Parts`, and one entry in `OUTPUTS`.
+"""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""The layout of clip-retrieval, whose index builder reads it: folders of .npy parts and of metadata.
+"""The layout of clip-retrieval, which its index builder reads: folders of .npy and metadata parts.
 
 `img_emb/img_emb_0.npy`, `text_emb/text_emb_0.npy` and `metadata/metadata_0.parquet`. A row that
 failed has zeros for a vector, and its error in the metadata, which is written last.
@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from bulk.location import Location
+from bulk.outputs.naming import parts_in
 from bulk.outputs.part import COUNTS, Counts, VectorType, error_array, errors_of, floats, typed
 from bulk.rows import Column, EmbeddedRows
 
@@ -28,10 +29,9 @@ class NpyParts:
         self._folder = folder
         self._vector_type = vector_type
 
-    def done(self) -> set[int]:
+    def done(self) -> dict[int, str]:
         """See Parts."""
-        names = (file.base_name for file in self._folder.child("metadata").files())
-        return {int(match[1]) for name in names if (match := METADATA.fullmatch(name))}
+        return parts_in(self._folder.child("metadata"), METADATA)
 
     def write(self, shard: int, rows: EmbeddedRows) -> None:
         """See Parts: the metadata last, so that a part without it is not there yet."""

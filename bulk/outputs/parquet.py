@@ -1,4 +1,4 @@
-"""Parquet parts: id, kept columns, vectors, `truncated` and `error`, a row for every row of the input."""
+"""Parquet parts: id, kept columns, vectors, `truncated`, `error`; every input row is a row."""
 
 import re
 
@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from bulk.location import Location
+from bulk.outputs.naming import parts_in
 from bulk.outputs.part import (
     COUNTS,
     Counts,
@@ -32,10 +33,9 @@ class ParquetParts:
         self._vector_type = vector_type
         self._is_variable = is_variable
 
-    def done(self) -> set[int]:
+    def done(self) -> dict[int, str]:
         """See Parts."""
-        names = (file.base_name for file in self._folder.files())
-        return {int(match[1]) for name in names if (match := PART.fullmatch(name))}
+        return parts_in(self._folder, PART)
 
     def write(self, shard: int, rows: EmbeddedRows) -> None:
         """See Parts."""

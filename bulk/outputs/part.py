@@ -23,7 +23,7 @@ ERROR = pa.struct([("code", pa.string()), ("detail", pa.string()), ("retryable",
 
 @dataclass(frozen=True)
 class Counts:
-    """A part's rows, and its failures by error code; `retryable` of them may work when tried again."""
+    """Rows, and their failures by error code; `retryable` of them may work when tried again."""
 
     rows: int
     failed: Mapping[str, int]
@@ -34,7 +34,7 @@ class Counts:
         """Of embedded rows."""
         codes = Counter(error.code for error in rows.errors.values())
         retryable = sum(error.retryable for error in rows.errors.values())
-        return cls(rows.kept.num_rows, dict(codes), retryable)
+        return cls(rows.count, dict(codes), retryable)
 
     def to_json(self) -> bytes:
         """As it is written into a part."""
@@ -56,8 +56,8 @@ class Parts(Protocol):
 
     def __init__(self, folder: Location, vector_type: VectorType, is_variable: bool) -> None: ...
 
-    def done(self) -> set[int]:
-        """The shards whose parts are there."""
+    def done(self) -> dict[int, str]:
+        """The shards whose parts are there, each with a stamp that changes when it is rewritten."""
         ...
 
     def write(self, shard: int, rows: EmbeddedRows) -> None:

@@ -9,6 +9,7 @@ import re
 import orjson
 
 from bulk.location import Location
+from bulk.outputs.naming import parts_in
 from bulk.outputs.part import Counts, VectorType, as_dict, typed
 from bulk.rows import Column, EmbeddedRows
 
@@ -22,10 +23,9 @@ class VertexParts:
         self._folder = folder
         self._vector_type = vector_type
 
-    def done(self) -> set[int]:
+    def done(self) -> dict[int, str]:
         """See Parts."""
-        names = (file.base_name for file in self._folder.files())
-        return {int(match[1]) for name in names if (match := PART.fullmatch(name))}
+        return parts_in(self._folder, PART)
 
     def write(self, shard: int, rows: EmbeddedRows) -> None:
         """See Parts: the vectors last, so that a part without them is not there yet."""
