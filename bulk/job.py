@@ -115,7 +115,7 @@ class OpenInput:
     def is_there(self) -> bool:
         """Whether the input can still be seen."""
         try:
-            return self.root.info().type != fs.FileType.NotFound
+            return bool(self.root.info().type != fs.FileType.NotFound)
         except OSError:
             return False
 

@@ -83,7 +83,7 @@ def test_engines_are_imported_in_the_engine_alone() -> None:
 
 
 def test_what_reads_tables_and_what_spreads_work_stand_in_bulk_alone() -> None:
-    assert {module.partition(".")[0] for module in importers("pyarrow", "tqdm")} == {"bulk"}
+    assert {module.partition(".")[0] for module in importers("pyarrow")} == {"bulk"}
     assert importers("ray") == {"bulk.cluster"}
     assert {module.partition(".")[0] for module in importers("bulk")} == {"bulk"}
 

@@ -36,7 +36,7 @@ def open_input(uri: str, columns: Columns) -> tuple[Location, Reader]:
     root, files = _find(Location.of(uri))
     if not files:
         raise BadInput(f"{uri}: no such file or folder, or nothing in it that can be embedded")
-    by_format = {_format_of(file.name) for file in files}
+    by_format = {index for file in files if (index := _format_of(file.name)) is not None}
     if len(by_format) > 1:
         kinds = sorted({posixpath.splitext(file.name)[1] for file in files})
         raise BadInput(f"{uri}: files of several kinds ({', '.join(kinds)}); name one, as in *.csv")
@@ -53,7 +53,8 @@ def _find(location: Location) -> tuple[Location, list[Location]]:
     if any(character in name for character in WILDCARDS):
         root = Location(location.filesystem, folder, posixpath.dirname(location.uri))
         found = [root.child(posixpath.basename(info.path), info.size) for info in root.files()]
-        return root, [file for file in found if fnmatch.fnmatchcase(file.name, name)]
+        named = [file for file in found if fnmatch.fnmatchcase(file.name, name)]
+        return root, [file for file in named if _format_of(file.name) is not None]
     info = location.info()
     if info.is_file:
         if _format_of(location.name) is None:

@@ -56,7 +56,10 @@ class Reader(Protocol):
 class Format(Protocol):
     """A kind of input: which files it reads, and how it opens them."""
 
-    endings: Sequence[str]  # of file names, in lower case
+    @property
+    def endings(self) -> Sequence[str]:
+        """Of the names of its files, in lower case."""
+        ...
 
     def open(self, root: Location, files: Sequence[Location], columns: Columns) -> Reader:
         """A reader of these files. Raises BadInput."""

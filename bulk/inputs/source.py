@@ -1,7 +1,6 @@
 """Images that lie in the input itself, or in a bucket, read through pyarrow's file systems."""
 
 import posixpath
-from collections.abc import Sequence
 
 from bulk.inputs.values import RELATIVE
 from bulk.location import REMOTE, Location
@@ -22,7 +21,7 @@ LARGE_BYTES = 2**20  # a file beyond this takes the allowance's turn
 class InputSource:
     """Reads `input:relative/path` below the input's root, and nothing outside of it."""
 
-    schemes: Sequence[str] = (RELATIVE,)
+    schemes = (RELATIVE,)
 
     def __init__(self, root: Location, max_bytes: int) -> None:
         self._root = root
@@ -39,7 +38,7 @@ class InputSource:
 class BucketSource:
     """Reads `gs://bucket/object`."""
 
-    schemes: Sequence[str] = ("gs",)
+    schemes = ("gs",)
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes

@@ -66,7 +66,9 @@ class NpyParts:
             columns.append(Column(floats(vectors), table[flag].to_numpy().copy()))
         errors = errors_of(table["error"])
         kept = table.drop_columns(added).replace_schema_metadata(None)
-        return EmbeddedRows(kept, *columns, table["truncated"].to_numpy().copy(), errors)
+        text, image = columns
+        truncated = table["truncated"].to_numpy().copy()
+        return EmbeddedRows(kept, text, image, truncated, errors)
 
     def _npy(self, vectors: NDArray[np.float32]) -> bytes:
         buffer = io.BytesIO()

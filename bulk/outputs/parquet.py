@@ -65,14 +65,16 @@ class ParquetParts:
     def read(self, shard: int) -> EmbeddedRows:
         """See Parts."""
         table = pq.read_table(self._part(shard).open())
-        columns = [
+        text, image = (
             _column(table[name]) if name in table.column_names else None
             for name in (TEXT_VECTOR, IMAGE_VECTOR)
-        ]
+        )
         errors = errors_of(table[ERROR])
         truncated: NDArray[np.bool_] = table[TRUNCATED].to_numpy()
         kept = table.drop_columns([name for name in ADDED if name in table.column_names])
-        return EmbeddedRows(kept.replace_schema_metadata(None), *columns, truncated.copy(), errors)
+        return EmbeddedRows(
+            kept.replace_schema_metadata(None), text, image, truncated.copy(), errors
+        )
 
     def _part(self, shard: int) -> Location:
         return self._folder.child(f"part-{shard:05d}.parquet")
