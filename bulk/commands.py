@@ -44,7 +44,10 @@ def embed(given: argparse.Namespace) -> int:
     parts = job.parts()
     with Worker(job, opened) as worker:
         begin(folder, run.of_model(*_identity(worker.embedder)), files)
-        _do(given, job, worker, left_to_do(opened, parts, task, tasks), "embed", opened)
+        left = left_to_do(opened, parts, task, tasks)
+        if not left:
+            print("all parts are written: nothing left to do")
+        _do(given, job, worker, left, "embed", opened)
         shards = shards_of_task(opened.shards.count, task, tasks)
         if given.retry_failed:
             counts = counts_of(folder, parts, shards)
