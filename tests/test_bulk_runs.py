@@ -1,6 +1,7 @@
 """A run goes on where it stopped, refuses what it is not, and says how it ended."""
 
 import json
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -277,8 +278,6 @@ def test_an_input_that_disappears_ends_the_run_and_writes_no_part_of_errors(
 
 
 def test_leftovers_of_killed_runs_are_swept_after_an_hour(tmp_path: Path) -> None:
-    import os
-
     old, new = tmp_path / ".part-0.parquet.0123abcd", tmp_path / ".part-1.parquet.0123abcd"
     for path in (old, new):
         path.write_bytes(b"half")
