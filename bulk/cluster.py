@@ -43,11 +43,14 @@ def run_on_cluster(address: str, job: Job, method: str, shards: Sequence[int], n
     """
     import ray
 
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "warning"}
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "warning"}
     if address == LOCAL:
-        ray.init(_node_ip_address=LOOPBACK, include_dashboard=False, **quiet)
+        options |= {"_node_ip_address": LOOPBACK, "include_dashboard": False}
     else:
-        ray.init(address=address, **quiet)
+        options["address"] = address
+        if address.startswith(LOOPBACK):  # else the driver looks for a node at another address
+            options["_node_ip_address"] = LOOPBACK
+    ray.init(**options)
     try:
         _work(ray, job, method, shards, note)
     except ray.exceptions.RayTaskError as error:

@@ -67,7 +67,8 @@ def images_in(folder: Path, count: int) -> Path:
 
 def rows_of(output: Path) -> list[dict[str, Any]]:
     """All rows of a run's parquet parts, in order."""
-    return table_of(output).to_pylist()
+    rows: list[dict[str, Any]] = table_of(output).to_pylist()
+    return rows
 
 
 def table_of(output: Path) -> pa.Table:

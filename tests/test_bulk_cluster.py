@@ -1,6 +1,7 @@
 """A run on a real Ray cluster of two nodes, on this machine alone."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from tests.bulk_runs import DEMO, embed, images_in, start, table_of
 
 COUNT = 60
 STORE_BYTES = 80_000_000
-LOOPBACK = {"node_ip_address": "127.0.0.1"}
+LOOPBACK: dict[str, Any] = {"node_ip_address": "127.0.0.1"}
 
 
 @pytest.mark.filterwarnings("default")

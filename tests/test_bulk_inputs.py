@@ -138,7 +138,7 @@ def test_a_pattern_takes_files_of_one_kind_and_numbers_rows_through(tmp_path: Pa
 
 
 def test_every_input_row_is_an_output_row_with_the_functions_error_codes(tmp_path: Path) -> None:
-    rows = [
+    rows: list[dict[str, object]] = [
         {"text": "a fox", "image": IMAGES[0]},
         {"text": None, "image": IMAGES[1]},
         {"text": "a pizza", "image": None},
