@@ -13,6 +13,7 @@ from bulk.worker import Note, Worker
 
 LOCAL = "local"
 LOOPBACK = "127.0.0.1"
+ANY_LOOPBACK = "127."
 FOR_EVER = -1
 SHARDS_OF_AN_ACTOR = 2  # one is worked on, the next waits at the actor
 
@@ -48,8 +49,8 @@ def run_on_cluster(address: str, job: Job, method: str, shards: Sequence[int], n
         options |= {"_node_ip_address": LOOPBACK, "include_dashboard": False}
     else:
         options["address"] = address
-        if address.startswith(LOOPBACK):  # else the driver looks for a node at another address
-            options["_node_ip_address"] = LOOPBACK
+        if address.startswith(ANY_LOOPBACK):  # else the driver looks for a node elsewhere
+            options["_node_ip_address"] = address.partition(":")[0]
     ray.init(**options)
     try:
         _work(ray, job, method, shards, note)

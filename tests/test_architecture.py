@@ -12,7 +12,11 @@ from tests.paths import ROOT
 
 SOURCES = [
     ROOT / "main.py",
-    *(path for name in ("functions", "common", "bulk", "deploy", "export") for path in sorted((ROOT / name).rglob("*.py"))),
+    *(
+        path
+        for name in ("functions", "common", "bulk", "deploy", "export")
+        for path in sorted((ROOT / name).rglob("*.py"))
+    ),
 ]
 PROTOCOLS = {"native", "openai", "weaviate", "bigquery", "operation"}
 HANDLERS = {"text", "image", "mixed", "rank", "banner", "health", "docs", "metrics", "playground"}
