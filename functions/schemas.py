@@ -17,8 +17,9 @@ from pydantic import (
 )
 
 from common import items
-from common.encoding import EncodingFormat, OutputDtype
+from common.encoding import EncodingFormat
 from common.errors import InvalidRequest
+from common.quantization import OutputDtype
 
 MAX_TEXTS = 2048
 MAX_IMAGES = 256

@@ -1,7 +1,7 @@
 """A cancellation runs each of its callbacks once, whenever they are registered."""
 
-from common.context import RequestContext
 
+from common.allowance import Allowance
 from common.cancellation import Cancellation
 
 
@@ -24,8 +24,9 @@ def test_a_callback_that_comes_too_late_runs_at_once() -> None:
     assert ran == [True]
 
 
-def test_a_request_whose_caller_has_left_has_no_time() -> None:
-    context = RequestContext.from_headers({}, timeout_s=60)
-    assert context.remaining_s() > 0
-    context.cancellation.cancel()
-    assert context.remaining_s() == 0
+def test_a_call_whose_caller_has_left_has_no_time() -> None:
+    allowance = Allowance.lasting(60)
+    assert allowance.remaining_s() > 0
+    allowance.cancellation.cancel()
+    assert allowance.remaining_s() == 0
+    assert allowance.is_over

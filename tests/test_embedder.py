@@ -12,7 +12,7 @@ from common.cache import EncodedText, TextCache
 from common.embedder import Embedder
 from common.embeddings import Embeddings
 from common.errors import Cancelled, DeadlineExceeded, ModelUnavailable
-from common.items import ImageBytes, ImageUrl, Text
+from common.items import ImageBytes, ImageUrl, Item, Text
 from tests.fake_engine import FakeEngine, fake_embedder
 from tests.image_server import ImageServer, picture
 
@@ -46,7 +46,7 @@ def test_texts_come_back_in_order_and_equal_ones_are_encoded_once(
 
 
 def test_truncated_texts_are_named_each_time_they_stand_there(embedder: Embedder) -> None:
-    items = [Text("long" * 9), ImageBytes(PICTURE), Text("short"), Text("long" * 9)]
+    items: list[Item] = [Text("long" * 9), ImageBytes(PICTURE), Text("short"), Text("long" * 9)]
     assert embedder.embed(items).truncated == [0, 3]
 
 

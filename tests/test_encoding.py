@@ -5,7 +5,8 @@ import base64
 import numpy as np
 import pytest
 
-from common.encoding import OutputDtype, encode, quantize, spread
+from common.encoding import encode, spread
+from common.quantization import OutputDtype, quantize
 
 VECTORS = np.random.default_rng(7).normal(size=(20, 64)).astype(np.float32)
 VECTORS /= np.linalg.norm(VECTORS, axis=1, keepdims=True)

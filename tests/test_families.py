@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from common.errors import ModelUnavailable
 from common.models import onnx_engine, torch_engine
@@ -20,7 +21,6 @@ from common.models.spec import EncoderInfo, EngineOptions, ModelSpec, TokenIds, 
 from common.models.tokenizer import ClipTokenizer
 from common.models.torch_engine import families
 from export.build import BundleBuilder
-from export.progress import silent
 
 DEMO = resolve("demo")
 
@@ -78,7 +78,7 @@ def test_a_new_family_is_loaded_exported_and_served(spec: ModelSpec, tmp_path: P
     reference = torch_engine.load_text_encoder(spec, options)
     folder = tmp_path / "bundle"
     folder.mkdir()
-    manifest = BundleBuilder(spec, options, folder, silent()).run(["fp32"], random_weights=True)
+    manifest = BundleBuilder(spec, options, folder, tqdm(total=0, disable=True)).run(["fp32"], random_weights=True)
     (folder / "manifest.json").write_text(manifest.model_dump_json())
     served = onnx_engine.load_text_encoder(read_bundle(folder, spec), options)
     ids = [tokens.ids for tokens in served.tokenize(["a fox", "two words or more", ""])]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from flask import Request, Response
@@ -85,9 +86,10 @@ Ask = Callable[..., TestResponse]
 @pytest.fixture
 def ask() -> Ask:
     """Sends one request to the function as it is with that protocol beside its own."""
-    service = open_service(Settings(model="demo"))
+    service = open_service(Settings.from_env({"CLIP_MODEL": "demo"}))
     router = Router(service, with_operation((*SPOKEN, SHOUTING)))
-    return Client(Request.application(router.dispatch)).open
+    application: Any = Request.application(router.dispatch)  # type: ignore[arg-type] # flask's
+    return Client(application).open
 
 
 def test_its_routes_answer_at_every_path_in_the_form_that_they_declare(ask: Ask) -> None:
@@ -115,14 +117,10 @@ def test_the_banner_lists_it_and_the_document_describes_it(ask: Ask) -> None:
     assert {"name": "Shouting", "description": SHOUTING.description} in document["tags"]
     operation = document["paths"]["/shout"]["post"]
     assert operation["tags"] == ["Shouting"]
-    assert operation["requestBody"]["content"]["application/json"]["examples"] == {
-        "one": {"value": {"words": ["fox"]}}
-    }
+    assert operation["requestBody"]["content"]["application/json"]["examples"] == {"one": {"value": {"words": ["fox"]}}}
     success = operation["responses"]["200"]
     assert success["description"] == "The shouted words."
-    assert success["content"]["application/json"]["examples"]["one"]["value"] == {
-        "shouted": ["FOX!"]
-    }
+    assert success["content"]["application/json"]["examples"]["one"]["value"] == {"shouted": ["FOX!"]}
     refusal = operation["responses"]["400"]["content"]["application/json"]["schema"]
     assert refusal == {"$ref": "#/components/schemas/ShoutError"}
     lines = document["paths"]["/shout/lines"]["post"]["responses"]["200"]["content"]

@@ -8,12 +8,12 @@ from tests.paths import ROOT
 from tests.reach import HEAVY, reaches
 
 
-@pytest.mark.parametrize("name", ["test_export", "test_torch_engine", "test_demo", "test_deployment"])
+@pytest.mark.parametrize("name", ["test_export", "test_preprocess", "test_demo", "test_deployment"])
 def test_a_module_that_reaches_torch_or_a_program_is_left_out(name: str) -> None:
     assert reaches(ROOT / "tests" / f"{name}.py", HEAVY)
 
 
-@pytest.mark.parametrize("name", ["test_batcher", "test_decode", "test_embedding", "test_bodies"])
+@pytest.mark.parametrize("name", ["test_batcher", "test_decode", "test_embedder", "test_bodies"])
 def test_a_module_of_the_core_is_kept(name: str) -> None:
     assert not reaches(ROOT / "tests" / f"{name}.py", HEAVY)
 

@@ -118,11 +118,13 @@ def test_the_same_text_gives_the_same_vector_alone_and_beside_longer_ones(refere
 
 
 def test_clip_is_built_with_the_activation_that_its_weights_were_trained_with() -> None:
-    config = import_open_clip().get_model_config(resolve("clip").image.architecture)
+    image = resolve("clip").image
+    assert isinstance(image, OpenClipTower)
+    config = import_open_clip().get_model_config(image.architecture)
     assert config["quick_gelu"] is True
     entry = import_open_clip().pretrained.get_pretrained_cfg("ViT-B-32", "laion400m_e32")
     assert entry["quick_gelu"] is True
-    assert resolve("clip").image.hub_repo == entry["hf_hub"].rstrip("/")
+    assert image.hub_repo == entry["hf_hub"].rstrip("/")
 
 
 def test_a_free_pair_takes_the_activation_of_its_pretrained_tag(
@@ -221,6 +223,13 @@ def test_a_wrong_hash_is_refused_and_the_right_file_loads_again(tmp_path: Path) 
         load_text_encoder(resolve("demo"), options)
     (weights.parent / "SHA256SUMS").unlink()
     assert load_text_encoder(resolve("demo"), options).info.dimensions == 256
+
+
+def test_a_wrong_vocabulary_is_refused(tiny_mclip: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_mclip / "tiny" / "text", tmp_path / "tiny" / "text")
+    (folder / "SHA256SUMS").write_text(f"{'0' * 64}  {MCLIP_TOKENIZER}\n")
+    with pytest.raises(ModelUnavailable, match=r"sentencepiece\.bpe\.model has sha256"):
+        load_text_encoder(TINY, EngineOptions(tmp_path, allow_download=False))
 
 
 def test_a_broken_file_is_refused_without_telling_where_it_lies(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ COEFFICIENT_BYTES = 2  # a sample: libjpeg keeps the whole image's if there is m
 
 def decode_cost(image: Image.Image, file: ParsedFile, coefficients: int) -> int:
     """Bytes for the file, its pixels and what is made of them. Raises DecodeError."""
-    return coefficients + _pixel_bytes(image, file) + _file_bytes(image, file)
+    return coefficients + pixel_bytes(image, file) + _file_bytes(image, file)
 
 
 def coefficient_bytes(image: Image.Image) -> int:
@@ -32,7 +32,8 @@ def coefficient_bytes(image: Image.Image) -> int:
     return int(COEFFICIENT_BYTES * samples * image.size[0] * image.size[1])
 
 
-def _pixel_bytes(image: Image.Image, file: ParsedFile) -> int:
+def pixel_bytes(image: Image.Image, file: ParsedFile) -> int:
+    """Bytes for the pixels and what is made of them, without the file itself."""
     pixels = image.size[0] * image.size[1]
     if image.format == "AVIF":
         return _avif_bytes(image, file.data)
@@ -64,7 +65,9 @@ def _avif_bytes(image: Image.Image, data: bytes) -> int:
     """The frames inside, a canvas if they are put together or scaled, and the pixels made of it, twice."""
     planned, pixels = avif.plan(data), image.size[0] * image.size[1]
     is_derived = b"grid" in data or planned.sizes != {image.size}
-    alpha_bytes = 2 if image.mode == "RGBA" else 0  # a plane of 16 bits, made anew if its range is limited
+    alpha_bytes = (
+        2 if image.mode == "RGBA" else 0
+    )  # a plane of 16 bits, made anew if its range is limited
     whole = pixels * (alpha_bytes + (planned.pixel_bytes if is_derived else 0))
     return planned.held_bytes + int(whole) + 2 * pixels * len(image.getbands())
 

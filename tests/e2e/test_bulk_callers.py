@@ -9,7 +9,8 @@ from pathlib import Path
 import openai
 import pytest
 
-from tests.e2e.server import ROOT, Server, serve
+from tests.e2e.server import Server, serve
+from tests.paths import ROOT
 
 CALLERS = 8
 TEXTS = 1024  # of each caller: together four times what one request may hold
@@ -40,7 +41,7 @@ def test_openais_client_for_eight_callers_of_a_thousand_texts(server: Server) ->
 
 def test_the_ai_sdk_embeds_ten_thousand_values(server: Server) -> None:
     """It sends them in parallel requests of 2,048 each."""
-    command = ["node", NODE / "embed_many.mjs", server.url, "10000"]
+    command: list[str | Path] = ["node", NODE / "embed_many.mjs", server.url, "10000"]
     run = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert run.returncode == 0, run.stderr[-2000:]
     answer = json.loads(run.stdout)

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import requests
-from common.models.export.emoji import picture_of
 
+from export.emoji import picture_of
 from tests.e2e.server import Server
 
 PNG = picture_of("fox")

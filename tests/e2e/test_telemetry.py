@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from common.environment import TELEMETRY_OFF, disable_telemetry
-from tests.e2e.server import ROOT, serve
+from tests.e2e.server import serve
 from tests.e2e.tracing import Trace
+from tests.paths import ROOT
 
 PIXEL = (
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M/wHwAEBgIAmlcZ"

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from common.encoding import OutputDtype, quantize
 from common.models.spec import Vectors
+from common.quantization import OutputDtype, quantize
 from export.emoji import STYLES
 from tests.demo_recall import captions, pictures
 
