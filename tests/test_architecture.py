@@ -10,7 +10,7 @@ import pytest
 
 from tests.paths import ROOT
 
-DOORS = ("functions", "export", "deploy")
+DOORS = ("functions", "bulk", "export", "deploy")
 SOURCES = [
     ROOT / "main.py",
     *(path for name in ("common", *DOORS) for path in sorted((ROOT / name).rglob("*.py"))),
@@ -65,6 +65,11 @@ def test_the_library_reads_no_settings_and_keeps_nothing_for_the_process() -> No
     assert users == {"common.images.budget", "common.images.pipeline"}
     settings = importers("common.config")
     assert not {module for module in settings if module.startswith("common")}
+
+
+def test_tables_and_clusters_are_the_business_of_bulk_alone() -> None:
+    assert importers("pyarrow") <= inside("bulk")
+    assert importers("ray") == {"bulk.cluster"}
 
 
 def test_functions_know_no_tensor() -> None:
