@@ -18,7 +18,7 @@ BUNDLED := $(filter demo demo-mclip,$(MODEL))$(wildcard weights/$(subst /,-,$(MO
 ASKED := $(if $(filter file,$(origin PYTHON)),,yes)
 PROCESSES ?= 2
 
-.PHONY: help serve browser test test-fast test-hostile lint format smoke export package deploy rollback release-check bench clean
+.PHONY: help serve embed browser test test-fast test-hostile lint format smoke export package deploy rollback release-check bench clean
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
@@ -53,6 +53,9 @@ smoke: $(VENV)/.serve ## check a running function: URL=… [IMAGE_URL=…] [TOKE
 export: $(VENV)/.engine ## write the bundle weights/MODEL: [ARGS="--random-weights --precisions int8"]
 	$(BIN)/python -m export $(MODEL) $(ARGS)
 
+embed: $(VENV)/.bulk ## embed a corpus: INPUT=folder|file|gs://… OUTPUT=folder MODEL=clip [ARGS="--shard-rows 1000"]
+	$(BIN)/python -m bulk embed "$(INPUT)" "$(OUTPUT)" --model $(MODEL) $(ARGS)
+
 package: $(VENV)/.serve ## write build/function, what is deployed: MODEL=clip [ENGINE=torch] [PRECISION=fp32] [WEIGHTS_URI=gs://…] [STORAGE=1]
 	$(BIN)/python -m deploy.package $(MODEL) $(if $(ENGINE),--engine $(ENGINE)) $(if $(PRECISION),--precision $(PRECISION)) \
 		$(if $(WEIGHTS_URI),--weights-uri $(WEIGHTS_URI)) $(if $(STORAGE),--storage)
@@ -80,6 +83,10 @@ FORCE:
 
 $(VENV)/.serve: requirements-serve.txt constraints.txt $(VENV)/.python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-serve.txt
+	touch $@
+
+$(VENV)/.bulk: $(VENV)/$(if $(BUNDLED),.serve,.engine) requirements-bulk.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-bulk.txt
 	touch $@
 
 $(VENV)/.torch: $(VENV)/.serve

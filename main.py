@@ -17,7 +17,7 @@ from common.config import SettingsError, get_settings
 from common.errors import ModelNotFound
 from common.logging import configure
 from common.memory import keep_no_large_blocks
-from functions.protocols import PROTOCOLS
+from functions.protocols import speaking
 from functions.request_record import current_log_fields
 from functions.router import Router
 from functions.server import fit
@@ -31,7 +31,7 @@ try:
 except (SettingsError, ModelNotFound, ValueError) as error:
     sys.exit(f"cannot start: {error}")
 
-router = Router(service, PROTOCOLS)
+router = Router(service, speaking(settings.protocols))
 keep_no_large_blocks()
 configure(settings.log_level, partial(current_log_fields, settings.project))
 for name in ("fetch_allow_hosts", "fetch_allow_networks"):

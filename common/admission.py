@@ -42,7 +42,8 @@ def shared_cost(cost: float, queued: Iterable[float]) -> float:
 class Arrival:
     """A request for `size` places. `deadline` and `now` are monotonic instants.
 
-    `waited_s` is the time that it has waited already, before anybody looked at it.
+    `waited_s` is the time that it has waited already, before anybody looked at it. An `is_patient`
+    one is admitted under overload too, as long as its deadline can be met.
     """
 
     size: int
@@ -50,6 +51,7 @@ class Arrival:
     deadline: float
     now: float
     waited_s: float = 0.0
+    is_patient: bool = False
 
 
 @dataclass(frozen=True)
@@ -176,7 +178,7 @@ class Admission:
         if rate is None:
             return time_s
         offered = self._offered.level(arrival.now, rate, arrival.waited_s)
-        if arrival.cost + offered <= self._burst(arrival.cost):
+        if arrival.is_patient or arrival.cost + offered <= self._burst(arrival.cost):
             return time_s
         return min(time_s, max(MIN_WAIT_S, self.estimate_wait_s(STRETCH * arrival.cost, ())))
 

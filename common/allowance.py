@@ -16,12 +16,14 @@ class Allowance:
     `deadline` is a time.monotonic() instant; the default sets no limit. `held_bytes` is the memory
     that the call's own items take until it ends: it counts beside each image that is decoded.
     `waited_s` is how long the call has waited already before anybody looked at it.
+    `is_patient` callers would rather wait until the deadline than be refused while a queue is busy.
     `turn` is taken by a download that grows large; None: there is no limit on such downloads.
     """
 
     deadline: float = math.inf
     held_bytes: int = 0
     waited_s: float = 0.0
+    is_patient: bool = False
     turn: LargeTurn | None = None
     cancellation: Cancellation = field(default_factory=Cancellation)
 
@@ -50,6 +52,10 @@ class Allowance:
     def holding(self, held_bytes: int) -> "Allowance":
         """The same for a call whose items take `held_bytes`."""
         return replace(self, held_bytes=held_bytes)
+
+    def patient(self) -> "Allowance":
+        """The same for a caller who would rather wait than be refused."""
+        return replace(self, is_patient=True)
 
     def taking(self, turn: LargeTurn) -> "Allowance":
         """The same for one image, whose download takes `turn` when it grows large."""

@@ -162,15 +162,17 @@ class MicroBatcher(Generic[Item]):
         cost: float | None = None,
         deadline: float = math.inf,
         waited_s: float = 0.0,
+        is_patient: bool = False,
     ) -> Job[Item]:
         """Reserve `size` places. Raises Overloaded if they do not fit, or would wait for too long.
 
         `cost` estimates the sum of the items' lengths; without it, each item costs 1. `deadline` is
-        a monotonic instant; `waited_s` is what the caller has waited before this call.
+        a monotonic instant; `waited_s` is what the caller has waited before this call. See Arrival
+        for `is_patient`.
         """
         cost = float(size) if cost is None else cost
         job: Job[Item] = Job(self, size, cost)
-        arrival = Arrival(size, cost, deadline, time.monotonic(), waited_s)
+        arrival = Arrival(size, cost, deadline, time.monotonic(), waited_s, is_patient)
         with self._changed:
             if self._closed:
                 raise Cancelled(f"the {self._name} encoder was closed")

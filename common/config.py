@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from functools import cache
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, ValidationError
 
@@ -30,6 +30,8 @@ def _split(value: object) -> object:
 
 Strings = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_split)]
+ProtocolName = Literal["openai", "cohere", "weaviate", "immich", "bigquery"]
+Protocols = Annotated[tuple[ProtocolName, ...], BeforeValidator(_split)]
 Towers = Annotated[tuple[Literal["text", "image"], ...], BeforeValidator(_split)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 
@@ -134,6 +136,10 @@ class Settings(BaseModel):
         (), description="networks (CIDR) to permit although they are private, on any port"
     )
 
+    protocols: Protocols = Field(
+        get_args(ProtocolName),
+        description="spoken beside the function's own routes; , alone is none of them",
+    )
     playground: bool = Field(
         True, description="does GET / give browsers a page to try the function on"
     )

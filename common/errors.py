@@ -9,6 +9,7 @@
     │   ├── MethodNotAllowed        method_not_allowed
     │   ├── TooLarge                too_large
     │   ├── UnsupportedMediaType    unsupported_media_type
+    │   ├── FingerprintMismatch     fingerprint_mismatch
     │   └── ImagesFailed            image_failed
     ├── ServiceError                the caller can try again
     │   ├── Overloaded              overloaded
@@ -120,6 +121,12 @@ class UnsupportedMediaType(RequestError):
     """The body is not of a media type that the route reads."""
 
     code = "unsupported_media_type"
+
+
+class FingerprintMismatch(RequestError):
+    """The caller expects vectors of another model than the served one."""
+
+    code = "fingerprint_mismatch"
 
 
 class ServiceError(EmbeddingError):

@@ -57,7 +57,10 @@ class ImageSide:
         self._tower.start_loading()  # beside the downloads
         unique = list(dict.fromkeys(images))
         job: Job[Pixels] = self._tower.batcher.open(
-            len(unique), deadline=allowance.deadline, waited_s=allowance.waited_s
+            len(unique),
+            deadline=allowance.deadline,
+            waited_s=allowance.waited_s,
+            is_patient=allowance.is_patient,
         )
         allowance.cancellation.on_cancel(job.abandon)
         load_timeout_s = min(self._load_timeout_s, allowance.remaining_s())

@@ -8,6 +8,7 @@ import logging
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import TextIO
 
 import orjson
 
@@ -66,13 +67,19 @@ class TerminalFormatter(logging.Formatter):
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
-def configure(level: str, shared_fields: Callable[[], dict[str, object]] = dict) -> None:
+def configure(
+    level: str,
+    shared_fields: Callable[[], dict[str, object]] = dict,
+    stream: TextIO | None = None,
+) -> None:
     """Install our handler on the root logger, whatever the platform installed before.
 
     `shared_fields` gives what every JSON record carries, such as the id of the request in hand.
+    `stream` None: standard output.
     """
-    handler = logging.StreamHandler(sys.stdout)
-    on_terminal = sys.stdout.isatty()
+    stream = stream or sys.stdout
+    handler = logging.StreamHandler(stream)
+    on_terminal = stream.isatty()
     handler.setFormatter(TerminalFormatter() if on_terminal else JsonFormatter(shared_fields))
     root = logging.getLogger()
     root.handlers[:] = [handler]

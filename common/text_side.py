@@ -49,7 +49,7 @@ class TextSide:
         encoder = self._tower.wait(min(self._load_timeout_s, allowance.remaining_s()))
         cost = text_cost(texts, encoder.context_length)  # not tokenized yet: a refusal is cheap
         job: Job[TokenIds] = self._tower.batcher.open(
-            len(texts), cost, allowance.deadline, allowance.waited_s
+            len(texts), cost, allowance.deadline, allowance.waited_s, allowance.is_patient
         )
         allowance.cancellation.on_cancel(job.abandon)
         try:

@@ -21,8 +21,15 @@ RATE_S = 0.01  # seconds a unit of cost takes in these tests
 BURST_S = 1.0
 
 
-def arrival(cost: float, time_s: float = 60.0, now: float = 0.0, **more: float) -> Arrival:
-    return Arrival(size=1, cost=cost, deadline=now + time_s, now=now, **more)
+def arrival(
+    cost: float,
+    time_s: float = 60.0,
+    now: float = 0.0,
+    waited_s: float = 0.0,
+    is_patient: bool = False,
+) -> Arrival:
+    deadline = now + time_s
+    return Arrival(1, cost, deadline, now, waited_s, is_patient)
 
 
 def experienced(max_items: int = PLENTY, jitter: float = 0.0) -> Admission:
@@ -166,3 +173,12 @@ def test_waiting_for_a_thread_of_the_server_is_a_sign_of_overload() -> None:
     assert admission.check(arrival(1, now=10, waited_s=late), 7, [1.0] * 7) is not None
     assert admission.check(arrival(1, now=10), 7, [1.0] * 7) is None
     assert admission.check(arrival(1, now=10, waited_s=STRETCH * RATE_S), 7, [1.0] * 7) is not None
+
+
+def test_a_patient_caller_is_admitted_under_overload_as_long_as_its_deadline_can_be_met() -> None:
+    admission = experienced()
+    admitted_at(admission, 10, seconds=30)  # far over what it can do
+    queued = [1.0] * STRETCH * 2
+    assert admission.check(arrival(1, now=30), len(queued), queued) is not None
+    assert admission.check(arrival(1, now=30, is_patient=True), len(queued), queued) is None
+    assert admission.check(arrival(1, 1, 30.0, is_patient=True), 10**6, [1.0] * 10**6) is not None

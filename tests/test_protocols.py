@@ -124,7 +124,7 @@ def test_the_banner_lists_it_and_the_document_describes_it(ask: Ask) -> None:
     refusal = operation["responses"]["400"]["content"]["application/json"]["schema"]
     assert refusal == {"$ref": "#/components/schemas/ShoutError"}
     lines = document["paths"]["/shout/lines"]["post"]["responses"]["200"]["content"]
-    assert lines == {"text/plain": {}}
+    assert lines == {"text/plain": {"schema": {"type": "string"}}}
 
 
 def test_no_two_routes_of_the_function_answer_the_same_path_and_method() -> None:

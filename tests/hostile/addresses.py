@@ -49,6 +49,6 @@ INVALID_URLS = [
     "http://example.com:99999/",
     "http://example.com:port/",
     "http://[::1/",
-    "http://example.com/" + "a" * 2048,
+    "http://example.com/" + "a" * 8192,
     " http://example.com/",
 ]
