@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -125,7 +126,7 @@ def test_a_function_that_an_older_build_deployed_is_pinned_first(build: Build) -
 
 @needs_gcloud
 def test_traffic_that_came_to_an_untested_revision_goes_back(build: Build) -> None:
-    traffic = [
+    traffic: list[dict[str, Any]] = [
         {"latestRevision": True, "percent": 100},
         {"revisionName": FIRST, "tag": "current"},
     ]
@@ -157,13 +158,13 @@ def test_opening_is_the_operators_own_last_command(build: Build, forbids: tuple[
     assert build.service.shares() == {FIRST: 100}
 
 
-def entries(count: int, status: int, latency: str) -> list[dict[str, object]]:
+def entries(count: int, status: int, latency: str) -> list[dict[str, Any]]:
     return [{"httpRequest": {"status": status, "latency": latency}}] * count
 
 
 @needs_gcloud
 def test_traffic_goes_back_when_the_new_revision_fails(build: Build) -> None:
-    traffic = [
+    traffic: list[dict[str, Any]] = [
         {"revisionName": FIRST, "percent": 100, "tag": "current"},
         {"revisionName": SECOND, "tag": "candidate"},
     ]
@@ -196,7 +197,11 @@ def test_a_revision_is_judged_by_the_one_before(seen: Requests, says: str) -> No
 
 
 def test_the_log_is_counted_by_status_and_latency() -> None:
-    log = [*entries(18, 200, "0.010s"), *entries(2, 500, "1.5s"), {"textPayload": "no request"}]
+    log: list[dict[str, Any]] = [
+        *entries(18, 200, "0.010s"),
+        *entries(2, 500, "1.5s"),
+        {"textPayload": "no request"},
+    ]
     assert Requests.from_log(log) == Requests(20, 2, 1.5)
     assert Requests.from_log([]) == Requests(0, 0, 0.0)
 
