@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 import requests
 
-from functions import bigquery, openai, weaviate
+from functions import bigquery, cohere, immich, openai, weaviate
 from functions.envelopes import PROBLEM, Envelope
 from functions.protocols import ROUTES
 from functions.route import Route
@@ -30,7 +30,9 @@ ENVELOPES: dict[Envelope, dict[str, object]] = {
             "code": "unauthorized",
         }
     },
+    cohere.PROTOCOL.envelope: {"message": NO_KEY},
     weaviate.PROTOCOL.envelope: {"error": NO_KEY},
+    immich.PROTOCOL.envelope: {"detail": NO_KEY},
     bigquery.PROTOCOL.envelope: {"errorMessage": NO_KEY},
 }
 GUARDED = [route for route in ROUTES if not route.is_open]

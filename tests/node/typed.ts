@@ -4,7 +4,7 @@ import createClient from "openapi-fetch";
 import type { paths } from "./schema";
 
 const [url, image] = process.argv.slice(2);
-const { GET, POST } = createClient<paths>({ baseUrl: url });
+const { GET, POST } = createClient<paths, "application/json">({ baseUrl: url });
 const file = await (await fetch(image)).blob();
 const form = (fields: Record<string, string | Blob | Blob[]>) => () => {
   const data = new FormData();
