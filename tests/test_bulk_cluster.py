@@ -1,5 +1,6 @@
 """A run on a real Ray cluster of two nodes, on this machine alone."""
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from tests.bulk_runs import DEMO, embed, images_in, start, table_of
 
 COUNT = 60
 STORE_BYTES = 80_000_000
-LOOPBACK: dict[str, Any] = {"node_ip_address": "127.0.0.1"}
+LOOPBACK: dict[str, Any] = {"node_ip_address": "127.0.0.2"}  # what Ray takes for this machine
 
 
 @pytest.mark.filterwarnings("default")
@@ -19,7 +20,12 @@ def test_a_node_that_is_lost_in_the_middle_loses_and_doubles_nothing(tmp_path: P
 
     source = images_in(tmp_path / "in", COUNT)
     assert embed(source, tmp_path / "alone", "--shard-rows", 4) == 0
-    head = {"num_cpus": 1, "include_dashboard": False, **LOOPBACK, "object_store_memory": STORE_BYTES}
+    head = {
+        "num_cpus": 1,
+        "include_dashboard": False,
+        **LOOPBACK,
+        "object_store_memory": STORE_BYTES,
+    }
     cluster = Cluster(initialize_head=True, head_node_args=head)
     try:
         second = cluster.add_node(num_cpus=1, object_store_memory=STORE_BYTES, **LOOPBACK)
@@ -27,10 +33,10 @@ def test_a_node_that_is_lost_in_the_middle_loses_and_doubles_nothing(tmp_path: P
         output = tmp_path / "out"
         run = ("embed", source, output, *DEMO, "--shard-rows", 4, "--threads", 1)
         process = start(*run, "--ray", cluster.address)
-        while process.poll() is None and not list(output.glob("part-*")):
-            pass
+        while not list(output.glob("part-*")) and not has_ended(process):
+            continue
         cluster.remove_node(second, allow_graceful=False)
-        _, errors = process.communicate(timeout=120)
+        _, errors = process.communicate(timeout=300)
         assert process.returncode == 0, errors
     finally:
         cluster.shutdown()
@@ -40,3 +46,12 @@ def test_a_node_that_is_lost_in_the_middle_loses_and_doubles_nothing(tmp_path: P
         np.array(table.column("image_vector").to_pylist()) for table in (found, expected)
     )
     assert (ours * theirs).sum(axis=1).min() >= 0.99999
+
+
+def has_ended(process: "subprocess.Popen[str]") -> bool:
+    """Whether it has, after waiting a moment."""
+    try:
+        process.wait(0.1)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
