@@ -53,7 +53,8 @@ def test_a_typescript_program_with_generated_types_calls_every_route(
     shutil.copy(NODE / "typed.ts", tmp_path)
     run(BIN / "openapi-typescript", document, "-o", tmp_path / "schema.d.ts", cwd=tmp_path)
     options = ["--strict", "--target", "es2022", "--module", "esnext", "--moduleResolution", "bundler"]
-    run(BIN / "tsc", "--skipLibCheck", *options, "--lib", "es2022,dom,dom.iterable", "--types", "node", "typed.ts", cwd=tmp_path)
+    options += ["--lib", "es2022,dom,dom.iterable", "--types", "node", "--skipLibCheck"]
+    run(BIN / "tsc", *options, "typed.ts", cwd=tmp_path)
     answer = json.loads(run("node", "typed.js", demo.url, FOX_URL, cwd=tmp_path))
     assert answer["statuses"] == [200] * 17
     text, image = vectors(demo)

@@ -23,8 +23,13 @@ VALID: dict[str, dict[str, Any]] = {
     "/embed/text": {"texts": ["a fox", "a pizza"], "encoding_format": "float", "output_dtype": "int8"},
     "/embed/image": {"urls": [PICTURE, "http://127.0.0.1:9/gone.png"], "on_error": "null"},
     "/embed/mixed": {"texts": ["a fox"], "urls": [PICTURE], "encoding_format": "base64"},
-    "/embed/items": {"items": [{"url": PICTURE}, {"text": "a fox", "url": PICTURE, "weights": {"text": 1, "image": 2}}]},
-    "/v2/embed": {"model": "demo", "inputs": [{"content": [{"type": "text", "text": "a fox"}]}], "truncate": "END"},
+    "/embed/items": {
+        "items": [{"url": PICTURE}, {"text": "a fox", "url": PICTURE, "weights": {"text": 1, "image": 2}}]
+    },
+    "/v2/embed": {
+        "inputs": [{"content": [{"type": "text", "text": "a fox"}]}],
+        "truncate": "END",
+    },
     "/rank": {"query": {"text": "a fox"}, "candidates": [{"url": PICTURE}, {"text": "a pizza"}], "top_k": 2},
     "/v1/embeddings": {"input": ["a fox", {"image": PICTURE}], "model": "demo", "encoding_format": "base64"},
     "/vectorize": {"texts": ["a fox"], "images": [PICTURE.partition(",")[2]]},
