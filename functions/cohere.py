@@ -134,7 +134,7 @@ def embed(body: EmbedRequest, call: Call) -> EmbedResponse:
             "is longer than the model's context; truncate END cuts it",
         )
         raise InvalidRequest(f"{fault.path} {fault.message}", [fault])
-    kinds = dict.fromkeys(body.embedding_types or ["float"])
+    kinds: dict[EmbeddingType, None] = dict.fromkeys(body.embedding_types or ["float"])
     images = sum(isinstance(part, ImageUrl) for part in parts)
     meta = Meta(ApiVersion(), BilledUnits(result.tokens, images))
     rows = {kind: _rows(result.vectors, kind) for kind in kinds}

@@ -50,8 +50,10 @@ def read_single_fields(request: Request, body: bytes) -> dict[str, Any]:
     for name, value in given:
         if not name or name in fields:
             raise InvalidRequest(f'the field "{(name or "")[:100]}" has no name or is given twice')
-        is_file = isinstance(value, FileStorage)
-        fields[name] = ImageBytes(value.read(), _name_of(value, 0)) if is_file else value
+        if isinstance(value, FileStorage):
+            fields[name] = ImageBytes(value.read(), _name_of(value, 0))
+        else:
+            fields[name] = value
     return fields
 
 

@@ -36,12 +36,14 @@ def test_coheres_python_sdk(demo: Server) -> None:
     given: Any = {"model": "demo", "input_type": "search_document", "embedding_types": ["float"]}
     assert client.embed(texts=["a fox"], **given).embeddings.float_ == [text]
     assert client.embed(images=[FOX], **given).embeddings.float_ == [image]
-    parts = [[{"type": "text", "text": "a fox"}], [{"type": "image_url", "image_url": {"url": FOX}}]]
-    answer = client.embed(inputs=[{"content": own} for own in parts], **given)
+    parts: Any = [[{"type": "text", "text": "a fox"}], [{"type": "image_url", "image_url": {"url": FOX}}]]
+    contents: Any = [{"content": own} for own in parts]
+    answer = client.embed(inputs=contents, **given)
     assert answer.embeddings.float_ == [text, image]
     together = client.embed(inputs=[{"content": parts[0] + parts[1]}], **given).embeddings.float_
     pair = demo.post("/embed/items", {"items": [{"text": "a fox", "url": FOX}]}).json()["embeddings"]
-    assert together == [pytest.approx(pair[0], abs=1e-6)]
+    assert together is not None
+    assert together[0] == pytest.approx(pair[0], abs=1e-6)
     with pytest.raises(cohere.NotFoundError, match="not served here"):
         client.embed(texts=["a fox"], **given | {"model": "embed-v4.0"})
 
@@ -61,7 +63,7 @@ def test_openais_and_coheres_node_sdks(demo: Server) -> None:
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
-    extensions_map: ClassVar[dict[str, str]] = {
+    extensions_map: ClassVar[dict[str, str]] = {  # type: ignore[misc]
         **http.server.SimpleHTTPRequestHandler.extensions_map,
         ".mjs": "text/javascript",
     }
