@@ -51,9 +51,9 @@ def test_a_folder_without_a_manifest_is_no_bundle(copy: Bundle, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda text: text[: len(text) // 2], "manifest of its bundle cannot be read"),
-        (lambda text: text.replace('"format": 1', '"format": 2'), "manifest of its bundle cannot be read"),
-        (lambda text: text.replace('"model": "demo"', '"model": "clip"'), "is of model clip"),
+        (lambda text: text[: len(text) // 2], "manifest.json of its bundle is unreadable or invalid"),
+        (lambda text: text.replace('"format": 1', '"format": 2'), "manifest.json of its bundle is unreadable or invalid"),
+        (lambda text: text.replace('"model": "demo"', '"model": "clip"'), "is for model clip"),
     ],
 )
 def test_a_manifest_that_is_not_right_is_refused(
@@ -92,7 +92,7 @@ NOTHING_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b8
 
 def test_a_precision_that_the_bundle_has_not_is_refused(copy: Bundle) -> None:
     assert copy.choose("text", "auto") == "int8"
-    with pytest.raises(ModelUnavailable, match="the text tower of its bundle is int8, not fp32"):
+    with pytest.raises(ModelUnavailable, match="the text tower of its bundle has int8, not fp32"):
         copy.choose("text", "fp32")
 
 

@@ -87,7 +87,7 @@ def test_a_new_family_is_loaded_exported_and_served(spec: ModelSpec, tmp_path: P
 
 def test_a_tower_that_its_family_has_not_is_refused(spec: ModelSpec, tmp_path: Path) -> None:
     options = EngineOptions(tmp_path)
-    with pytest.raises(ModelUnavailable, match="model bag: no family 'bag' of image towers"):
+    with pytest.raises(ModelUnavailable, match="model bag: no family 'bag' for image towers"):
         torch_engine.load_image_encoder(replace(spec, image=BagTower()), options)
-    with pytest.raises(ModelUnavailable, match="no family '' of text towers; known: open_clip, mclip, bag"):
+    with pytest.raises(ModelUnavailable, match="no family '' for text towers; known: open_clip, mclip, bag"):
         torch_engine.load_text_encoder(replace(spec, text=TowerSource()), options)

@@ -249,7 +249,7 @@ def test_weights_that_are_nowhere_are_named(tmp_path: Path) -> None:
         load_image_encoder(resolve("mclip"), options)
     with pytest.raises(ModelUnavailable, match=r"open_clip has no architecture 'ViT-Z'"):
         load_text_encoder(resolve("ViT-Z/laion"), options)
-    with pytest.raises(ModelUnavailable, match=r"open_clip's weights for ViT-B-32 are .*; not 'nothing'"):
+    with pytest.raises(ModelUnavailable, match=r"open_clip has no weights 'nothing' for ViT-B-32; known: "):
         load_text_encoder(resolve("ViT-B-32/nothing"), options)
 
 
@@ -257,7 +257,7 @@ def test_a_device_or_precision_that_is_not_there_is_said(tmp_path: Path) -> None
     import torch
 
     if not torch.cuda.is_available():
-        with pytest.raises(ModelUnavailable, match="CLIP_DEVICE is cuda, but torch finds no GPU"):
+        with pytest.raises(ModelUnavailable, match="CLIP_DEVICE=cuda, but no CUDA device"):
             load_text_encoder(resolve("demo"), EngineOptions(tmp_path, device="cuda"))
-    with pytest.raises(ModelUnavailable, match="CLIP_PRECISION is fp16, which needs a GPU"):
+    with pytest.raises(ModelUnavailable, match="CLIP_PRECISION=fp16 needs a GPU"):
         load_text_encoder(resolve("demo"), EngineOptions(tmp_path, device="cpu", precision="fp16"))

@@ -162,8 +162,8 @@ def test_what_changes_where_images_may_come_from_is_loud_at_the_start(tmp_path: 
         server.get("/health/live").raise_for_status()
         warnings = [str(record["message"]) for record in server.records() if record["severity"] == "WARNING"]
     assert warnings == [
-        "CLIP_FETCH_ALLOW_HOSTS changes what may be fetched: *.example.com",
-        "CLIP_FETCH_ALLOW_NETWORKS changes what may be fetched: 127.0.0.0/8",
+        "CLIP_FETCH_ALLOW_HOSTS changes which addresses are fetched: *.example.com",
+        "CLIP_FETCH_ALLOW_NETWORKS changes which addresses are fetched: 127.0.0.0/8",
     ]
 
 
@@ -200,7 +200,7 @@ def test_a_full_queue_is_429_with_retry_after(tmp_path: Path, image_server: Imag
     [
         ({"CLIP_MODLE": "demo"}, "CLIP_MODLE is not a setting; did you mean CLIP_MODEL?"),
         ({"CLIP_NUM_THREADS": "many"}, "CLIP_NUM_THREADS='many' cannot be used"),
-        ({"CLIP_MODEL": "no-such-model"}, "there is no model 'no-such-model'"),
+        ({"CLIP_MODEL": "no-such-model"}, "no model 'no-such-model'"),
     ],
 )
 def test_a_bad_setting_stops_the_start_and_names_itself(tmp_path: Path, settings: dict[str, str], named: str) -> None:
