@@ -40,7 +40,8 @@ def test_coheres_python_sdk(demo: Server) -> None:
     contents: Any = [{"content": own} for own in parts]
     answer = client.embed(inputs=contents, **given)
     assert answer.embeddings.float_ == [text, image]
-    together = client.embed(inputs=[{"content": parts[0] + parts[1]}], **given).embeddings.float_
+    pair_content: Any = [{"content": parts[0] + parts[1]}]
+    together = client.embed(inputs=pair_content, **given).embeddings.float_
     pair = demo.post("/embed/items", {"items": [{"text": "a fox", "url": FOX}]}).json()["embeddings"]
     assert together is not None
     assert together[0] == pytest.approx(pair[0], abs=1e-6)
