@@ -13,14 +13,12 @@ from torch import Tensor, nn
 from common.models.spec import Preprocessing
 from common.models.torch_engine.families import TorchImage, TorchText
 from common.models.torch_engine.open_clip_towers import pooled
+from export.bert_towers import PlainBert, plain_hf_text, plain_multilingual
 from export.timm_towers import PlainTimmImage
 from export.towers import (
-    PlainBert,
     PlainImage,
     PlainText,
     Unsupported,
-    plain_hf_text,
-    plain_multilingual,
 )
 
 OPSET = 20
