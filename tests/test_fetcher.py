@@ -180,7 +180,7 @@ def test_a_name_that_resolves_to_a_private_address_is_blocked_before_any_connect
         fetcher = make(UrlPolicy(), resolve=resolving_to(answers))
         with pytest.raises(BlockedUrl) as raised:
             fetcher.read("http://images.example.com/a.png", later())
-        assert str(raised.value) == "this URL may not be fetched"
+        assert str(raised.value) == "this URL points to an address that this service does not fetch from"
     assert not image_server.requests, port
 
 

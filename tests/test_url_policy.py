@@ -61,7 +61,7 @@ def test_all_blocked_urls_say_the_same() -> None:
         with pytest.raises(BlockedUrl) as raised:
             check_url(url, OPEN)
         messages.add(str(raised.value))
-    assert messages == {"this URL may not be fetched"}
+    assert messages == {"this URL points to an address that this service does not fetch from"}
 
 
 def test_an_allow_list_of_hosts_blocks_all_others() -> None:

@@ -388,7 +388,7 @@ def test_blocked_urls_tell_nothing_of_what_is_behind_them(server: Server) -> Non
     urls = ["http://10.0.0.1/", "http://10.0.0.1:22/", "http://2130706433/", "http://169.254.169.254/", "http://[::1]/"]
     errors = server.post("/embed/image", {"urls": urls}).json()["errors"]
     assert {(error["code"], error["detail"], error["retryable"]) for error in errors} == {
-        ("blocked_url", "this URL may not be fetched", False)
+        ("blocked_url", "this URL points to an address that this service does not fetch from", False)
     }
 
 
