@@ -55,7 +55,9 @@ SIZES = {
     "clip": Size("2Gi", 2, 16),
     "mclip": Size("4Gi", 2, 8, machine="e2-highcpu-32"),  # quantizing its text tower takes 11.4 GB
 }
-OTHER = Size("4Gi", 4, 8, machine="e2-highcpu-32")  # NAME/PRETRAINED: measure, then say so in a substitution
+OTHER = Size(
+    "4Gi", 4, 8, machine="e2-highcpu-32"
+)  # NAME/PRETRAINED: measure, then say so in a substitution
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,9 @@ class Deployment:
 
     def account(self, substitution: str, name: str) -> str:
         """A service account: the operator's, or one named after the function."""
-        return self.substitutions.get(substitution) or f"{name}@{self.project}.iam.gserviceaccount.com"
+        return (
+            self.substitutions.get(substitution) or f"{name}@{self.project}.iam.gserviceaccount.com"
+        )
 
     @property
     def accounts(self) -> tuple[str, str]:
@@ -106,7 +110,15 @@ def create_accounts(deployment: Deployment) -> list[tuple[Command, Command]]:
     project = f"--project={deployment.project}"
     return [
         (
-            ["gcloud", "iam", "service-accounts", "describe", account, project, "--format=value(email)"],
+            [
+                "gcloud",
+                "iam",
+                "service-accounts",
+                "describe",
+                account,
+                project,
+                "--format=value(email)",
+            ],
             ["gcloud", "iam", "service-accounts", "create", account.partition("@")[0], project],
         )
         for account in deployment.accounts
@@ -121,7 +133,10 @@ def grant_roles(deployment: Deployment) -> list[Command]:
     on_project = ["gcloud", "projects", "add-iam-policy-binding", deployment.project]
     on_account = ["gcloud", "iam", "service-accounts", "add-iam-policy-binding"]
     return [
-        *([*on_project, member, f"--role={role}", "--condition=None", "--format=none"] for role in BUILD_ROLES),
+        *(
+            [*on_project, member, f"--role={role}", "--condition=None", "--format=none"]
+            for role in BUILD_ROLES
+        ),
         *(
             [*on_account, account, project, member, f"--role={role}", "--format=none"]
             for account, role in (
@@ -159,7 +174,14 @@ def submit_build(deployment: Deployment) -> Command:
 def describe_url(deployment: Deployment) -> Command:
     """Prints the function's URL."""
     place = [f"--project={deployment.project}", f"--region={deployment.region}"]
-    return ["gcloud", "functions", "describe", deployment.name, *place, "--format=value(serviceConfig.uri)"]
+    return [
+        "gcloud",
+        "functions",
+        "describe",
+        deployment.name,
+        *place,
+        "--format=value(serviceConfig.uri)",
+    ]
 
 
 def open_to_all(deployment: Deployment) -> list[Command]:
@@ -225,14 +247,20 @@ def parse(arguments: Sequence[str]) -> tuple[Deployment, bool]:
     parser.add_argument("--name", default=NAME)
     parser.add_argument("--open", action="store_true", help="let anybody call")
     parser.add_argument("--yes", action="store_true", help="do not ask")
-    parser.add_argument("substitutions", nargs="*", metavar="_NAME=VALUE", help="of cloudbuild.yaml")
+    parser.add_argument(
+        "substitutions", nargs="*", metavar="_NAME=VALUE", help="of cloudbuild.yaml"
+    )
     parsed = parser.parse_args(arguments)
-    if wrong := [text for text in parsed.substitutions if not text.startswith("_") or "=" not in text]:
+    if wrong := [
+        text for text in parsed.substitutions if not text.startswith("_") or "=" not in text
+    ]:
         parser.error(f"{wrong[0]} is no substitution: _NAME=VALUE")
     if not parsed.project or not parsed.region:
         parser.error("PROJECT=… and REGION=… say where to deploy")
     if not SERVICE_NAME.fullmatch(parsed.name):
-        parser.error(f"{parsed.name} is no name: lower-case letters, digits and hyphens, at most 49")
+        parser.error(
+            f"{parsed.name} is no name: lower-case letters, digits and hyphens, at most 49"
+        )
     pairs = (text.partition("=") for text in parsed.substitutions)
     given = {name: value for name, _, value in pairs}
     where = (parsed.project, parsed.region, parsed.model, parsed.name)

@@ -82,8 +82,12 @@ def test_jobs_share_the_encoder(cost: float, queued: list[float], expected: floa
     assert experienced().estimate_wait_s(cost, queued) == pytest.approx(expected * RATE_S)
 
 
-@pytest.mark.parametrize(("time_s", "is_admitted"), [(60, True), (51, True), (49, False), (5, False)])
-def test_a_job_is_admitted_if_it_ends_well_within_its_deadline(time_s: float, is_admitted: bool) -> None:
+@pytest.mark.parametrize(
+    ("time_s", "is_admitted"), [(60, True), (51, True), (49, False), (5, False)]
+)
+def test_a_job_is_admitted_if_it_ends_well_within_its_deadline(
+    time_s: float, is_admitted: bool
+) -> None:
     """4 jobs of 10 s each: 40 s are four fifths of 50 s."""
     refusal = experienced().check(arrival(1000, time_s), 3, [1000.0] * 3)
     assert (refusal is None) == is_admitted
@@ -162,7 +166,9 @@ def test_batches_of_single_items_do_not_pass_for_the_speed_of_full_ones() -> Non
     assert admission.estimate_wait_s(100, ()) == pytest.approx(100 * RATE_S)
 
 
-@pytest.mark.parametrize(("text", "tokens"), [("", 2), ("a fox", 3.25), ("狐" * 10, 12), ("long " * 1000, 77)])
+@pytest.mark.parametrize(
+    ("text", "tokens"), [("", 2), ("a fox", 3.25), ("狐" * 10, 12), ("long " * 1000, 77)]
+)
 def test_texts_are_costed_by_their_characters(text: str, tokens: float) -> None:
     assert text_cost([text, text], context_length=77) == pytest.approx(2 * tokens)
 

@@ -16,7 +16,18 @@ SOURCES = [
     *(path for name in ("common", *DOORS) for path in sorted((ROOT / name).rglob("*.py"))),
 ]
 PROTOCOLS = {"native", "openai", "cohere", "weaviate", "immich", "bigquery", "operation"}
-HANDLERS = {"text", "image", "mixed", "listed", "rank", "banner", "health", "docs", "metrics", "playground"}
+HANDLERS = {
+    "text",
+    "image",
+    "mixed",
+    "listed",
+    "rank",
+    "banner",
+    "health",
+    "docs",
+    "metrics",
+    "playground",
+}
 ENGINES = {"torch", "torchvision", "open_clip", "transformers", "multilingual_clip", "safetensors"}
 
 
@@ -42,7 +53,11 @@ def importers(*roots: str) -> set[str]:
     return {
         module
         for module, tree in MODULES.items()
-        if any(imported == root or imported.startswith(root + ".") for imported in imports(tree) for root in roots)
+        if any(
+            imported == root or imported.startswith(root + ".")
+            for imported in imports(tree)
+            for root in roots
+        )
     }
 
 
@@ -73,7 +88,9 @@ def test_tables_and_clusters_are_the_business_of_bulk_alone() -> None:
 
 
 def test_functions_know_no_tensor() -> None:
-    assert not {module for module in importers("numpy", "PIL", *ENGINES) if module.startswith("functions")}
+    assert not {
+        module for module in importers("numpy", "PIL", *ENGINES) if module.startswith("functions")
+    }
 
 
 def test_handlers_import_no_other_handler_and_nothing_that_imports_them() -> None:
@@ -88,7 +105,9 @@ def test_a_protocol_knows_no_other_and_only_the_registry_knows_all() -> None:
 
 
 def test_openapi_knows_no_protocol() -> None:
-    assert "functions.openapi" not in importers(*(f"functions.{name}" for name in PROTOCOLS | HANDLERS))
+    assert "functions.openapi" not in importers(
+        *(f"functions.{name}" for name in PROTOCOLS | HANDLERS)
+    )
 
 
 def inside(*packages: str) -> set[str]:
@@ -101,7 +120,9 @@ def test_engines_are_imported_in_the_engine_alone() -> None:
     assert importers("onnx") <= export
     assert importers("onnxruntime") <= export | {"common.models.onnx_engine"}
     assert importers("google") <= {"common.cloud_storage"}
-    assert importers("common.models.torch_engine") <= torch_engine | export | {"common.models.engines.torch"}
+    assert importers("common.models.torch_engine") <= torch_engine | export | {
+        "common.models.engines.torch"
+    }
     assert importers("common.models.onnx_engine") <= export | {"common.models.engines.onnx"}
 
 
@@ -130,7 +151,9 @@ def test_status_numbers_stand_in_responses_alone() -> None:
 
 def test_imports_have_no_cycle() -> None:
     graph = {
-        module: {imported for imported in imports(tree) if imported in MODULES and imported != module}
+        module: {
+            imported for imported in imports(tree) if imported in MODULES and imported != module
+        }
         for module, tree in MODULES.items()
     }
     done: set[str] = set()
@@ -148,7 +171,9 @@ def test_imports_have_no_cycle() -> None:
 
 def test_import_main_loads_no_engine_and_starts_no_thread() -> None:
     code = "import sys, threading, main; print(threading.active_count(), *sorted(sys.modules))"
-    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     printed = run.stdout.split()
     assert printed[0] == "1"
     assert not set(printed) & (ENGINES | {"onnxruntime", "tokenizers", "ftfy", "PIL", "requests"})

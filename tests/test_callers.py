@@ -40,10 +40,16 @@ def joined(text: Any, image: Any, share: float = 0.5) -> Any:
 
 def test_items_in_any_order_get_the_vectors_of_the_other_native_routes(ask: Ask) -> None:
     text, image = native(ask)
-    items = [{"url": FOX}, {"text": "a fox", "url": FOX, "weights": {"text": 3, "image": 1}}, {"text": "a fox"}]
+    items = [
+        {"url": FOX},
+        {"text": "a fox", "url": FOX, "weights": {"text": 3, "image": 1}},
+        {"text": "a fox"},
+    ]
     body = post(ask, "/embed/items", {"items": items})
     assert body["indices"] == [0, 1, 2]
-    for row, expected in zip(body["embeddings"], [image, joined(text, image, 0.75), text], strict=True):
+    for row, expected in zip(
+        body["embeddings"], [image, joined(text, image, 0.75), text], strict=True
+    ):
         assert row == pytest.approx(expected, abs=1e-6)
 
 
@@ -63,7 +69,9 @@ def test_a_failed_image_of_a_pair_is_an_error_at_the_pairs_place(ask: Ask) -> No
         ({"text": "a", "url": FOX, "weights": {"text": -1, "image": 1}}, "is -1"),
     ],
 )
-def test_an_item_that_cannot_be_embedded_is_refused_by_name(ask: Ask, item: object, words: str) -> None:
+def test_an_item_that_cannot_be_embedded_is_refused_by_name(
+    ask: Ask, item: object, words: str
+) -> None:
     answer = ask("/embed/items", method="POST", json={"items": [{"text": "a fox"}, item]})
     assert answer.status_code == 400
     assert words in (answer.json or {})["detail"]
@@ -79,10 +87,20 @@ def test_an_item_that_cannot_be_embedded_is_refused_by_name(ask: Ask, item: obje
         ({"type": "text", "text": "a fox"}, "text"),
         ({"type": "image_url", "image_url": {"url": FOX, "detail": "low"}}, "image"),
         ({"type": "image_url", "image_url": FOX}, "image"),
-        ({"content": [{"type": "image_url", "image_url": {"url": FOX}}, {"type": "text", "text": "a fox"}]}, "both"),
+        (
+            {
+                "content": [
+                    {"type": "image_url", "image_url": {"url": FOX}},
+                    {"type": "text", "text": "a fox"},
+                ]
+            },
+            "both",
+        ),
     ],
 )
-def test_openais_route_reads_items_as_multimodal_callers_write_them(ask: Ask, given: object, kind: str) -> None:
+def test_openais_route_reads_items_as_multimodal_callers_write_them(
+    ask: Ask, given: object, kind: str
+) -> None:
     text, image = native(ask)
     expected = {"text": text, "image": image, "both": joined(text, image)}[kind]
     for body in ({"input": given}, {"input": ["a fox", given]}):
@@ -90,7 +108,9 @@ def test_openais_route_reads_items_as_multimodal_callers_write_them(ask: Ask, gi
         assert data[-1]["embedding"] == pytest.approx(expected, abs=1e-6)
 
 
-def test_jinas_words_are_accepted_where_they_change_nothing_and_refused_by_name_elsewhere(ask: Ask) -> None:
+def test_jinas_words_are_accepted_where_they_change_nothing_and_refused_by_name_elsewhere(
+    ask: Ask,
+) -> None:
     text, image = native(ask)
     body = {
         "input": [{"text": "a fox"}, {"image": BARE}],
@@ -101,10 +121,19 @@ def test_jinas_words_are_accepted_where_they_change_nothing_and_refused_by_name_
     }
     rows = [item["embedding"] for item in post(ask, "/v1/embeddings", body)["data"]]
     assert np.array(rows) == pytest.approx(np.array([text, image]), abs=1e-6)
-    packed = post(ask, "/v1/embeddings", {"input": "a fox", "embedding_type": "ubinary"})["data"][0]["embedding"]
-    same = post(ask, "/v1/embeddings", {"input": "a fox", "output_dtype": "ubinary"})["data"][0]["embedding"]
+    packed = post(ask, "/v1/embeddings", {"input": "a fox", "embedding_type": "ubinary"})["data"][
+        0
+    ]["embedding"]
+    same = post(ask, "/v1/embeddings", {"input": "a fox", "output_dtype": "ubinary"})["data"][0][
+        "embedding"
+    ]
     assert packed == same
-    for name, value in {"normalized": False, "late_chunking": True, "task": "code", "embedding_type": "int4"}.items():
+    for name, value in {
+        "normalized": False,
+        "late_chunking": True,
+        "task": "code",
+        "embedding_type": "int4",
+    }.items():
         refused = ask("/v1/embeddings", method="POST", json={"input": "a fox", name: value})
         assert (refused.status_code, (refused.json or {})["error"]["param"]) == (400, name)
 
@@ -133,7 +162,11 @@ def test_coheres_lists_get_the_native_vectors_in_each_type(ask: Ask) -> None:
     [
         ({}, 400, "give one of texts, images and inputs"),
         ({"texts": ["a"], "images": [FOX]}, 400, "texts and images"),
-        ({"texts": ["a " * 500], "truncate": "NONE"}, 400, "texts[0] is longer than the model's context"),
+        (
+            {"texts": ["a " * 500], "truncate": "NONE"},
+            400,
+            "texts[0] is longer than the model's context",
+        ),
         ({"texts": ["a"], "output_dimension": 64}, 400, "the model has 256"),
         ({"texts": ["a"], "model": "embed-v4.0"}, 404, "not served here"),
         ({"images": ["data:image/png;base64,AAAA"]}, 422, "images[0]: not a supported image"),
@@ -155,7 +188,11 @@ def test_immichs_server_gets_vectors_and_an_images_size(ask: Ask) -> None:
     """Its form has a file named blob, or a text."""
     text, image = native(ask)
     assert ask("/ping").text == "pong"
-    said = predict(ask, {"clip": {"textual": {"modelName": "demo", "options": {"language": "en"}}}}, text="a fox")
+    said = predict(
+        ask,
+        {"clip": {"textual": {"modelName": "demo", "options": {"language": "en"}}}},
+        text="a fox",
+    )
     assert json.loads(said.json["clip"]) == pytest.approx(text, abs=1e-6)
     file = (io.BytesIO(picture_of("fox")), "blob")
     shown = predict(ask, {"clip": {"visual": {"modelName": "demo"}}}, image=file).json
@@ -200,10 +237,15 @@ def test_immich_may_call_a_model_by_its_own_name() -> None:
 def test_answers_with_vectors_name_the_fingerprint_and_another_expectation_is_refused(
     ask: Ask, path: str, body: object
 ) -> None:
-    post(ask, "/embed/mixed", {"texts": ["a"], "urls": [FOX]})  # both towers are there, so it is known
+    post(
+        ask, "/embed/mixed", {"texts": ["a"], "urls": [FOX]}
+    )  # both towers are there, so it is known
     own = ask(path, method="POST", json=body).headers["X-Embedding-Fingerprint"]
     assert own == (ask("/v1/models").json or {})["data"][0]["fingerprint"]
-    assert ask(path, method="POST", json=body, headers={"X-Expect-Fingerprint": own}).status_code == 200
+    assert (
+        ask(path, method="POST", json=body, headers={"X-Expect-Fingerprint": own}).status_code
+        == 200
+    )
     refused = ask(path, method="POST", json=body, headers={"X-Expect-Fingerprint": "0" * 16})
     assert refused.status_code == 409
     assert own in refused.text
@@ -214,7 +256,10 @@ def test_answers_with_vectors_name_the_fingerprint_and_another_expectation_is_re
 def test_an_expected_fingerprint_is_checked_by_a_function_that_has_loaded_nothing() -> None:
     cold = asking()
     headers = {"X-Expect-Fingerprint": "0" * 16}
-    assert cold("/embed/text", method="POST", json={"texts": ["a"]}, headers=headers).status_code == 409
+    assert (
+        cold("/embed/text", method="POST", json={"texts": ["a"]}, headers=headers).status_code
+        == 409
+    )
     assert 'kind="text"' not in cold("/metrics").text
 
 
@@ -224,9 +269,15 @@ def test_a_preflight_allows_the_headers_that_a_page_of_an_allowed_origin_asks_fo
     headers = {"Origin": "https://app.example", "Access-Control-Request-Headers": wanted}
     allowed = pages("/v1/embeddings", method="OPTIONS", headers=headers)
     assert allowed.headers["Access-Control-Allow-Headers"] == wanted
-    foreign = pages("/v1/embeddings", method="OPTIONS", headers=headers | {"Origin": "https://evil.example"})
+    foreign = pages(
+        "/v1/embeddings", method="OPTIONS", headers=headers | {"Origin": "https://evil.example"}
+    )
     assert not [name for name, _ in foreign.headers if name.startswith("Access-Control")]
-    odd = pages("/v1/embeddings", method="OPTIONS", headers=headers | {"Access-Control-Request-Headers": "a b;"})
+    odd = pages(
+        "/v1/embeddings",
+        method="OPTIONS",
+        headers=headers | {"Access-Control-Request-Headers": "a b;"},
+    )
     assert "Authorization" in odd.headers["Access-Control-Allow-Headers"]
 
 
@@ -237,6 +288,9 @@ def test_a_protocol_that_is_not_chosen_is_neither_served_nor_documented() -> Non
         assert few(path, method="POST", json={}).status_code == 404
     tags = [tag["name"] for tag in (few("/openapi.json").json or {})["tags"]]
     assert tags == ["Embedding", "OpenAI", "Operation"]
-    assert Settings.from_env({"CLIP_PROTOCOLS": "weaviate, immich"}).protocols == ("weaviate", "immich")
+    assert Settings.from_env({"CLIP_PROTOCOLS": "weaviate, immich"}).protocols == (
+        "weaviate",
+        "immich",
+    )
     with pytest.raises(SettingsError, match="CLIP_PROTOCOLS"):
         Settings.from_env({"CLIP_PROTOCOLS": "openia"})

@@ -36,7 +36,9 @@ def resolve(_: str, port: int, *__: object) -> list[AddressInfo]:
     return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
 
 
-def fetch(host: RawHost, scheme: str = "http", path: str = f"/a.png?sig={CANARY}", timeout_s: float = 2) -> bytes:
+def fetch(
+    host: RawHost, scheme: str = "http", path: str = f"/a.png?sig={CANARY}", timeout_s: float = 2
+) -> bytes:
     limits = FetchLimits(timeout_s=timeout_s, retries=0, max_bytes=2**20)
     source = HttpSource(limits, POLICY, resolve)
     return source.read(f"{scheme}://images.example.com:{host.port}{path}", Allowance.lasting(30))
@@ -49,7 +51,9 @@ def answer(*headers: str, body: bytes = BODY, status: str = "200 OK") -> bytes:
 
 SHOWN = {
     "203": answer(status="203 Non-Authoritative Information"),
-    "206 of the whole": answer(f"Content-Range: bytes 0-{len(BODY) - 1}/{len(BODY)}", status="206 Partial Content"),
+    "206 of the whole": answer(
+        f"Content-Range: bytes 0-{len(BODY) - 1}/{len(BODY)}", status="206 Partial Content"
+    ),
     "103": b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + answer(),
     "1xx of every kind": b"".join(
         b"HTTP/1.1 %d X\r\nA: b\r\n\r\n" % status for status in (100, 102, 103, 104, 199, 100)
@@ -62,15 +66,20 @@ SHOWN = {
     "a space before the colon": OK + b"Content-Length : %d\r\n\r\n" % len(BODY) + BODY,
     "gzip": answer("Content-Encoding: gzip", body=gzip.compress(BODY)),
     "x-gzip": answer("Content-Encoding: x-gzip", body=gzip.compress(BODY)),
-    "two gzip members": answer("Content-Encoding: gzip", body=gzip.compress(BODY[:50]) + gzip.compress(BODY[50:])),
+    "two gzip members": answer(
+        "Content-Encoding: gzip", body=gzip.compress(BODY[:50]) + gzip.compress(BODY[50:])
+    ),
     "gzip twice": answer("Content-Encoding: gzip, gzip", body=gzip.compress(gzip.compress(BODY))),
     "deflate": answer("Content-Encoding: deflate", body=zlib.compress(BODY)),
     "raw deflate": answer("Content-Encoding: deflate", body=zlib.compress(BODY)[2:-4]),
     "gzip on a plain image": answer("Content-Encoding: gzip"),
     "deflate on a plain image": answer("Content-Encoding: deflate"),
     "br on a plain image": answer("Content-Encoding: br"),
-    "gzip under a label that means nothing": answer("Content-Encoding: UTF-8", body=gzip.compress(BODY)),
-    "chunk extensions and trailers": CHUNKED + b"%x;name=value\r\n%s\r\n0\r\nX-Sum: 1\r\n\r\n" % (len(BODY), BODY),
+    "gzip under a label that means nothing": answer(
+        "Content-Encoding: UTF-8", body=gzip.compress(BODY)
+    ),
+    "chunk extensions and trailers": CHUNKED
+    + b"%x;name=value\r\n%s\r\n0\r\nX-Sum: 1\r\n\r\n" % (len(BODY), BODY),
 } | {
     label: answer(f"Content-Encoding: {label}")
     for label in ("base64", "aws-chunked", "UTF-8", "binary", "none", "7bit", "identity", ",")
@@ -102,7 +111,9 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("raw", BROKEN.values(), ids=BROKEN.keys())
-def test_what_no_retry_can_mend_is_a_bad_response_that_is_not_retryable(host: RawHost, raw: bytes) -> None:
+def test_what_no_retry_can_mend_is_a_bad_response_that_is_not_retryable(
+    host: RawHost, raw: bytes
+) -> None:
     host.says(raw)
     with pytest.raises(BadResponse) as raised:
         fetch(host)
@@ -129,7 +140,15 @@ def test_an_answer_that_ends_early_is_retryable(host: RawHost, raw: bytes) -> No
 
 @pytest.mark.parametrize(
     ("status", "retryable"),
-    [(404, False), (101, False), (206, False), (302, False), (408, True), (501, False), (520, True)],
+    [
+        (404, False),
+        (101, False),
+        (206, False),
+        (302, False),
+        (408, True),
+        (501, False),
+        (520, True),
+    ],
 )
 def test_a_status_says_whether_it_may_pass(host: RawHost, status: int, retryable: bool) -> None:
     host.says(answer(status=f"{status} X"))
@@ -163,7 +182,9 @@ def test_the_target_is_sent_as_it_was_written(host: RawHost) -> None:
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("act", [flood, drip])
-def test_bytes_without_end_cost_no_more_than_the_deadline(host: RawHost, scheme: str, act: object) -> None:
+def test_bytes_without_end_cost_no_more_than_the_deadline(
+    host: RawHost, scheme: str, act: object
+) -> None:
     host.act = act(host)  # type: ignore[operator]
     started, cpu_s = time.monotonic(), time.process_time()
     with pytest.raises(FetchError) as raised:
@@ -181,7 +202,13 @@ def test_no_library_learns_the_query_whatever_a_host_does(
     with caplog.at_level(logging.DEBUG):
         for name in list(logging.Logger.manager.loggerDict):
             logging.getLogger(name).setLevel(logging.NOTSET)
-        for raw in (*SHOWN.values(), *BROKEN.values(), *EARLY_ENDS.values(), b"", answer(f"echo ?sig={CANARY}")):
+        for raw in (
+            *SHOWN.values(),
+            *BROKEN.values(),
+            *EARLY_ENDS.values(),
+            b"",
+            answer(f"echo ?sig={CANARY}"),
+        ):
             host.says(raw)
             try:
                 fetch(host, scheme)

@@ -106,7 +106,9 @@ def siglip_on(hub: Hub, folder: Path) -> Any:
     return model
 
 
-def test_a_model_and_its_tokenizer_come_from_the_hub_and_equal_open_clips(hub: Hub, tmp_path: Path) -> None:
+def test_a_model_and_its_tokenizer_come_from_the_hub_and_equal_open_clips(
+    hub: Hub, tmp_path: Path
+) -> None:
     import torch
 
     model = siglip_on(hub, tmp_path)

@@ -15,7 +15,9 @@ from tests.e2e.server import Server
 UNTELLABLE = "positive_data_acceptance"
 
 
-def test_no_generated_request_breaks_the_contract(demo: Server, tmp_path: Path, pytestconfig: pytest.Config) -> None:
+def test_no_generated_request_breaks_the_contract(
+    demo: Server, tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
     """A few for each operation; 150 with --hostile."""
     count = 150 if pytestconfig.getoption("--hostile") else 10
     done = subprocess.run(

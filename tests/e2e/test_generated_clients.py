@@ -52,7 +52,15 @@ def test_a_typescript_program_with_generated_types_calls_every_route(
     (tmp_path / "package.json").write_text('{"type": "module"}')
     shutil.copy(NODE / "typed.ts", tmp_path)
     run(BIN / "openapi-typescript", document, "-o", tmp_path / "schema.d.ts", cwd=tmp_path)
-    options = ["--strict", "--target", "es2022", "--module", "esnext", "--moduleResolution", "bundler"]
+    options = [
+        "--strict",
+        "--target",
+        "es2022",
+        "--module",
+        "esnext",
+        "--moduleResolution",
+        "bundler",
+    ]
     options += ["--lib", "es2022,dom,dom.iterable", "--types", "node", "--skipLibCheck"]
     run(BIN / "tsc", *options, "typed.ts", cwd=tmp_path)
     answer = json.loads(run("node", "typed.js", demo.url, FOX_URL, cwd=tmp_path))
@@ -68,14 +76,29 @@ def test_a_generated_python_client_calls_every_route_that_embeds(
 ) -> None:
     generator = Path(sys.executable).with_name("openapi-python-client")
     target = tmp_path / "clip_client"
-    run(generator, "generate", "--path", document, "--meta", "none", "--output-path", target, cwd=tmp_path)
+    run(
+        generator,
+        "generate",
+        "--path",
+        document,
+        "--meta",
+        "none",
+        "--output-path",
+        target,
+        cwd=tmp_path,
+    )
     monkeypatch.syspath_prepend(tmp_path)
-    clip, models = importlib.import_module("clip_client"), importlib.import_module("clip_client.models")
+    clip, models = (
+        importlib.import_module("clip_client"),
+        importlib.import_module("clip_client.models"),
+    )
     made = importlib.import_module("clip_client.types")
 
     def call(name: str, **given: Any) -> Any:
         with clip.Client(base_url=demo.url) as client:
-            answer = importlib.import_module(f"clip_client.api.{name}").sync_detailed(client=client, **given)
+            answer = importlib.import_module(f"clip_client.api.{name}").sync_detailed(
+                client=client, **given
+            )
         assert answer.status_code == 200, answer.content
         return answer.parsed
 
@@ -83,14 +106,18 @@ def test_a_generated_python_client_calls_every_route_that_embeds(
     listed = call("embedding.post_embed_text", body=models.TextRequest(texts=["a fox"]))
     assert listed.embeddings[0] == pytest.approx(text, abs=1e-6)
     file = made.File(payload=FOX, file_name="fox.png", mime_type="image/png")
-    uploaded = call("embedding.post_embed_image", body=models.PostEmbedImageFilesBody(files=[file, file]))
+    uploaded = call(
+        "embedding.post_embed_image", body=models.PostEmbedImageFilesBody(files=[file, file])
+    )
     assert [row == pytest.approx(image, abs=1e-6) for row in uploaded.embeddings] == [True, True]
     fetched = call("embedding.post_embed_image", body=models.ImageRequest(urls=[FOX_URL]))
     assert fetched.embeddings[0] == pytest.approx(image, abs=1e-6)
     call("embedding.post_embed_mixed", body=models.MixedRequest(texts=["a fox"], urls=[FOX_URL]))
     pair = models.ListedItem(text="a fox", url=FOX_URL)
     call("embedding.post_embed_items", body=models.ItemsRequest(items=[pair]))
-    query = models.RankRequest(query=models.Item(text="a fox"), candidates=[models.Item(url=FOX_URL)])
+    query = models.RankRequest(
+        query=models.Item(text="a fox"), candidates=[models.Item(url=FOX_URL)]
+    )
     assert call("embedding.post_rank", body=query).results[0].index == 0
     inputs = ["a fox", models.PairInput(image=FOX_URL)]
     named = call("open_ai.post_v1_embeddings", body=models.EmbeddingsRequest(input_=inputs))
