@@ -1,18 +1,7 @@
-"""The error tree. Each class has a stable public `code`.
-
-functions/responses.py maps each class to its HTTP status.
+"""The library's error tree. Each class has a stable public `code`.
 
     EmbeddingError
-    ├── RequestError                the caller can correct it
-    │   ├── InvalidRequest          invalid_request
-    │   ├── Unauthorized            unauthorized
-    │   ├── NotFound                not_found
-    │   │   └── ModelNotFound       model_not_found
-    │   ├── MethodNotAllowed        method_not_allowed
-    │   ├── TooLarge                too_large
-    │   ├── UnsupportedMediaType    unsupported_media_type
-    │   ├── FingerprintMismatch     fingerprint_mismatch
-    │   └── ImagesFailed            image_failed
+    ├── ModelNotFound               model_not_found
     ├── ServiceError                the caller can try again
     │   ├── Overloaded              overloaded
     │   ├── ModelLoading            model_loading
@@ -48,7 +37,6 @@ stack trace, a path, an internal address or a URL's query string. Details that o
 read go into the `reason` of an ImageError.
 """
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 
@@ -58,78 +46,10 @@ class EmbeddingError(Exception):
     code = "internal"
 
 
-@dataclass(frozen=True)
-class FieldError:
-    """One fault of a request; `loc` is the path to the field, such as ("texts", 3)."""
-
-    loc: tuple[str | int, ...]
-    message: str
-
-    @property
-    def path(self) -> str:
-        """The path as text, such as `texts[3]` for ("texts", 3)."""
-        parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in self.loc)
-        return "".join(parts).removeprefix(".")
-
-
-class RequestError(EmbeddingError):
-    """The request is not valid as it is."""
-
-
-class InvalidRequest(RequestError):
-    """The body is not JSON, a field is wrong, or a limit is passed. `errors` names each field."""
-
-    code = "invalid_request"
-
-    def __init__(self, message: str, errors: Sequence[FieldError] = ()) -> None:
-        super().__init__(message)
-        self.errors = tuple(errors)
-
-
-class Unauthorized(RequestError):
-    """API keys are required and the request has no valid one."""
-
-    code = "unauthorized"
-
-
-class NotFound(RequestError):
-    """There is no route with this path."""
-
-    code = "not_found"
-
-
-class ModelNotFound(NotFound):
-    """The request names a model that this function does not serve."""
+class ModelNotFound(EmbeddingError):
+    """There is no model with this name, or the service does not serve it."""
 
     code = "model_not_found"
-
-
-class MethodNotAllowed(RequestError):
-    """The path does not support the method; `allowed` lists the methods that it supports."""
-
-    code = "method_not_allowed"
-
-    def __init__(self, message: str, allowed: Sequence[str]) -> None:
-        super().__init__(message)
-        self.allowed = tuple(allowed)
-
-
-class TooLarge(RequestError):
-    """The body is larger than the limit."""
-
-    code = "too_large"
-
-
-class UnsupportedMediaType(RequestError):
-    """The route does not read bodies of this media type."""
-
-    code = "unsupported_media_type"
-
-
-class FingerprintMismatch(RequestError):
-    """The caller expects vectors of another model than the served one."""
-
-    code = "fingerprint_mismatch"
 
 
 class ServiceError(EmbeddingError):
@@ -340,24 +260,3 @@ class ItemError:
     def at(self, index: int) -> "ItemError":
         """The same failure with another index."""
         return replace(self, index=index)
-
-
-class ImagesFailed(RequestError):
-    """Images failed in a request that does not allow partial results.
-
-    `items` lists all failures, and `locs` the path to each in the request. Indices refer to
-    `field`, unless `place` maps an index to its own field and place.
-    """
-
-    code = "image_failed"
-
-    def __init__(
-        self,
-        message: str,
-        items: Sequence[ItemError],
-        field: str = "urls",
-        place: Callable[[int], tuple[str, int]] | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.items = tuple(items)
-        self.locs = [place(item.index) if place else (field, item.index) for item in items]

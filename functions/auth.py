@@ -4,7 +4,7 @@ import hashlib
 import hmac
 from collections.abc import Sequence
 
-from common.errors import Unauthorized
+from functions.errors import Unauthorized
 from functions.request_record import Headers
 
 

@@ -8,10 +8,10 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field
 
 from common.encoding import as_strings
-from common.errors import ImagesFailed, InvalidRequest
 from common.images.url_policy import as_url
 from functions.call import Call
 from functions.envelopes import Envelope, message_of
+from functions.errors import ImagesFailed, InvalidRequest
 from functions.examples import Example
 from functions.route import IMAGE_ERRORS, Answer, Body, Protocol, Route
 from functions.schemas import MAX_IMAGES, MAX_TEXT_CHARS, Item, OnError, Request

@@ -13,8 +13,9 @@ from werkzeug.exceptions import ClientDisconnected
 from werkzeug.wsgi import get_input_stream
 
 from common.allowance import Allowance
-from common.errors import DeadlineExceeded, InvalidRequest, TooLarge, UnsupportedMediaType
+from common.errors import DeadlineExceeded
 from functions import strict_json
+from functions.errors import InvalidRequest, TooLarge, UnsupportedMediaType
 from functions.field_errors import kind_of, validate
 from functions.forms import FORM, read_form, read_single_fields
 from functions.schemas import MAX_BODY_BYTES

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 from common.config import Settings
 from common.embeddings import Embeddings
-from common.errors import EncodingError, FingerprintMismatch
+from common.errors import EncodingError
 from common.items import Item, Text, size_bytes
 from common.joint import Joint, join, parts_of
 from common.models.model import Model
+from functions.errors import FingerprintMismatch
 from functions.request_record import RequestRecord
 from functions.service import Service
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, model_validator
 
 from common.encoding import Rows, encode
-from common.errors import FieldError, ImagesFailed, InvalidRequest, ModelNotFound
+from common.errors import ModelNotFound
 from common.images.url_policy import as_url
 from common.items import ImageUrl, Item, Text
 from common.joint import Joint, parts_of
@@ -15,6 +15,7 @@ from functions import schemas
 from functions.call import Call
 from functions.content import ContentInput, Part
 from functions.envelopes import Envelope, message_of
+from functions.errors import FieldError, ImagesFailed, InvalidRequest
 from functions.examples import FOX, Example
 from functions.model_names import check_dimensions, check_model
 from functions.request_schema import NULL, Schema, all_null, refusing

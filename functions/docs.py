@@ -3,8 +3,8 @@
 from functools import cache
 from pathlib import Path
 
-from common.errors import NotFound
 from functions.call import Call
+from functions.errors import NotFound
 from functions.responses import File
 
 FOLDER = Path(__file__).with_name("static") / "docs"

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from flask import Response
 
-from common.errors import EmbeddingError, FieldError, ImagesFailed, InvalidRequest
+from common.errors import EmbeddingError
+from functions.errors import FieldError, ImagesFailed, InvalidRequest
 from functions.responses import JSON, is_crash, phrase_of, status_of, write_error_body
 
 INTERNAL = "an internal error; the log has it under this request's id"

@@ -7,7 +7,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from common.errors import FieldError, InvalidRequest
+from functions.errors import FieldError, InvalidRequest
 
 MAX_REPORTED = 20  # field errors in one answer
 MAX_IN_MESSAGE = 3  # of them in the message for people

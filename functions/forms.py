@@ -10,8 +10,8 @@ from werkzeug.datastructures import FileStorage, MultiDict
 from werkzeug.exceptions import HTTPException
 from werkzeug.formparser import FormDataParser
 
-from common.errors import InvalidRequest
 from common.items import ImageBytes
+from functions.errors import InvalidRequest
 from functions.request_schema import all_empty
 from functions.schemas import MAX_IMAGES
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from common.embeddings import Embeddings
 from common.encoding import Rows, encode, spread
-from common.errors import ImagesFailed
+from functions.errors import ImagesFailed
 from functions.schemas import EmbeddingRequest, OnError
 
 

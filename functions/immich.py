@@ -14,12 +14,13 @@ from pydantic import SkipValidation, ValidationError
 
 from common.allowance import Allowance
 from common.encoding import as_strings
-from common.errors import FieldError, ImagesFailed, InvalidRequest, ModelNotFound
+from common.errors import ModelNotFound
 from common.items import ImageBytes, Item, Text
 from functions import schemas, strict_json
 from functions.bodies import read_fields
 from functions.call import Call
 from functions.envelopes import Envelope, message_of
+from functions.errors import FieldError, ImagesFailed, InvalidRequest
 from functions.field_errors import validate
 from functions.forms import FILE, FORM
 from functions.model_names import check_model

@@ -1,7 +1,8 @@
 """Which names callers may give the served model, and which length they may ask for."""
 
-from common.errors import FieldError, InvalidRequest, ModelNotFound
+from common.errors import ModelNotFound
 from functions.call import Call
+from functions.errors import FieldError, InvalidRequest
 
 
 def check_model(name: str, call: Call, *also: str) -> None:

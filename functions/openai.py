@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, PlainValidator, model_validator
 
 from common.encoding import Row, Rows, encode
-from common.errors import FieldError, ImagesFailed, InvalidRequest, ModelNotFound
+from common.errors import ModelNotFound
 from common.images.url_policy import as_url
 from common.items import ImageUrl, Item, Text
 from common.joint import Joint, parts_of
@@ -22,6 +22,7 @@ from common.version import SERVICE
 from functions.call import Call
 from functions.content import Input, Inputs, Kind, Part, read_inputs
 from functions.envelopes import Envelope, code_of, message_of
+from functions.errors import FieldError, ImagesFailed, InvalidRequest
 from functions.examples import FOX, FOX_SIGNS, SIGNS, TEXT_SIGNS, Example
 from functions.model_names import check_dimensions, check_model
 from functions.request_schema import FLOAT16_AS_NUMBERS, refusing

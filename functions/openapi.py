@@ -6,9 +6,10 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from common.errors import EmbeddingError, FingerprintMismatch, ServiceError, Unauthorized
+from common.errors import EmbeddingError, ServiceError
 from common.version import SERVICE, VERSION
 from functions.envelopes import Envelope
+from functions.errors import FingerprintMismatch, Unauthorized
 from functions.examples import Example
 from functions.responses import FINGERPRINT, JSON, OCTETS, status_of_class
 from functions.route import Body, Protocol, Route, routes_of

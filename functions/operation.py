@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 from pydantic import WithJsonSchema
 
-from common.errors import NotFound
 from functions import banner, docs, health, metrics, openapi, playground
 from functions.call import Call
+from functions.errors import NotFound
 from functions.responses import HTML, JSON, UNHEALTHY, write_file, write_json_or
 from functions.route import Answer, Protocol, Route, routes_of
 

@@ -6,9 +6,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from common.errors import ImagesFailed, ItemError
+from common.errors import ItemError
 from common.ranking import ProbabilityKind, Ranked, rank
 from functions.call import Call
+from functions.errors import ImagesFailed
 from functions.examples import BROKEN, FOX, NOT_AN_IMAGE, Example
 from functions.route import IMAGE_ERRORS, Answer, Body, Route
 from functions.schemas import MAX_IMAGES, MAX_TEXTS, Count, Item, Request, checked_counts

@@ -10,18 +10,20 @@ from common.allowance import Allowance
 from common.errors import (
     DeadlineExceeded,
     EmbeddingError,
-    FingerprintMismatch,
-    ImagesFailed,
-    InvalidRequest,
     ModelLoading,
     ModelUnavailable,
     Overloaded,
-    TooLarge,
-    UnsupportedMediaType,
 )
 from functions import schemas
 from functions.bodies import parse_json
 from functions.envelopes import PROBLEM, Envelope
+from functions.errors import (
+    FingerprintMismatch,
+    ImagesFailed,
+    InvalidRequest,
+    TooLarge,
+    UnsupportedMediaType,
+)
 from functions.examples import Example
 from functions.responses import JSON, OK, write_json
 

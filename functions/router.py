@@ -8,12 +8,12 @@ from collections.abc import Sequence
 
 from flask import Request, Response
 
-from common.errors import MethodNotAllowed, NotFound
 from functions.arrival import waited_s
 from functions.call import Call
 from functions.caller_watch import CallerWatch
 from functions.connection import Connection
 from functions.envelopes import PROBLEM
+from functions.errors import MethodNotAllowed, NotFound
 from functions.request_record import RequestRecord, current_record
 from functions.responses import finish, is_crash, name_fingerprint, write_options
 from functions.route import Protocol, Route, routes_of

@@ -18,8 +18,8 @@ from pydantic import (
 
 from common import items
 from common.encoding import EncodingFormat
-from common.errors import InvalidRequest
 from common.quantization import OutputDtype
+from functions.errors import InvalidRequest
 from functions.request_schema import (
     FLOAT16_AS_NUMBERS,
     all_null,

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from common.errors import InvalidRequest
+from functions.errors import InvalidRequest
 
 MAX_VALUES = 100_000  # in one body: 32 MiB of `[],` would become 700 MB of lists
 MAX_REPAIRS = 100_000  # of half characters: each costs a microsecond

@@ -4,12 +4,13 @@ import time
 from dataclasses import dataclass
 
 from common.encoding import Rows
-from common.errors import ImagesFailed, ModelLoading, ModelUnavailable
+from common.errors import ModelLoading, ModelUnavailable
 from common.images.url_policy import as_url
 from common.items import ImageUrl, Item, Text
 from functions import schemas
 from functions.call import Call
 from functions.envelopes import Envelope, message_of
+from functions.errors import ImagesFailed
 from functions.examples import FOX_BASE64, Example
 from functions.responses import NO_CONTENT, write_nothing
 from functions.route import IMAGE_ERRORS, Answer, Body, Protocol, Route

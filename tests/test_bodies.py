@@ -8,9 +8,9 @@ from flask import Request
 from werkzeug.test import EnvironBuilder
 
 from common.allowance import Allowance
-from common.errors import InvalidRequest, TooLarge, UnsupportedMediaType
 from common.items import ImageBytes, ImageUrl
 from functions.bodies import Body, parse_json, read_body
+from functions.errors import InvalidRequest, TooLarge, UnsupportedMediaType
 from functions.image import ImageRequest
 from functions.mixed import MixedRequest
 from functions.protocols import ROUTES

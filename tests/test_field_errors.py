@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from common.errors import InvalidRequest
 from common.items import ImageBytes
 from functions.bigquery import RemoteRequest
+from functions.errors import InvalidRequest
 from functions.field_errors import SENTENCES, validate
 from functions.image import ImageForm, ImageRequest
 from functions.mixed import MixedRequest

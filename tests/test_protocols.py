@@ -10,10 +10,10 @@ from openapi_spec_validator import validate
 from werkzeug.test import Client, TestResponse
 
 from common.config import Settings
-from common.errors import InvalidRequest
 from functions import schemas
 from functions.call import Call
 from functions.envelopes import Envelope, message_of
+from functions.errors import InvalidRequest
 from functions.examples import Example
 from functions.protocols import PROTOCOLS, SPOKEN, with_operation
 from functions.route import Answer, Body, Protocol, Route, routes_of

@@ -2,8 +2,8 @@
 
 import pytest
 
-from common.errors import InvalidRequest
 from functions import strict_json
+from functions.errors import InvalidRequest
 from functions.strict_json import loads
 
 
