@@ -71,7 +71,7 @@ def test_a_large_frame_that_is_told_to_be_small_is_refused_before_it_is_decoded(
 ) -> None:
     data = make(liar)  # type: ignore[operator]
     assert plan(data).sizes == {LARGE}
-    with pytest.raises(TooManyPixels, match="MB to decode"):
+    with pytest.raises(TooManyPixels, match="decoding the image takes"):
         prepare(
             data, PREPROCESSING, DecodeLimits(), Allowance.lasting(30), MemoryBudget(32 * 2**20)
         )
@@ -169,7 +169,7 @@ def test_a_file_of_many_frames_counts_as_many_as_a_decoder_holds() -> None:
 
 def test_a_file_of_many_kinds_of_streams_is_refused() -> None:
     headers = [unit(av1.SEQUENCE_HEADER, SEQUENCE + bytes([number])) for number in range(40)]
-    with pytest.raises(TooComplex, match="kinds of streams"):
+    with pytest.raises(TooComplex, match="sequence headers"):
         plan(of_units(*headers))
 
 

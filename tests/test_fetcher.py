@@ -129,7 +129,7 @@ def test_the_requests_own_deadline_counts_too(image_server: ImageServer) -> None
 
 @pytest.mark.parametrize("path", ["/endless", "/huge-length"])
 def test_a_body_over_the_limit_is_cut_off(image_server: ImageServer, path: str) -> None:
-    with pytest.raises(BodyTooLarge, match=r"more"):
+    with pytest.raises(BodyTooLarge, match=r"limit"):
         make(max_bytes=200_000).read(image_server.url + path, later())
 
 
@@ -188,10 +188,8 @@ def test_a_name_that_resolves_to_a_private_address_is_blocked_before_any_connect
         fetcher = make(UrlPolicy(), resolve=resolving_to(answers))
         with pytest.raises(BlockedUrl) as raised:
             fetcher.read("http://images.example.com/a.png", later())
-        assert (
-            str(raised.value)
-            == "this URL points to an address that this service does not fetch from"
-        )
+        message = "this URL points to an address that this service does not fetch from"
+        assert str(raised.value) == message
     assert not image_server.requests, port
 
 

@@ -327,9 +327,9 @@ def test_runs_of_a_bmp_are_cut_at_the_end_of_a_row() -> None:
 @pytest.mark.parametrize(
     ("data", "error", "message"),
     [
-        (bmp(b"\0\2\x09\0\0\1", (8, 8), 8, 1, bytes(1024)), CorruptImage, "leave the image"),
-        (bmp(b"\0\x20" + bytes(32), (8, 8), 8, 1, bytes(1024)), CorruptImage, "leave the image"),
-        (bmp(b"\x08\0", (8, 8), 8, 1, bytes(1024)), CorruptImage, "do not end"),
+        (bmp(b"\0\2\x09\0\0\1", (8, 8), 8, 1, bytes(1024)), CorruptImage, "leaves the image"),
+        (bmp(b"\0\x20" + bytes(32), (8, 8), 8, 1, bytes(1024)), CorruptImage, "leaves the image"),
+        (bmp(b"\x08\0", (8, 8), 8, 1, bytes(1024)), CorruptImage, "has no end"),
         (bmp(b"", (8, 8), 24, 4), UnsupportedImage, "JPEG data"),
         (bmp(b"", (8, 8), 48), UnsupportedImage, "48 bits a pixel"),
         (bmp(bytes(256), (8, 8), 32, 3, struct.pack("<3I", 5, 0, 0)), UnsupportedImage, "0x5"),
