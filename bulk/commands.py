@@ -85,11 +85,15 @@ def _do(
 
 
 def _identity(embedder: Embedder) -> tuple[str, int]:
-    """The fingerprint of the model's vectors, and their length. Loads both towers to know it."""
+    """The fingerprint of the model's vectors, and their length.
+
+    Loads both towers if that is the only way to know them: a bundle's manifest tells them.
+    """
     model = embedder.model
-    model.preload(("text", "image"))
-    for tower in model.towers:
-        tower.wait(LOAD_TIMEOUT_S)
+    if model.fingerprint is None or model.dimensions is None:
+        model.preload(("text", "image"))
+        for tower in model.towers:
+            tower.wait(LOAD_TIMEOUT_S)
     return model.fingerprint or "", model.dimensions or 0
 
 

@@ -7,6 +7,7 @@ from common.batcher import BatchLimits
 from common.embedder import Embedder
 from common.images.limits import FetchLimits
 from common.images.url_policy import UrlPolicy
+from common.models.fingerprint import Fingerprints
 from common.models.spec import EngineOptions, ImageEncoder, ModelSpec, TextEncoder
 from common.opening import open_embedder
 from tests.fake_encoders import FakeImage, FakeText
@@ -29,6 +30,9 @@ class FakeEngine:
 
     def refusal(self, spec: ModelSpec, options: EngineOptions) -> str:
         return ""
+
+    def fingerprints(self, spec: ModelSpec, options: EngineOptions) -> Fingerprints | None:
+        return None
 
     def load_text(self, spec: ModelSpec, options: EngineOptions) -> TextEncoder:
         return self.text

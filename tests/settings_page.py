@@ -32,10 +32,15 @@ def variable_of(name: str, field: FieldInfo) -> str:
 def page() -> str:
     """The whole page."""
     rows = [
-        f"| `{variable_of(name, field)}` | {_default(name, field)} | {field.description} |"
+        f"| `{variable_of(name, field)}` | {_default(name, field)} | {_escaped(field.description or '')} |"
         for name, field in Settings.model_fields.items()
     ]
     return HEAD + "\n".join(rows) + "\n" + FOOT
+
+
+def _escaped(text: str) -> str:
+    """`<dir>` would be an HTML element on the page."""
+    return text.replace("<", "&lt;").replace("|", "\\|")
 
 
 def _default(name: str, field: FieldInfo) -> str:

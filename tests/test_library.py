@@ -105,7 +105,7 @@ def test_options_that_suit_no_engine_are_refused_before_anything_loads(
 ) -> None:
     with pytest.raises(ValueError, match="the onnx engine"):
         open_embedder("demo", engine="onnx", **options)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"bundle in a bucket"):
+    with pytest.raises(ValueError, match=r"bucket's bundle"):
         open_embedder("demo", weights_uri="gs://a/b", **options)  # type: ignore[arg-type]
 
 
@@ -171,3 +171,16 @@ def test_an_observer_hears_of_stages_batches_and_failures() -> None:
     assert watching.stages == {"fetch", "decode", "queue", "encode"}
     assert sum(watching.sizes) == 3
     assert watching.failed == ["NotAnImage"]
+
+
+def test_a_bundles_fingerprints_are_known_before_anything_loads() -> None:
+    with open_embedder("demo") as embedder:
+        early = embedder.model.fingerprints
+        assert all(tower.encoder is None for tower in embedder.model.towers)
+        embedder.embed([Text("a fox"), ImageBytes(FOX)])
+        assert embedder.model.fingerprints == early
+    with open_embedder("demo", preprocess="reference") as reference:
+        other = reference.model.fingerprints
+    assert early is not None
+    assert other is not None
+    assert (other.text, other.image != early.image) == (early.text, True)

@@ -33,7 +33,7 @@ FILES = {path.name for path in SHIPPED.iterdir()}
 
 @pytest.fixture
 def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
-    """The demo's bundle in a bucket; temporary files go to `tmp_path`."""
+    """The demo's bucket's bundle; temporary files go to `tmp_path`."""
     with serving_bucket() as served:
         served.upload_folder(SHIPPED, served.folder)
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", served.host)
@@ -146,7 +146,7 @@ def test_settings_that_would_ignore_the_uri_stop_the_start(
     setting: dict[str, str], tmp_path: Path
 ) -> None:
     server = serve(tmp_path, **{"CLIP_WEIGHTS_URI": URI, **setting})  # type: ignore[arg-type]
-    with pytest.raises(RuntimeError, match=r"cannot start: .*bundle in a bucket"), server:
+    with pytest.raises(RuntimeError, match=r"cannot start: .*bucket's bundle"), server:
         pass
 
 

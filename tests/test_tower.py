@@ -9,6 +9,7 @@ import pytest
 
 from common.batcher import BatchLimits
 from common.errors import Cancelled, ModelLoading, ModelUnavailable
+from common.models.fingerprint import Fingerprints
 from common.models.model import Model
 from common.models.spec import (
     ModelSpec,
@@ -140,18 +141,14 @@ def fake_model(preprocessing: Preprocessing | None = None, loader: Loader | None
     return Model(spec, make(loader or Loader()), image)  # type: ignore[arg-type] # towers are invariant in their encoder
 
 
-def test_the_fingerprint_is_known_when_both_towers_are_loaded_and_tells_preprocessings_apart() -> (
-    None
-):
-    fingerprints: set[str | None] = set()
-    for reference in (False, True):
-        model = fake_model(Preprocessing(8, (0, 0, 0), (1, 1, 1), reference=reference))
-        model.text.wait(SOON_S)
-        assert model.fingerprint is None
-        model.image.wait(SOON_S)
-        fingerprints.add(model.fingerprint)
-    assert len(fingerprints) == 2
-    assert None not in fingerprints
+def test_the_fingerprint_is_that_of_both_sides_once_they_are_loaded() -> None:
+    model = fake_model()
+    model.text.wait(SOON_S)
+    assert model.fingerprint is None
+    model.image.wait(SOON_S)
+    sides = FakeText.info.fingerprint, FakeImage.info.fingerprint
+    assert model.fingerprint == Fingerprints.of_sides(*sides).pair
+
 
 
 def test_a_closed_tower_lets_its_callers_go_and_takes_nothing_more() -> None:

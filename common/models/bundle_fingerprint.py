@@ -1,44 +1,28 @@
 """Compute the fingerprints of a bundle from its manifest, before any tower is loaded."""
 
-from dataclasses import dataclass
-
 from common.models.bundle import TOKENIZERS, Bundle, Manifest, TowerManifest
 from common.models.fingerprint import (
+    RANDOM,
+    Fingerprints,
     ImageIngredients,
     PrecisionClass,
     TextIngredients,
     image_fingerprint,
-    pair_fingerprint,
     text_fingerprint,
 )
 from common.models.spec import EngineOptions, TowerName
 
 TOWERS: tuple[TowerName, TowerName] = ("text", "image")
-RANDOM = "random-"
 CLEANED = ("json", "xlmr_cleaned")  # tokenizers whose cleaning the manifest names
 
 
-@dataclass(frozen=True)
-class Fingerprints:
-    """The fingerprints of text vectors, of image vectors and of the pair.
-
-    Those of random weights begin with `random-`.
-    """
-
-    text: str
-    image: str
-    pair: str
-
-
 def fingerprints_of(bundle: Bundle, options: EngineOptions) -> Fingerprints:
-    """All fingerprints of a bundle, when it is served with these options.
+    """The fingerprints with which these options serve the bundle.
 
-    Raises ModelUnavailable if the bundle does not have the precision.
+    Raises ModelUnavailable for a precision that the bundle does not have.
     """
     text, image = (fingerprint_of(tower, bundle, options) for tower in TOWERS)
-    prefix = RANDOM if bundle.manifest.random_weights else ""
-    pair = pair_fingerprint(text.removeprefix(RANDOM), image.removeprefix(RANDOM))
-    return Fingerprints(text, image, prefix + pair)
+    return Fingerprints.of_sides(text, image)
 
 
 def fingerprint_of(tower: TowerName, bundle: Bundle, options: EngineOptions) -> str:

@@ -13,9 +13,10 @@ from typing import Literal
 
 EDITION = 2
 TEXT_CODE = 1  # increase it when text cleaning, tokenizing, truncating or pooling changes vectors
-IMAGE_CODE = 1  # increase it when image decoding or preprocessing changes vectors
+IMAGE_CODE = 2  # increase it when image decoding or preprocessing changes vectors
 INT8_CODE = 1  # increase it when the export's quantization changes vectors
 DIGITS = 16
+RANDOM = "random-"  # before the fingerprints of random weights
 
 PrecisionClass = Literal["fp32", "fp16", "bf16", "int8"]
 
@@ -51,6 +52,22 @@ class ImageIngredients:
     preprocessing: Mapping[str, object]
     precision: PrecisionClass
     dimensions: int
+
+
+@dataclass(frozen=True)
+class Fingerprints:
+    """Of texts' vectors, of images' vectors, and of the pair; `random-` stands before random weights'."""
+
+    text: str
+    image: str
+    pair: str
+
+    @classmethod
+    def of_sides(cls, text: str, image: str) -> "Fingerprints":
+        """The record of a model, from the fingerprints of its two sides."""
+        is_random = text.startswith(RANDOM) or image.startswith(RANDOM)
+        pair = pair_fingerprint(text.removeprefix(RANDOM), image.removeprefix(RANDOM))
+        return cls(text, image, f"{RANDOM}{pair}" if is_random else pair)
 
 
 def text_fingerprint(ingredients: TextIngredients) -> str:

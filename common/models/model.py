@@ -1,13 +1,13 @@
 """A model at run time: its description and its two towers."""
 
-import hashlib
-import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from common.batcher import BatchLimits
-from common.models.engines import choose_engine
+from common.models.engines import choose_engine, fingerprints_before_loading
 from common.models.engines.engine import Engine
+from common.models.fingerprint import Fingerprints
 from common.models.spec import (
     EngineOptions,
     ImageEncoder,
@@ -36,10 +36,13 @@ class Model:
         spec: ModelSpec,
         text: Tower[TextEncoder, TokenIds],
         image: Tower[ImageEncoder, Pixels],
+        look_up_fingerprints: Callable[[], Fingerprints | None] = lambda: None,
     ) -> None:
         self.spec = spec
         self.text = text
         self.image = image
+        self._look_up_fingerprints = look_up_fingerprints
+        self._early_fingerprints: Fingerprints | None = None
 
     @property
     def towers(self) -> tuple[Tower[TextEncoder, TokenIds], Tower[ImageEncoder, Pixels]]:
@@ -55,19 +58,23 @@ class Model:
         return self.spec.dimensions
 
     @property
-    def fingerprint(self) -> str | None:
-        """16 hex digits over both towers' weights and the preprocessing.
+    def fingerprints(self) -> Fingerprints | None:
+        """Of texts' vectors, of images' vectors and of the pair; None until they are known.
 
-        It is None until both towers are loaded. With random weights it begins with `random-`.
+        A bundle tells them before anything is loaded; other weights when both towers are loaded.
         """
         text = self.text.encoder
         image = self.image.encoder
-        if text is None or image is None:
-            return None
-        preprocessing = image.preprocessing.as_dict()
-        parts = [text.info.weights_sha256, image.info.weights_sha256, preprocessing]
-        digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
-        return f"random-{digest}" if self.has_random_weights else digest
+        if text is not None and image is not None:
+            return Fingerprints.of_sides(text.info.fingerprint, image.info.fingerprint)
+        if self._early_fingerprints is None:
+            self._early_fingerprints = self._look_up_fingerprints()
+        return self._early_fingerprints
+
+    @property
+    def fingerprint(self) -> str | None:
+        """The pair's fingerprint: 16 hex digits, after `random-` for random weights."""
+        return self.fingerprints.pair if self.fingerprints else None
 
     @property
     def has_random_weights(self) -> bool:
@@ -120,4 +127,5 @@ def open_model(
         spec,
         Tower("text", load_text, text_limits, length_of=len, observer=observer),
         Tower("image", load_image, image_limits, observer=observer),
+        partial(fingerprints_before_loading, spec, options, engines),
     )

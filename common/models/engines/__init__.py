@@ -11,6 +11,7 @@ from common.errors import ModelUnavailable
 from common.models.engines.engine import Engine
 from common.models.engines.onnx import OnnxEngine
 from common.models.engines.torch import TorchEngine
+from common.models.fingerprint import Fingerprints
 from common.models.spec import EngineOptions, ModelSpec
 
 AUTO = "auto"
@@ -49,3 +50,17 @@ def choose_engine(spec: ModelSpec, options: EngineOptions, engines: Sequence[Eng
             return engine
         refusals.append(refusal)
     raise ModelUnavailable(f"model {spec.id}: {'; '.join(refusals)}")
+
+
+def fingerprints_before_loading(
+    spec: ModelSpec, options: EngineOptions, engines: Sequence[Engine]
+) -> Fingerprints | None:
+    """The fingerprints of what would be served now, if that is known without loading anything."""
+    for engine in engines:
+        try:
+            fingerprints = engine.fingerprints(spec, options)
+        except ModelUnavailable:  # the load says what is wrong
+            return None
+        if fingerprints is not None:
+            return fingerprints
+    return None

@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from common.models.fingerprint import Fingerprints
 from common.models.spec import EngineOptions, ImageEncoder, ModelSpec, TextEncoder
 
 
@@ -19,6 +20,13 @@ class Engine(Protocol):
 
         It is called before every load, so a missing file may appear later. Raises ModelUnavailable
         for a broken file.
+        """
+        ...
+
+    def fingerprints(self, spec: ModelSpec, options: EngineOptions) -> Fingerprints | None:
+        """The fingerprints of the model as it would be served now; None: known only once it is loaded.
+
+        Must be cheap, and must not fetch anything. Raises ModelUnavailable for broken files.
         """
         ...
 

@@ -5,6 +5,8 @@ import threading
 from common.cloud_storage import CloudStorage
 from common.errors import ModelUnavailable
 from common.models.bundle import Bundle, find_bundle
+from common.models.bundle_fingerprint import fingerprints_of
+from common.models.fingerprint import Fingerprints
 from common.models.spec import EngineOptions, ImageEncoder, ModelSpec, TextEncoder
 
 PRECISIONS = ("auto", "int8", "fp32")
@@ -33,6 +35,15 @@ class OnnxEngine:
     def refusal(self, spec: ModelSpec, options: EngineOptions) -> str:
         """Empty if the model has a bundle. Raises ModelUnavailable for a broken bundle."""
         return "" if self._find(spec, options) else NO_BUNDLE
+
+    def fingerprints(self, spec: ModelSpec, options: EngineOptions) -> Fingerprints | None:
+        """From the manifest of the bundle, if the bundle is here."""
+        if options.weights_uri:
+            with self._lock:
+                bundle = self._remote.get((spec.id, options.weights_uri))
+        else:
+            bundle = find_bundle(spec, options)
+        return fingerprints_of(bundle, options) if bundle else None
 
     def load_text(self, spec: ModelSpec, options: EngineOptions) -> TextEncoder:
         """Load the text tower of the bundle and run it once. Raises ModelUnavailable."""

@@ -3,6 +3,7 @@
 from typing import Any
 
 from common.errors import ModelUnavailable
+from common.models.fingerprint import Fingerprints
 from common.models.spec import EngineOptions, ImageEncoder, ModelSpec, TextEncoder
 
 
@@ -18,6 +19,10 @@ class TorchEngine:
     def refusal(self, spec: ModelSpec, options: EngineOptions) -> str:  # noqa: ARG002
         """Always empty: `load_text` and `load_image` find out what is missing."""
         return ""
+
+    def fingerprints(self, spec: ModelSpec, options: EngineOptions) -> Fingerprints | None:  # noqa: ARG002
+        """None: they are over the tensors, which are read with the towers."""
+        return None
 
     def load_text(self, spec: ModelSpec, options: EngineOptions) -> TextEncoder:
         """Load the text tower from its weights and run it once. Raises ModelUnavailable."""
