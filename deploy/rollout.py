@@ -46,7 +46,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Service:
-    """What the service says of its revisions. `shares` is percent by revision, the largest first."""
+    """The service and its revisions. `shares` is percent by revision, the largest first."""
 
     url: str
     newest: str

@@ -2,7 +2,8 @@
 
 Says what it will do and asks; then enables the APIs, makes the two service accounts where they are missing, gives the
 building one its roles, submits cloudbuild.yaml, and prints the function's URL. Running it again updates the function.
-Who may call changes on request alone: --open lets everybody, in the operator's name and after the smoke test.
+Who may call changes on request alone: --open lets everybody call, in the operator's name and after
+the smoke test.
 """
 
 import argparse
