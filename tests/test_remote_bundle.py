@@ -33,7 +33,7 @@ FILES = {path.name for path in SHIPPED.iterdir()}
 
 @pytest.fixture
 def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
-    """The demo's bucket's bundle; temporary files go to `tmp_path`."""
+    """The demo's bundle in a bucket; temporary files go to `tmp_path`."""
     with serving_bucket() as served:
         served.upload_folder(SHIPPED, served.folder)
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", served.host)
