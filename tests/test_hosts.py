@@ -3,12 +3,16 @@
 import gzip
 import logging
 import socket
+import ssl
 import time
 import zlib
 from collections.abc import Iterator
 from ipaddress import ip_network
+from pathlib import Path
 
+import certifi
 import pytest
+import trustme
 
 from common.allowance import Allowance
 from common.errors import BadResponse, BodyTooLarge, FetchError, HttpStatus, UnsupportedType
@@ -30,6 +34,17 @@ CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 def host() -> Iterator[RawHost]:
     with raw_host() as running:
         yield running
+
+
+@pytest.fixture
+def tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
+    """A server's context whose certificate is trusted."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "roots.pem")
+    monkeypatch.setattr(certifi, "where", lambda: str(tmp_path / "roots.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("images.example.com").configure_cert(context)
+    return context
 
 
 def resolve(_: str, port: int, *__: object) -> list[AddressInfo]:
@@ -98,7 +113,6 @@ BROKEN = {
     "chunk -5": CHUNKED + b"-5\r\nabc\r\n",
     "chunk -1": CHUNKED + b"-1\r\nabc\r\n",
     "chunk 0xzz": CHUNKED + b"0xzz\r\nabc\r\n",
-    "chunk of 5,000 digits": CHUNKED + b"f" * 5000 + b"\r\nabc",
     "empty chunk line": CHUNKED + b"\r\nabc\r\n",
     "not HTTP": b"SSH-2.0-OpenSSH_9.6\r\n",
     "status of letters": b"HTTP/1.1 OK 200\r\n\r\n",
@@ -125,7 +139,9 @@ def test_what_no_retry_can_mend_is_a_bad_response_that_is_not_retryable(
 
 
 @pytest.mark.parametrize(
-    "raw", [CHUNKED + b"f\r\nabc", CHUNKED, answer()[:-9]], ids=["in a chunk", "no chunk", "length"]
+    "raw",
+    [CHUNKED + b"f\r\nabc", CHUNKED + b"f" * 5000 + b"\r\nabc", CHUNKED, answer()[:-9]],
+    ids=["in a chunk", "in a huge chunk", "no chunk", "length"],
 )
 def test_an_answer_that_ends_early_is_retryable(host: RawHost, raw: bytes) -> None:
     host.says(raw)
@@ -182,21 +198,35 @@ def test_bytes_without_end_cost_no_more_than_the_deadline(
     assert time.process_time() - cpu_s < 2
 
 
-@pytest.mark.parametrize("scheme", ["http", "https"])
+def over_tls(host: RawHost, context: ssl.SSLContext) -> None:
+    """Let `host` shake hands before it acts as it does now."""
+    act = host.act
+
+    def shake_and_act(connection: socket.socket) -> None:
+        with context.wrap_socket(connection, server_side=True) as secured:
+            act(secured)
+
+    host.act = shake_and_act
+
+
+@pytest.mark.parametrize("scheme", ["http", "https", "https without TLS"])
 def test_no_library_learns_the_query_whatever_a_host_does(
-    host: RawHost, scheme: str, caplog: pytest.LogCaptureFixture
+    host: RawHost, scheme: str, tls: ssl.SSLContext, caplog: pytest.LogCaptureFixture
 ) -> None:
-    told: list[str] = []
+    outcomes = set()
     with caplog.at_level(logging.DEBUG):
         for name in list(logging.Logger.manager.loggerDict):
             logging.getLogger(name).setLevel(logging.NOTSET)
         for raw in (*SHOWN.values(), *BROKEN.values(), b"", answer(f"echo ?sig={CANARY}")):
-            host.says(raw)
+            host.says(raw, after=b"" if scheme == "https without TLS" else b"\r\n\r\n")
+            if scheme == "https":
+                over_tls(host, tls)
             try:
-                fetch(host, scheme)
+                outcomes.add(fetch(host, scheme.split()[0]))
             except FetchError as error:
-                told.append(f"{error} {error.reason}")
-    assert CANARY not in " ".join(told)
+                outcomes.add(error.code.encode())
+                assert CANARY not in f"{error} {error.reason}"
+    assert outcomes >= ({b"tls_failed"} if " " in scheme else {BODY, b"bad_response"})
     assert caplog.records
     formatter = logging.Formatter()
     for record in caplog.records:
