@@ -5,9 +5,11 @@ logging.googleapis.com/* ones. A formatter of our own, because google-cloud-logg
 """
 
 import logging
+import re
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 import orjson
 
@@ -21,7 +23,15 @@ _QUIET = (
     "httpx",
     "httpcore",
     "asyncio",
-)  # urllib3 logs query strings at DEBUG
+)  # their records below WARNING are for their own developers
+
+
+_QUERY = re.compile(r"""(/[^\s?"'<>]*)\?[^\s"'<>)]+""")
+
+
+def without_queries(text: str) -> str:
+    """`text` with `…` for the query strings of its URLs and paths: libraries print signed URLs."""
+    return _QUERY.sub(r"\1?…", text)
 
 
 def _extra(record: logging.LogRecord) -> dict[str, object]:
@@ -29,7 +39,18 @@ def _extra(record: logging.LogRecord) -> dict[str, object]:
     return {key: value for key, value in vars(record).items() if key not in _STANDARD}
 
 
-class JsonFormatter(logging.Formatter):
+class _Formatter(logging.Formatter):
+    """A formatter whose texts hold no query string, whichever library wrote them."""
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
+        return without_queries(super().formatException(ei))
+
+    def message_of(self, record: logging.LogRecord) -> str:
+        """The record's message, its arguments filled in."""
+        return without_queries(record.getMessage())
+
+
+class JsonFormatter(_Formatter):
     """One JSON object a line. `shared_fields` gives what every record carries at that moment."""
 
     def __init__(self, shared_fields: Callable[[], dict[str, object]] = dict) -> None:
@@ -39,7 +60,7 @@ class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         entry: dict[str, object] = {
             "severity": record.levelname,
-            "message": record.getMessage(),
+            "message": self.message_of(record),
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
             "logger": record.name,
         }
@@ -52,7 +73,7 @@ class JsonFormatter(logging.Formatter):
         return orjson.dumps(entry, default=str, option=options).decode()
 
 
-class TerminalFormatter(logging.Formatter):
+class TerminalFormatter(_Formatter):
     """`12:00:01 INFO  message  key=value …`."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -60,7 +81,7 @@ class TerminalFormatter(logging.Formatter):
             f"{key}={value}" for key, value in _extra(record).items() if key != "httpRequest"
         )
         time = datetime.fromtimestamp(record.created).strftime("%H:%M:%S")
-        line = f"{time} {record.levelname:<7} {record.getMessage()}" + (
+        line = f"{time} {record.levelname:<7} {self.message_of(record)}" + (
             f"  {extra}" if extra else ""
         )
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
