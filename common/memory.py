@@ -11,7 +11,10 @@ LARGE_BLOCK_BYTES = (
     2 * 2**20
 )  # an ordinary picture's 1.2 MB stay: new pages for each cost 3 % of the pictures a second
 _M_MMAP_THRESHOLD = -3  # of <malloc.h>
-_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")  # cgroups 2 and 1
+_LIMITS = (
+    "/sys/fs/cgroup/memory.max",
+    "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+)  # cgroups 2 and 1
 _STATM = Path("/proc/self/statm")
 
 

@@ -32,12 +32,20 @@ def main(arguments: Sequence[str]) -> int:
     """The exit status: 0, or 1 where nothing could be written."""
     parser = argparse.ArgumentParser(prog="python -m export", description=__doc__)
     parser.add_argument("model")
-    parser.add_argument("--out", type=Path, default=Path("weights"), help="the bundle becomes OUT/MODEL")
+    parser.add_argument(
+        "--out", type=Path, default=Path("weights"), help="the bundle becomes OUT/MODEL"
+    )
     parser.add_argument("--precisions", default="fp32,int8", help="fp32, int8, or both")
-    parser.add_argument("--random-weights", action="store_true", help="of real size, for benchmarks only")
-    parser.add_argument("--pins", default="", help="text=SHA256[@REVISION],image=…: refuse other weights")
+    parser.add_argument(
+        "--random-weights", action="store_true", help="of real size, for benchmarks only"
+    )
+    parser.add_argument(
+        "--pins", default="", help="text=SHA256[@REVISION],image=…: refuse other weights"
+    )
     parsed = parser.parse_args(arguments)
-    precisions = [precision for precision in PRECISIONS if precision in parsed.precisions.split(",")]
+    precisions = [
+        precision for precision in PRECISIONS if precision in parsed.precisions.split(",")
+    ]
     if not precisions:
         parser.error(f"--precisions {parsed.precisions}: give fp32, int8, or both")
     started = time.monotonic()
@@ -60,7 +68,9 @@ def pinned(parser: argparse.ArgumentParser, spec: ModelSpec, pins: str) -> Model
         parser.error(f"--pins: {error}")
 
 
-def export(spec: ModelSpec, folder: Path, precisions: Sequence[BundlePrecision], random_weights: bool) -> Manifest:
+def export(
+    spec: ModelSpec, folder: Path, precisions: Sequence[BundlePrecision], random_weights: bool
+) -> Manifest:
     """Write the bundle to `folder`, in place of what was there. Raises EmbeddingError; then nothing has changed."""
     settings = get_settings()
     with tempfile.TemporaryDirectory() as scratch, replacing(folder) as build:
@@ -84,7 +94,9 @@ def report(manifest: Manifest, folder: Path, seconds: float) -> None:
     print(f"{folder}: {manifest.full_name}, {manifest.dimensions} dimensions, {seconds:.0f} s")
     if manifest.random_weights:
         print("RANDOM WEIGHTS: for benchmarks only; the gate was measured and not applied")
-    print(f"{'tower':6} {'precision':9} {'MB':>7} {'cosine min':>11} {'mean':>9} {'neighbours':>11} {'overlap':>8}")
+    print(
+        f"{'tower':6} {'precision':9} {'MB':>7} {'cosine min':>11} {'mean':>9} {'neighbours':>11} {'overlap':>8}"
+    )
     for name, tower in (("text", manifest.text), ("image", manifest.image)):
         for precision, fidelity in tower.fidelity.items():
             file = folder / tower.files.get(precision, "-")

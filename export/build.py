@@ -44,7 +44,9 @@ class Reference(Generic[Item]):
 class BundleBuilder:
     """Writes a model's bundle into a folder. `progress` counts encoded items."""
 
-    def __init__(self, spec: ModelSpec, options: EngineOptions, folder: Path, progress: "tqdm[Any]") -> None:
+    def __init__(
+        self, spec: ModelSpec, options: EngineOptions, folder: Path, progress: "tqdm[Any]"
+    ) -> None:
         self._spec, self._options, self._folder, self._progress = spec, options, folder, progress
 
     def run(self, precisions: Sequence[BundlePrecision], random_weights: bool) -> Manifest:
@@ -60,6 +62,9 @@ class BundleBuilder:
             full_name=self._spec.full_name,
             dimensions=texts.info.dimensions,
             logit_scale=texts.info.logit_scale or images.info.logit_scale,
+            logit_bias=texts.info.logit_bias
+            if images.info.logit_bias is None
+            else images.info.logit_bias,
             random_weights=random_weights,
             text=text_manifest,
             image=image_manifest,
@@ -67,19 +72,33 @@ class BundleBuilder:
             sha256=self._sums(),
             versions={name: version(name) for name in MADE_WITH},
         )
-        measured = {precision: self._measure(manifest, precision, texts, images) for precision in precisions}
+        measured = {
+            precision: self._measure(manifest, precision, texts, images) for precision in precisions
+        }
         overlaps = {precision: overlap for precision, (_, _, overlap) in measured.items()}
-        text = self._judge(text_manifest, {key: value[0] for key, value in measured.items()}, overlaps, random_weights)
-        image = self._judge(
-            image_manifest, {key: value[1] for key, value in measured.items()}, overlaps, random_weights
+        text = self._judge(
+            text_manifest,
+            {key: value[0] for key, value in measured.items()},
+            overlaps,
+            random_weights,
         )
-        return manifest.model_copy(update={"text": text, "image": image, "overlap": overlaps, "sha256": self._sums()})
+        image = self._judge(
+            image_manifest,
+            {key: value[1] for key, value in measured.items()},
+            overlaps,
+            random_weights,
+        )
+        return manifest.model_copy(
+            update={"text": text, "image": image, "overlap": overlaps, "sha256": self._sums()}
+        )
 
-    def _write_text(self, precisions: Sequence[BundlePrecision]) -> tuple[TextManifest, Reference[TokenIds]]:
+    def _write_text(
+        self, precisions: Sequence[BundlePrecision]
+    ) -> tuple[TextManifest, Reference[TokenIds]]:
         self._progress.set_description("text tower")
         encoder = torch_engine.load_text_encoder(self._spec, self._options)
         try:
-            described = encoder.tokenizer.save(self._folder)
+            encoder.tokenizer.save(self._folder)
         except NotImplementedError as reason:
             message = f"{reason}, so it cannot be bundled; serve it with CLIP_ENGINE=torch"
             raise ModelUnavailable(f"model {self._spec.id}: {message}") from reason
@@ -90,14 +109,17 @@ class BundleBuilder:
         manifest = TextManifest(
             files=self._write(path, precisions),
             weights_sha256=encoder.info.weights_sha256,
+            tower_sha256=encoder.info.tower_sha256,
             context_length=encoder.context_length,
             pad_id=encoder.pad_id,
             length=length,
-            **described,
+            **encoder.tokenizer.describe(),
         )
         return manifest, self._encode_reference(encoder, items)
 
-    def _write_image(self, precisions: Sequence[BundlePrecision]) -> tuple[ImageManifest, Reference[Pixels]]:
+    def _write_image(
+        self, precisions: Sequence[BundlePrecision]
+    ) -> tuple[ImageManifest, Reference[Pixels]]:
         self._progress.set_description("image tower")
         encoder = torch_engine.load_image_encoder(self._spec, self._options)
         preprocessing = encoder.preprocessing
@@ -108,11 +130,14 @@ class BundleBuilder:
         manifest = ImageManifest(
             files=self._write(path, precisions),
             weights_sha256=encoder.info.weights_sha256,
+            tower_sha256=encoder.info.tower_sha256,
             preprocessing=settings,
         )
         return manifest, self._encode_reference(encoder, fidelity.evaluation_images(preprocessing))
 
-    def _write(self, path: Path, precisions: Sequence[BundlePrecision]) -> dict[BundlePrecision, str]:
+    def _write(
+        self, path: Path, precisions: Sequence[BundlePrecision]
+    ) -> dict[BundlePrecision, str]:
         """The files by precision. `path` is the float32 one, removed where it is not wanted."""
         files: dict[BundlePrecision, str] = {}
         if "int8" in precisions:
@@ -128,13 +153,22 @@ class BundleBuilder:
 
     def _encode_reference(self, encoder: Any, items: list[Item]) -> Reference[Item]:
         self._progress.reset(total=len(items))
-        return Reference(items, fidelity.encode_all(encoder, items, self._progress.update), encoder.info)
+        return Reference(
+            items, fidelity.encode_all(encoder, items, self._progress.update), encoder.info
+        )
 
     def _measure(
-        self, manifest: Manifest, precision: BundlePrecision, texts: Reference[TokenIds], images: Reference[Pixels]
+        self,
+        manifest: Manifest,
+        precision: BundlePrecision,
+        texts: Reference[TokenIds],
+        images: Reference[Pixels],
     ) -> tuple[Fidelity, Fidelity, float]:
         """Both towers' fidelity and the ranking's overlap, through the very engine that will serve the bundle."""
-        bundle, options = Bundle(self._folder, manifest), replace(self._options, precision=precision)
+        bundle, options = (
+            Bundle(self._folder, manifest),
+            replace(self._options, precision=precision),
+        )
         self._progress.set_description(f"fidelity of {precision}")
         self._progress.reset(total=len(texts.items) + len(images.items))
         text = onnx_engine.load_text_encoder(bundle, options)
@@ -158,15 +192,29 @@ class BundleBuilder:
         random_weights: bool,
     ) -> Described:
         """The tower's manifest with its fidelity; files of a precision that fails are removed."""
-        reasons = {key: fidelity.refusal(key, value, overlaps[key]) for key, value in measured.items()}
-        rejected = {} if random_weights else {precision: reason for precision, reason in reasons.items() if reason}
+        reasons = {
+            key: fidelity.refusal(key, value, overlaps[key]) for key, value in measured.items()
+        }
+        rejected = (
+            {}
+            if random_weights
+            else {precision: reason for precision, reason in reasons.items() if reason}
+        )
         for precision in rejected:
             self._remove(described.files[precision])
-        files = {precision: name for precision, name in described.files.items() if precision not in rejected}
+        files = {
+            precision: name
+            for precision, name in described.files.items()
+            if precision not in rejected
+        }
         if not files:
             message = "; ".join(f"{precision}: {reason}" for precision, reason in rejected.items())
-            raise ModelUnavailable(f"model {self._spec.id}: no precision of a tower is faithful; {message}")
-        return described.model_copy(update={"files": files, "fidelity": measured, "rejected": rejected})
+            raise ModelUnavailable(
+                f"model {self._spec.id}: no precision of a tower is faithful; {message}"
+            )
+        return described.model_copy(
+            update={"files": files, "fidelity": measured, "rejected": rejected}
+        )
 
     def _remove(self, name: str) -> None:
         """A model's file and that of its weights, if it has one."""

@@ -72,7 +72,10 @@ def _drawn() -> list[Image.Image]:
     images = [Image.new("RGB", (300, 200), colour) for colour in ("black", "white", "navy")]
     for size in ((64, 64), (640, 480), (200, 700)):
         noise = random.integers(0, 256, (size[1] // 8, size[0] // 8, 3)).astype(np.uint8)
-        images += [Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC), Image.fromarray(noise)]
+        images += [
+            Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC),
+            Image.fromarray(noise),
+        ]
     for count in (3, 20):
         image = Image.new("RGB", (320, 240), "skyblue")
         draw = ImageDraw.Draw(image)
@@ -88,7 +91,9 @@ def _drawn() -> list[Image.Image]:
     return images
 
 
-def encode_all(encoder: Encoder[Item], items: Sequence[Item], done: Callable[[int], object]) -> Vectors:
+def encode_all(
+    encoder: Encoder[Item], items: Sequence[Item], done: Callable[[int], object]
+) -> Vectors:
     """(n, dimensions), in batches; `done` hears how many items each batch had."""
     rows = []
     for start in range(0, len(items), BATCH):
@@ -97,7 +102,9 @@ def encode_all(encoder: Encoder[Item], items: Sequence[Item], done: Callable[[in
     return np.concatenate(rows)
 
 
-def compare(encoder: Encoder[Item], items: Sequence[Item], vectors: Vectors, reference: Vectors) -> Fidelity:
+def compare(
+    encoder: Encoder[Item], items: Sequence[Item], vectors: Vectors, reference: Vectors
+) -> Fidelity:
     """`vectors` are `encoder`'s of `items` in batches; some are encoded again alone, for the batch's influence."""
     cosines = np.sum(vectors * reference, axis=1, dtype=np.float64)
     places = np.linspace(0, len(items) - 1, 24).astype(int)
@@ -111,7 +118,9 @@ def compare(encoder: Encoder[Item], items: Sequence[Item], vectors: Vectors, ref
     )
 
 
-def overlap(texts: Vectors, images: Vectors, reference_texts: Vectors, reference_images: Vectors) -> float:
+def overlap(
+    texts: Vectors, images: Vectors, reference_texts: Vectors, reference_images: Vectors
+) -> float:
     """The share of equal pictures among each ranked text's TOP, bundle against reference."""
 
     def best(queries: Vectors, gallery: Vectors) -> list[set[int]]:
@@ -131,5 +140,9 @@ def refusal(precision: BundlePrecision, fidelity: Fidelity, overlap: float) -> s
         ("an item's cosine alone and in a batch", fidelity.neighbours_min, NEIGHBOURS_FLOOR),
         (f"the overlap of the top {TOP}", overlap, OVERLAP_FLOOR),
     )
-    failed = [f"{name} is {value:.5f}, the floor is {limit}" for name, value, limit in checks if not value >= limit]
+    failed = [
+        f"{name} is {value:.5f}, the floor is {limit}"
+        for name, value, limit in checks
+        if not value >= limit
+    ]
     return "; ".join(failed)

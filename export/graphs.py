@@ -13,15 +13,29 @@ from torch import Tensor, nn
 from common.models.spec import Preprocessing
 from common.models.torch_engine.families import TorchImage, TorchText
 from common.models.torch_engine.open_clip_towers import pooled
-from export.towers import PlainImage, PlainMultilingual, PlainText, Unsupported
+from export.timm_towers import PlainTimmImage
+from export.towers import (
+    PlainBert,
+    PlainImage,
+    PlainText,
+    Unsupported,
+    plain_hf_text,
+    plain_multilingual,
+)
 
 OPSET = 20
 MAX_BATCH = 4096
-EXTERNAL_DATA_BYTES = 1 << 30  # beyond, weights go into a file of their own: a protobuf holds no more than 2 GiB
+EXTERNAL_DATA_BYTES = (
+    1 << 30
+)  # beyond, weights go into a file of their own: a protobuf holds no more than 2 GiB
 
 # Each raises Unsupported for a module that it does not fit.
-PLAIN_TEXTS: tuple[Callable[[Any], nn.Module], ...] = (PlainText, PlainMultilingual)
-PLAIN_IMAGES: tuple[Callable[[Any, Preprocessing], nn.Module], ...] = (PlainImage,)
+PLAIN_TEXTS: tuple[Callable[[Any], PlainText | PlainBert], ...] = (
+    PlainText,
+    plain_hf_text,
+    plain_multilingual,
+)
+PLAIN_IMAGES: tuple[Callable[[Any, Preprocessing], nn.Module], ...] = (PlainImage, PlainTimmImage)
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +46,10 @@ class WholeImage(nn.Module):
     def __init__(self, module: nn.Module, preprocessing: Preprocessing) -> None:
         super().__init__()
         self.module = module
-        mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (preprocessing.mean, preprocessing.std))
+        mean, std = (
+            torch.tensor(values).view(1, 3, 1, 1)
+            for values in (preprocessing.mean, preprocessing.std)
+        )
         self.mean, self.std = nn.Buffer(mean), nn.Buffer(std)
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -61,7 +78,9 @@ def plain_image(encoder: TorchImage) -> nn.Module:
             return plain(encoder.module, encoder.preprocessing)
         except Unsupported as reason:
             reasons.append(str(reason))
-    log.warning("no plain image tower fits; its module is exported as it is", extra={"reasons": reasons})
+    log.warning(
+        "no plain image tower fits; its module is exported as it is", extra={"reasons": reasons}
+    )
     return WholeImage(encoder.module, encoder.preprocessing)
 
 
@@ -70,10 +89,14 @@ def plain_text(encoder: TorchText) -> tuple[nn.Module, int | None]:
     reasons = []
     for plain in PLAIN_TEXTS:
         try:
-            return plain(encoder.module), None
+            module = plain(encoder.module)
         except Unsupported as reason:
             reasons.append(str(reason))
-    log.warning("no plain text tower fits; its module is exported as it is", extra={"reasons": reasons})
+        else:
+            return module, None if module.cuts else encoder.context_length
+    log.warning(
+        "no plain text tower fits; its module is exported as it is", extra={"reasons": reasons}
+    )
     return WholeText(encoder.module), encoder.context_length
 
 

@@ -71,7 +71,11 @@ class RowQuantizer:
         del self._graph.node[:]
         self._graph.node.extend(self._nodes)
         used = {name for node in self._nodes for name in node.input}
-        kept = [tensor for tensor in (*self._weights.values(), *self._added.values()) if tensor.name in used]
+        kept = [
+            tensor
+            for tensor in (*self._weights.values(), *self._added.values())
+            if tensor.name in used
+        ]
         del self._graph.initializer[:]
         self._graph.initializer.extend(kept)
         if all(entry.domain != "com.microsoft" for entry in self._model.opset_import):
@@ -83,10 +87,16 @@ class RowQuantizer:
         if len(node.input) <= place or node.input[place] not in self._weights:
             return None
         tensor = self._weights[node.input[place]]
-        if len(tensor.dims) != 2 or tensor.data_type != onnx.TensorProto.FLOAT or min(tensor.dims) < 16:
+        if (
+            len(tensor.dims) != 2
+            or tensor.data_type != onnx.TensorProto.FLOAT
+            or min(tensor.dims) < 16
+        ):
             return None
         matrix: Weights = numpy_helper.to_array(tensor)
-        transposed = node.op_type == "Gemm" and any(a.name == "transB" and a.i for a in node.attribute)
+        transposed = node.op_type == "Gemm" and any(
+            a.name == "transB" and a.i for a in node.attribute
+        )
         return matrix.T if transposed else matrix
 
     def _is_matrix(self, name: str) -> bool:
@@ -97,8 +107,12 @@ class RowQuantizer:
         self._added[name] = numpy_helper.from_array(np.array(value, dtype), name)
         return name
 
-    def _add(self, kind: str, inputs: Iterable[str], output: str, domain: str = "", **attributes: Any) -> str:
-        self._nodes.append(helper.make_node(kind, list(inputs), [output], domain=domain, **attributes))
+    def _add(
+        self, kind: str, inputs: Iterable[str], output: str, domain: str = "", **attributes: Any
+    ) -> str:
+        self._nodes.append(
+            helper.make_node(kind, list(inputs), [output], domain=domain, **attributes)
+        )
         return output
 
     def _quantized_rows(self, name: str, width: int) -> QuantizedRows:
@@ -113,7 +127,11 @@ class RowQuantizer:
             zero_point = GELU_ZERO_POINT if after_gelu else ZERO_POINT
             zeros = self._zeros(zero_point, flat, scales)
             rows = self._add("QuantizeLinear", [flat, scales, zeros], f"{flat}_quantized", axis=0)
-            upright = self._add("Unsqueeze", [scales, self._constant("last_axis", [1], np.int64)], f"{scales}_upright")
+            upright = self._add(
+                "Unsqueeze",
+                [scales, self._constant("last_axis", [1], np.int64)],
+                f"{scales}_upright",
+            )
             self._rows[name] = QuantizedRows(rows, upright, zero_point)
         return self._rows[name]
 
@@ -123,13 +141,24 @@ class RowQuantizer:
         high = self._add("ReduceMax", [flat, axes], f"{flat}_high", keepdims=0)
         low = self._add("ReduceMin", [flat, axes], f"{flat}_low", keepdims=0)
         down = self._add("Neg", [low], f"{flat}_down")
-        largest = self._add("Max", [high, down, self._constant("smallest", SMALLEST)], f"{flat}_largest")
-        return self._add("Div", [largest, self._constant("limit", ACTIVATION_LIMIT)], f"{flat}_scales")
+        largest = self._add(
+            "Max", [high, down, self._constant("smallest", SMALLEST)], f"{flat}_largest"
+        )
+        return self._add(
+            "Div", [largest, self._constant("limit", ACTIVATION_LIMIT)], f"{flat}_scales"
+        )
 
     def _scales_after_gelu(self, flat: str) -> str:
         """The same of rows that hold nothing below GELU_MINIMUM."""
-        high = self._add("ReduceMax", [flat, self._constant("last_axis", [1], np.int64)], f"{flat}_high", keepdims=0)
-        scales = self._add("Div", [high, self._constant("gelu_limit", 255 - GELU_ZERO_POINT)], f"{flat}_positive")
+        high = self._add(
+            "ReduceMax",
+            [flat, self._constant("last_axis", [1], np.int64)],
+            f"{flat}_high",
+            keepdims=0,
+        )
+        scales = self._add(
+            "Div", [high, self._constant("gelu_limit", 255 - GELU_ZERO_POINT)], f"{flat}_positive"
+        )
         smallest = self._constant("gelu_smallest", -GELU_MINIMUM / GELU_ZERO_POINT)
         return self._add("Max", [scales, smallest], f"{flat}_scales")
 
@@ -140,7 +169,11 @@ class RowQuantizer:
         if name not in self._made:
             self._made.add(name)
             shape = self._add("Shape", [scales], f"{name}_shape")
-            self._add("Expand", [self._constant(f"zero_{zero_point}", [zero_point], np.uint8), shape], name)
+            self._add(
+                "Expand",
+                [self._constant(f"zero_{zero_point}", [zero_point], np.uint8), shape],
+                name,
+            )
         return name
 
     def _replace_product(self, node: onnx.NodeProto, weights: Weights) -> None:
@@ -155,14 +188,18 @@ class RowQuantizer:
             self._constant(f"{name}_columns", column_scales),
             self._constant(f"zero_point_{quantized.zero_point}", quantized.zero_point, np.uint8),
         ]
-        product = self._add("MatMulIntegerToFloat", inputs, f"{name}_product", domain="com.microsoft")
+        product = self._add(
+            "MatMulIntegerToFloat", inputs, f"{name}_product", domain="com.microsoft"
+        )
         steps = [("Mul", quantized.scales)]
         if node.op_type == "Gemm" and len(node.input) > 2:
             steps.append(("Add", node.input[2]))
         if not self._is_matrix(source):
             steps.append(("Reshape", self._shape_of_product(node, source, weights.shape[1])))
         for number, (kind, other) in enumerate(steps, 1):
-            product = self._add(kind, [product, other], out if number == len(steps) else f"{name}_step_{number}")
+            product = self._add(
+                kind, [product, other], out if number == len(steps) else f"{name}_step_{number}"
+            )
 
     def _shape_of_product(self, node: onnx.NodeProto, source: str, width: int) -> str:
         name = node.output[0]
@@ -174,7 +211,13 @@ class RowQuantizer:
         """An embedding table with one scale a row."""
         name, out = f"{node.output[0]}_table", node.output[0]
         values, scales = quantize_weights(table, axis=1)
-        picked = self._add("Gather", [self._constant(name, values, np.int8), node.input[1]], f"{name}_picked")
+        picked = self._add(
+            "Gather", [self._constant(name, values, np.int8), node.input[1]], f"{name}_picked"
+        )
         rows = self._add("Cast", [picked], f"{name}_rows", to=onnx.TensorProto.FLOAT)
-        scale = self._add("Gather", [self._constant(f"{name}_scales", scales[:, None]), node.input[1]], f"{name}_scale")
+        scale = self._add(
+            "Gather",
+            [self._constant(f"{name}_scales", scales[:, None]), node.input[1]],
+            f"{name}_scale",
+        )
         self._add("Mul", [rows, scale], out)

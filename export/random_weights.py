@@ -39,7 +39,11 @@ def _write_open_clip(folder: Path, tower: Any, spec: ModelSpec) -> None:  # noqa
     torch.manual_seed(SEED)
     model = open_clip.CLIP(**open_clip.get_model_config(tower.architecture))
     folder.mkdir(parents=True)
-    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items() if name != "attn_mask"}
+    tensors = {
+        name: tensor.contiguous()
+        for name, tensor in model.state_dict().items()
+        if name != "attn_mask"
+    }
     save_file(tensors, folder / "open_clip_model.safetensors")
 
 
@@ -54,7 +58,9 @@ def _write_multilingual(folder: Path, tower: Any, spec: ModelSpec) -> None:  # n
     linear = torch.nn.Linear(config.hidden_size, spec.dimensions or 0)
     folder.mkdir(parents=True)
     tensors = {f"transformer.{name}": tensor for name, tensor in model.state_dict().items()}
-    tensors |= {f"LinearTransformation.{name}": tensor for name, tensor in linear.state_dict().items()}
+    tensors |= {
+        f"LinearTransformation.{name}": tensor for name, tensor in linear.state_dict().items()
+    }
     save_file(tensors, folder / "model.safetensors")
     write_vocabulary(_random_pieces(config.vocab_size - SPECIAL_IDS), folder / MCLIP_TOKENIZER)
 
@@ -71,7 +77,12 @@ def _random_pieces(count: int) -> list[tuple[str, float]]:
     draw = random.Random(SEED)  # noqa: S311 - no secret
     letters = "abcdefghijklmnopqrstuvwxyzабвгдежзийклмнопрстуфхцчшщыэюя你好世界语言图像狐狸"
     words = {f"▁{letter}" for letter in letters} | set(letters) | {"▁"}
-    whole = {f"▁{word}" for text in evaluation_texts() for word in text.split() if len(word) < MAX_PIECE_CHARS}
+    whole = {
+        f"▁{word}"
+        for text in evaluation_texts()
+        for word in text.split()
+        if len(word) < MAX_PIECE_CHARS
+    }
     words |= whole
     while len(words) < count:
         word = "".join(draw.choices(letters, k=draw.randint(2, 9)))

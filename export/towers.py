@@ -4,15 +4,26 @@ Built from a loaded reference module, whose tensors they share. They can be expo
 implementation in torch. What does not fit here is exported as the reference module that it is (`Whole*`).
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 import torch.onnx.ops
 from multilingual_clip.pt_multilingual_clip import MultilingualCLIP
-from open_clip.transformer import LayerScale, QuickGELU, ResidualAttentionBlock, VisionTransformer
+from open_clip.hf_model import ClsLastHiddenStatePooler, HFTextEncoder, MeanPooler
+from open_clip.transformer import (
+    LayerScale,
+    QuickGELU,
+    ResidualAttentionBlock,
+    TextTransformer,
+    VisionTransformer,
+)
+from timm.layers.layer_scale import LayerScale as TimmLayerScale
+from timm.models.vision_transformer import Block as TimmBlock
 from torch import Tensor, nn
+from transformers import BertModel, RobertaModel, XLMRobertaModel
 
 from common.models.spec import Preprocessing
 from common.models.torch_engine.open_clip_towers import can_cut
@@ -22,12 +33,19 @@ class Unsupported(Exception):
     """The reference module does something that the plain towers do not."""
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, heads: int, causal: bool, lengths: Tensor | None) -> Tensor:
+def attend(
+    query: Tensor, key: Tensor, value: Tensor, heads: int, causal: bool, lengths: Tensor | None
+) -> Tensor:
     """ONNX Runtime's fused attention over (n, length, width); `lengths` (n,) int32: how many keys of a row count."""
     inputs = (query, key, value) if lengths is None else (query, key, value, None, lengths)
     attributes: dict[str, Any] = {"num_heads": heads, "unidirectional": int(causal)}
     return torch.onnx.ops.symbolic(
-        "com.microsoft::MultiHeadAttention", inputs, attributes, dtype=query.dtype, shape=query.shape, version=1
+        "com.microsoft::MultiHeadAttention",
+        inputs,
+        attributes,
+        dtype=query.dtype,
+        shape=query.shape,
+        version=1,
     )
 
 
@@ -54,16 +72,32 @@ class Attention(nn.Module):
     the average whole, so it is part of the last one.
     """
 
-    def __init__(self, query: nn.Linear, key: nn.Linear, value: nn.Linear, out: nn.Linear, heads: int) -> None:
+    def __init__(
+        self, query: nn.Linear, key: nn.Linear, value: nn.Linear, out: nn.Linear, heads: int
+    ) -> None:
         super().__init__()
-        self.query, self.key, self.value, self.heads = query, linear(key.weight), linear(value.weight), heads
+        self.query, self.key, self.value, self.heads = (
+            query,
+            linear(key.weight),
+            linear(value.weight),
+            heads,
+        )
         self.out = linear(out.weight, out.bias + out.weight @ value.bias)
 
-    def forward(self, x: Tensor, count: int, causal: bool = False, lengths: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, count: int, causal: bool = False, lengths: Tensor | None = None
+    ) -> Tensor:
         """(count · length, width) → the same shape."""
         return self.pool(x, x, count, causal, lengths)
 
-    def pool(self, rows: Tensor, x: Tensor, count: int, causal: bool = False, lengths: Tensor | None = None) -> Tensor:
+    def pool(
+        self,
+        rows: Tensor,
+        x: Tensor,
+        count: int,
+        causal: bool = False,
+        lengths: Tensor | None = None,
+    ) -> Tensor:
         """`rows` (count · any, width) attend to their text's or picture's places in `x` → the shape of `rows`."""
         width = x.shape[1]
         query, key, value = (
@@ -80,16 +114,21 @@ class PreNormBlock(nn.Module):
 
     def __init__(self, block: ResidualAttentionBlock) -> None:
         super().__init__()
-        if type(block) is not ResidualAttentionBlock or type(block.attn) is not nn.MultiheadAttention:
+        if (
+            type(block) is not ResidualAttentionBlock
+            or type(block.attn) is not nn.MultiheadAttention
+        ):
             raise Unsupported(type(block).__name__)
-        if type(block.mlp.gelu) not in (nn.GELU, QuickGELU):
-            raise Unsupported(type(block.mlp.gelu).__name__)
         self.norm1, self.norm2 = block.ln_1, block.ln_2
         weights, biases = block.attn.in_proj_weight.chunk(3), block.attn.in_proj_bias.chunk(3)
-        query, key, value = (linear(weight, bias) for weight, bias in zip(weights, biases, strict=True))
-        self.attention = Attention(query, key, value, scaled(block.attn.out_proj, block.ls_1), block.attn.num_heads)
+        query, key, value = (
+            linear(weight, bias) for weight, bias in zip(weights, biases, strict=True)
+        )
+        self.attention = Attention(
+            query, key, value, scaled(block.attn.out_proj, block.ls_1), block.attn.num_heads
+        )
         self.up, self.down = block.mlp.c_fc, scaled(block.mlp.c_proj, block.ls_2)
-        self.activation = quick_gelu if type(block.mlp.gelu) is QuickGELU else F.gelu
+        self.activation = activation_of(block.mlp.gelu)
 
     def forward(self, x: Tensor, count: int, causal: bool) -> Tensor:
         """(count · length, width) → the same shape."""
@@ -98,7 +137,9 @@ class PreNormBlock(nn.Module):
     def pool(self, x: Tensor, at: Tensor, lengths: Tensor | None = None) -> Tensor:
         """The same for the rows `at` (count,) alone: what the last block makes of the others nobody reads."""
         normed = self.norm1(x)
-        return self.map(x[at] + self.attention.pool(normed[at], normed, at.shape[0], lengths=lengths))
+        return self.map(
+            x[at] + self.attention.pool(normed[at], normed, at.shape[0], lengths=lengths)
+        )
 
     def map(self, x: Tensor) -> Tensor:
         """The block's second half, (rows, width) → the same shape."""
@@ -106,12 +147,21 @@ class PreNormBlock(nn.Module):
         return mapped
 
 
+def activation_of(layer: nn.Module) -> Callable[[Tensor], Tensor]:
+    """A GELU of any kind, as the exporter writes it best. Raises Unsupported."""
+    if type(layer) is QuickGELU:
+        return quick_gelu
+    if type(layer) is nn.GELU:
+        return partial(F.gelu, approximate=layer.approximate)
+    raise Unsupported(type(layer).__name__)
+
+
 class PreNormBlocks(nn.Module):
     """The blocks of a tower that is pooled at one place of each text or picture."""
 
-    def __init__(self, blocks: Iterable[ResidualAttentionBlock], causal: bool) -> None:
+    def __init__(self, blocks: Iterable[nn.Module], causal: bool) -> None:
         super().__init__()
-        *first, self.last = (PreNormBlock(block) for block in blocks)
+        *first, self.last = (block_of(block) for block in blocks)
         self.first, self.causal = nn.ModuleList(first), causal
 
     def forward(self, x: Tensor, at: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -125,9 +175,37 @@ class PreNormBlocks(nn.Module):
         return pooled
 
 
+class TimmPreNormBlock(PreNormBlock):
+    """timm's Block, of the same shape."""
+
+    def __init__(self, block: Any) -> None:
+        nn.Module.__init__(self)
+        attention = block.attn
+        if not all(isinstance(norm, nn.Identity) for norm in (attention.q_norm, attention.k_norm)):
+            raise Unsupported("its norm of queries")
+        self.norm1, self.norm2 = block.norm1, block.norm2
+        query, key, value = split(attention.qkv, 3)
+        out = scaled(attention.proj, block.ls1)
+        self.attention = Attention(query, key, value, out, attention.num_heads)
+        self.up, self.down = block.mlp.fc1, scaled(block.mlp.fc2, block.ls2)
+        self.activation = activation_of(block.mlp.act)
+
+
+def block_of(block: nn.Module) -> PreNormBlock:
+    """The plain block that fits. Raises Unsupported."""
+    return TimmPreNormBlock(block) if type(block) is TimmBlock else PreNormBlock(block)
+
+
+def split(layer: nn.Linear, parts: int) -> list[nn.Linear]:
+    """A layer that holds several, one above the other; one without a bias gets a bias of zeros."""
+    bias = torch.zeros(layer.out_features) if layer.bias is None else layer.bias
+    pairs = zip(layer.weight.chunk(parts), bias.chunk(parts), strict=True)
+    return [linear(weight, part) for weight, part in pairs]
+
+
 def scaled(layer: nn.Linear, scale: nn.Module) -> nn.Linear:
     """`scale` after `layer`, as one layer."""
-    if not isinstance(scale, LayerScale):
+    if not isinstance(scale, LayerScale | TimmLayerScale):
         return layer
     return linear(layer.weight * scale.gamma[:, None], layer.bias * scale.gamma)
 
@@ -137,12 +215,16 @@ class PlainImage(nn.Module):
 
     def __init__(self, module: VisionTransformer, preprocessing: Preprocessing) -> None:
         super().__init__()
-        if type(module) is not VisionTransformer or module.attn_pool is not None or module.pool_type != "tok":
+        if (
+            type(module) is not VisionTransformer
+            or module.attn_pool is not None
+            or module.pool_type != "tok"
+        ):
             raise Unsupported(type(module).__name__)
         if module.final_ln_after_pool or not isinstance(module.patch_dropout, nn.Identity):
             raise Unsupported("its pooling")
         self.patch, self.grid = module.patch_size[0], module.grid_size[0]
-        self.embed = _patch_layer(module.conv1, preprocessing)
+        self.embed = patch_layer(module.conv1, preprocessing)
         self.start = module.class_embedding + module.positional_embedding[0]
         self.positions = module.positional_embedding[1:]
         self.norm_in, self.norm_out, self.projection = module.ln_pre, module.ln_post, module.proj
@@ -160,10 +242,13 @@ class PlainImage(nn.Module):
         return F.normalize(x if self.projection is None else x @ self.projection, dim=-1)
 
 
-def _patch_layer(convolution: nn.Conv2d, preprocessing: Preprocessing) -> nn.Linear:
+def patch_layer(convolution: nn.Conv2d, preprocessing: Preprocessing) -> nn.Linear:
     """The patch convolution over (value / 255 - mean) / std as one layer over raw values, ordered y, x, channel."""
     weight = convolution.weight.double()  # (width, 3, patch, patch)
-    mean, std = (torch.tensor(values).double().view(3, 1, 1) for values in (preprocessing.mean, preprocessing.std))
+    mean, std = (
+        torch.tensor(values).double().view(3, 1, 1)
+        for values in (preprocessing.mean, preprocessing.std)
+    )
     bias = -(weight * (mean / std)).sum((1, 2, 3))
     if convolution.bias is not None:
         bias += convolution.bias
@@ -172,23 +257,33 @@ def _patch_layer(convolution: nn.Conv2d, preprocessing: Preprocessing) -> nn.Lin
 
 
 class PlainText(nn.Module):
-    """A causal TextTransformer pooled at its end token; takes texts of any length up to the context's."""
+    """A TextTransformer pooled at one token. `cuts`: causal and pooled at the end token, so texts have any length."""
 
     def __init__(self, module: Any) -> None:
         super().__init__()
-        if not can_cut(module) or module.pool_type != "argmax":
+        if not isinstance(module, TextTransformer) or module.pool_type not in ("argmax", "last"):
             raise Unsupported(type(module).__name__)
+        if module.cls_emb is not None or module.use_pad_mask:
+            raise Unsupported("its class token or padding mask")
+        self.causal, self.pools_last = module.attn_mask is not None, module.pool_type == "last"
+        self.cuts = can_cut(module) and not self.pools_last
         self.embed, self.positions = module.token_embedding, module.positional_embedding
         self.norm_out, self.projection = module.ln_final, module.text_projection
-        self.blocks = PreNormBlocks(module.transformer.resblocks, causal=True)
+        self.blocks = PreNormBlocks(module.transformer.resblocks, causal=self.causal)
 
     def forward(self, ids: Tensor) -> Tensor:
         """(n, length) int64 → (n, dimensions) of unit norm."""
         count, length = ids.shape
-        x = self.embed(ids) + self.positions[torch.arange(length)]  # a slice would fix the length in the export
-        ends = ids.argmax(-1)  # the end token alone: one row a text
-        x = self.blocks(x.flatten(0, 1), torch.arange(count) * length + ends, (ends + 1).to(torch.int32))
-        x = self.norm_out(x)
+        x = (
+            self.embed(ids) + self.positions[torch.arange(length)]
+        )  # a slice would fix the length in the export
+        x = x.flatten(0, 1)
+        starts = torch.arange(count) * length
+        ends = torch.full_like(starts, length - 1) if self.pools_last else ids.argmax(-1)
+        lengths = (
+            (ends + 1).to(torch.int32) if self.causal else None
+        )  # the last block's, of one row a text
+        x = self.norm_out(self.blocks(x, starts + ends, lengths))
         if isinstance(self.projection, nn.Linear):
             x = self.projection(x)
         elif self.projection is not None:
@@ -213,24 +308,28 @@ class PostNormBlock(nn.Module):
         return mapped
 
 
-class PlainMultilingual(nn.Module):
-    """M-CLIP's text tower: XLM-RoBERTa, the mean over a text's tokens, a linear map."""
+class PlainBert(nn.Module):
+    """A BERT-like encoder, the mean over a text's tokens or its first one, a projection; texts have any length."""
 
-    def __init__(self, module: Any) -> None:
+    cuts = True
+
+    def __init__(self, base: Any, projection: nn.Module, means: bool) -> None:
         super().__init__()
-        if not isinstance(module, MultilingualCLIP):
-            raise Unsupported(type(module).__name__)
-        base = module.transformer
+        if type(base) not in (XLMRobertaModel, RobertaModel, BertModel):
+            raise Unsupported(type(base).__name__)
+        if base.config.hidden_act != "gelu" or base.config.position_embedding_type != "absolute":
+            raise Unsupported(f"{base.config.hidden_act}, {base.config.position_embedding_type}")
         embeddings = base.embeddings
-        self.pad_id = int(embeddings.padding_idx)
+        self.pad_id, self.means = int(base.config.pad_token_id), means
         self.embed, self.norm_in = embeddings.word_embeddings, embeddings.LayerNorm
-        # RoBERTa counts positions from behind the padding index; its one token type is the same for all.
-        positions = embeddings.position_embeddings.weight[self.pad_id + 1 :]
+        # RoBERTa counts positions from behind the padding index; the token type is the same for all.
+        first = 0 if type(base) is BertModel else self.pad_id + 1
+        positions = embeddings.position_embeddings.weight[first:]
         self.positions = positions + embeddings.token_type_embeddings.weight[0]
         self.blocks = nn.ModuleList(
             PostNormBlock(layer, base.config.num_attention_heads) for layer in base.encoder.layer
         )
-        self.projection = module.LinearTransformation
+        self.projection = projection
 
     def forward(self, ids: Tensor) -> Tensor:
         """(n, length) int64, padded behind → (n, dimensions) of unit norm."""
@@ -240,5 +339,23 @@ class PlainMultilingual(nn.Module):
         for block in self.blocks:
             x = block(x, lengths)
         x = x.reshape(*ids.shape, -1)
-        mean = (x * mask.unsqueeze(2)).sum(1) / lengths.unsqueeze(1)
-        return F.normalize(self.projection(mean), dim=-1)
+        x = (x * mask.unsqueeze(2)).sum(1) / lengths.unsqueeze(1) if self.means else x[:, 0]
+        return F.normalize(self.projection(x), dim=-1)
+
+
+def plain_multilingual(module: Any) -> PlainBert:
+    """M-CLIP's text tower. Raises Unsupported for another."""
+    if not isinstance(module, MultilingualCLIP):
+        raise Unsupported(type(module).__name__)
+    return PlainBert(module.transformer, module.LinearTransformation, means=True)
+
+
+def plain_hf_text(module: Any) -> PlainBert:
+    """open_clip's adapter around a Hugging Face encoder. Raises Unsupported for another."""
+    if not isinstance(module, HFTextEncoder):
+        raise Unsupported(type(module).__name__)
+    if isinstance(module.pooler, MeanPooler):
+        return PlainBert(module.transformer, module.proj, means=True)
+    if isinstance(module.pooler, ClsLastHiddenStatePooler):
+        return PlainBert(module.transformer, module.proj, means=False)
+    raise Unsupported(type(module.pooler).__name__)

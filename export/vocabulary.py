@@ -16,7 +16,9 @@ def write_vocabulary(pieces: Sequence[tuple[str, float]], path: Path) -> None:
     The normalisation is the one XLM-RoBERTa was trained with, nmt_nfkc.
     """
     messages: Any = proto  # generated when it is imported: no types
-    model = messages.ModelProto.FromString(SentencePieceNormalizer(rule_name="nmt_nfkc").serialized_model_proto())
+    model = messages.ModelProto.FromString(
+        SentencePieceNormalizer(rule_name="nmt_nfkc").serialized_model_proto()
+    )
     model.trainer_spec.model_type = model.trainer_spec.UNIGRAM
     model.pieces.add(piece="<unk>", type=messages.ModelProto.SentencePiece.UNKNOWN)
     for piece in CONTROL_PIECES:

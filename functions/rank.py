@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from common.errors import ImagesFailed, ItemError
-from common.ranking import Ranked, rank
+from common.ranking import ProbabilityKind, Ranked, rank
 from functions.call import Call
 from functions.examples import BROKEN, FOX, NOT_AN_IMAGE, Example
 from functions.route import IMAGE_ERRORS, Answer, Body, Route
@@ -24,11 +24,16 @@ class RankRequest(Request):
 
 @dataclass(frozen=True)
 class RankResponse:
-    """Best first; `errors` has an entry for each candidate that could not be embedded."""
+    """Best first; `errors` has an entry for each candidate that could not be embedded.
+
+    `probability_kind` is the model's: with `softmax` the probabilities add up to 1 over all candidates; with `sigmoid`
+    each candidate has one by itself, and none may fit.
+    """
 
     results: Sequence[Ranked]
     errors: Sequence[ItemError]
     model: str
+    probability_kind: ProbabilityKind
 
 
 def embed_and_rank(body: RankRequest, call: Call) -> RankResponse:
@@ -39,9 +44,9 @@ def embed_and_rank(body: RankRequest, call: Call) -> RankResponse:
     if failed:
         raise ImagesFailed("the query's image could not be embedded", failed, field="query")
     indices = [index - 1 for index in embedded.indices[1:]]  # the query is the first
-    results = rank(embedded.vectors[0], embedded.vectors[1:], indices, call.model.logit_scale)
+    results = rank(embedded.vectors[0], embedded.vectors[1:], indices, call.model.logits)
     errors = [error.at(error.index - 1) for error in embedded.errors]
-    return RankResponse(results[: body.top_k], errors, call.model.spec.id)
+    return RankResponse(results[: body.top_k], errors, call.model.spec.id, call.model.logits.kind)
 
 
 ROUTE = Route(
@@ -65,6 +70,7 @@ ROUTE = Route(
                 ],
                 "errors": [],
                 "model": "demo",
+                "probability_kind": "softmax",
             },
         ),
         "the best of two pictures": Example(
@@ -77,6 +83,7 @@ ROUTE = Route(
                 "results": [{"index": 1, "cosine": 0.787, "probability": 1.0}],
                 "errors": [NOT_AN_IMAGE],
                 "model": "demo",
+                "probability_kind": "softmax",
             },
         ),
     },

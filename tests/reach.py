@@ -7,8 +7,9 @@ from pathlib import Path
 from tests.paths import ROOT
 
 TESTS = ROOT / "tests"
-SERVERS = {"tests.e2e.server", "tests.gcloud"}
-HEAVY = frozenset({"torch", "open_clip", "transformers", "onnx", "playwright", *SERVERS})
+# Helpers of ours that start a server or gcloud, or import open_clip by its name.
+STARTERS = {"tests.e2e.server", "tests.gcloud", "tests.reference"}
+HEAVY = frozenset({"torch", "open_clip", "transformers", "onnx", "playwright", *STARTERS})
 
 
 def reaches(module: Path, targets: frozenset[str]) -> bool:

@@ -41,7 +41,7 @@ def reference(folders: dict[str, Path], kind: str) -> Any:
 
 def ours(folders: dict[str, Path], kind: str) -> JsonTokenizer:
     config = {"hf_tokenizer_name": str(folders[kind]), "tokenizer_kwargs": KINDS[kind], "context_length": CONTEXT}
-    tokenizer = build_tokenizer("", config)
+    tokenizer = build_tokenizer("", config, False, UNCUT, EngineOptions(folders[kind]))
     assert isinstance(tokenizer, JsonTokenizer)
     return tokenizer
 
@@ -86,7 +86,8 @@ def test_a_tokenizer_with_a_way_of_its_own_stays_the_references(folders: dict[st
     tokenizer.tokenizer_mode = "clips"
     assert from_hub(tokenizer, CONTEXT) is None
     config = {"tokenizer_kwargs": {"reduction_mask": "syntax"}, "context_length": CONTEXT}
-    assert isinstance(build_tokenizer("ViT-B-32", config), ReferenceTokenizer)
+    options = EngineOptions(folders["bert"])
+    assert isinstance(build_tokenizer("ViT-B-32", config, False, UNCUT, options), ReferenceTokenizer)
 
 
 def test_a_model_with_such_a_tokenizer_is_bundled(folders: dict[str, Path], tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from tests.paths import ROOT
 from tests.reach import HEAVY, reaches
 
 
-@pytest.mark.parametrize("name", ["test_export", "test_torch_engine", "test_demo", "test_deployment"])
+@pytest.mark.parametrize("name", ["test_export", "test_preprocess", "test_demo", "test_deployment"])
 def test_a_module_that_reaches_torch_or_a_program_is_left_out(name: str) -> None:
     assert reaches(ROOT / "tests" / f"{name}.py", HEAVY)
 

@@ -225,6 +225,13 @@ def test_a_wrong_hash_is_refused_and_the_right_file_loads_again(tmp_path: Path) 
     assert load_text_encoder(resolve("demo"), options).info.dimensions == 256
 
 
+def test_a_wrong_vocabulary_is_refused(tiny_mclip: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_mclip / "tiny" / "text", tmp_path / "tiny" / "text")
+    (folder / "SHA256SUMS").write_text(f"{'0' * 64}  {MCLIP_TOKENIZER}\n")
+    with pytest.raises(ModelUnavailable, match=r"sentencepiece\.bpe\.model has sha256"):
+        load_text_encoder(TINY, EngineOptions(tmp_path, allow_download=False))
+
+
 def test_a_broken_file_is_refused_without_telling_where_it_lies(tmp_path: Path) -> None:
     weights = copy_of_demo(tmp_path) / "open_clip_model.safetensors"
     (weights.parent / "SHA256SUMS").unlink(missing_ok=True)

@@ -46,12 +46,21 @@ def test_a_file_must_have_the_sum_that_is_pinned_or_stands_beside_it(tmp_path: P
     path, sha256 = tmp_path / NAME, hashlib.sha256(b"weights").hexdigest()
     path.write_bytes(b"weights")
     assert verify(path, DEMO).sha256 == sha256
-    (tmp_path / "SHA256SUMS").write_text(f"{'0' * 64}  other\n{sha256} *{NAME}\n")
+    sums = f"# comment\n\n{'0' * 64}  another file\n{sha256.upper()} *{NAME}\n"
+    (tmp_path / "SHA256SUMS").write_text(sums)
     assert verify(path, DEMO).sha256 == sha256
     with pytest.raises(ModelUnavailable, match=r"open_clip_model\.safetensors has sha256"):
         verify(path, DEMO, pinned="1" * 64)
     path.write_bytes(b"others")
     with pytest.raises(ModelUnavailable, match="expected " + sha256[:16]):
+        verify(path, DEMO)
+
+
+def test_a_sum_may_be_of_a_name_with_blanks(tmp_path: Path) -> None:
+    path = tmp_path / "my weights.bin"
+    path.write_bytes(b"weights")
+    (tmp_path / "SHA256SUMS").write_text(f"{'0' * 64}  my weights.bin\n")
+    with pytest.raises(ModelUnavailable, match=r"my weights\.bin has sha256"):
         verify(path, DEMO)
 
 
@@ -85,14 +94,18 @@ def test_the_catalog_holds_the_traps() -> None:
     assert isinstance(clip.image, OpenClipTower)
     assert clip.text.architecture == clip.image.architecture == "ViT-B-32-quickgelu"
     assert mclip.image.hub_repo.endswith("laion400m_e32")
-    assert {spec.id: spec.dimensions for spec in CATALOG} == {"clip": 512, "mclip": 640, "demo": 256, "demo-mclip": 256}
+    dimensions = {spec.id: spec.dimensions for spec in CATALOG}
+    assert dimensions == {
+        "clip": 512, "clip-256": 512, "siglip2": 768, "siglip2-b16": 768,
+        "mclip": 640, "mclip-base": 512, "demo": 256, "demo-mclip": 256,
+    }  # fmt: skip
     assert resolve("demo-mclip").image == DEMO.image
     assert replace(resolve("RN50/openai").image) == OpenClipTower("RN50", "openai")
 
 
 @pytest.mark.parametrize("name", ["clop", "ViT-B-32/", "/openai", "/"])
 def test_a_name_that_is_no_model_is_refused(name: str) -> None:
-    with pytest.raises(ModelNotFound, match="known are clip, mclip, demo, demo-mclip"):
+    with pytest.raises(ModelNotFound, match=r"known are clip, clip-256, .*, demo, demo-mclip"):
         resolve(name)
 
 

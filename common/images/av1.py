@@ -11,7 +11,9 @@ from common.errors import CorruptImage
 
 SEQUENCE_HEADER = 1
 FRAME_HEADERS = (3, 6, 7)  # alone, with its tiles, and again
-HEADER_BYTES = 512  # more than a header has up to its frame size: 32 operating points of 89 bits at most
+HEADER_BYTES = (
+    512  # more than a header has up to its frame size: 32 operating points of 89 bits at most
+)
 REFERENCES = 7  # frames that one frame may refer to
 ALL_SLOTS = 0xFF  # the frame is kept in each of the eight places for references
 KEY, INTRA_ONLY, SWITCH = 0, 2, 3  # types of frames
@@ -53,7 +55,9 @@ class Sequence:
     equal_intervals: bool = False
     removal_bits: int = 0  # buffer_removal_time_length, 0 without a decoder model
     presentation_bits: int = 0
-    points: tuple[tuple[int, bool], ...] = ()  # operating points: layers, and whether each has a decoder model
+    points: tuple[
+        tuple[int, bool], ...
+    ] = ()  # operating points: layers, and whether each has a decoder model
     width_bits: int = 0
     height_bits: int = 0
     width: int = 0
@@ -90,7 +94,10 @@ def parse_sequence(data: bytes) -> Sequence:
     else:
         _read_operating_points(bits, sequence)
     sequence.width_bits, sequence.height_bits = bits.read(4) + 1, bits.read(4) + 1
-    sequence.width, sequence.height = bits.read(sequence.width_bits) + 1, bits.read(sequence.height_bits) + 1
+    sequence.width, sequence.height = (
+        bits.read(sequence.width_bits) + 1,
+        bits.read(sequence.height_bits) + 1,
+    )
     if not sequence.is_reduced and bits.read(1):  # frame_id_numbers_present_flag
         sequence.delta_id_bits = bits.read(4) + 2
         sequence.id_bits = bits.read(3) + sequence.delta_id_bits + 1
@@ -250,7 +257,9 @@ class _FrameHeader:
     def _skip_tools(self) -> None:
         bits, sequence = self._bits, self._sequence
         bits.read(1)  # disable_cdf_update
-        has_screen_content = bits.read(1) if sequence.screen_content == 2 else sequence.screen_content
+        has_screen_content = (
+            bits.read(1) if sequence.screen_content == 2 else sequence.screen_content
+        )
         if has_screen_content and sequence.integer_vectors == 2:
             bits.read(1)
 

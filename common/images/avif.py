@@ -15,7 +15,9 @@ from common.images.av1 import Bits, Frame
 from common.images.boxes import Box, Parts, boxes_of
 
 MAX_SEQUENCES = 16  # different ones: each frame is read by all that may be in force
-MAX_JOINED = 8  # times the file's bytes: what items in pieces may be joined from, one after the other
+MAX_JOINED = (
+    8  # times the file's bytes: what items in pieces may be joined from, one after the other
+)
 HELD_FRAMES = 12  # of one stream: eight references, and those being decoded, shown and handed out
 STREAM_BYTES = 2**20  # a decoder's own tables, for each stream
 Unit = tuple[int, tuple[int, int], bytes]  # type, temporal and spatial layer, the first bytes
@@ -39,7 +41,9 @@ def plan(data: bytes) -> Plan:
     return Plan(
         held_bytes=sum(STREAM_BYTES + _held(stream) for stream in frames),
         pixel_bytes=max((sequence.pixel_bytes() for sequence in every), default=0),
-        sizes=frozenset((frame.width, frame.height) for stream in frames for frame in stream if frame.width),
+        sizes=frozenset(
+            (frame.width, frame.height) for stream in frames for frame in stream if frame.width
+        ),
     )
 
 
@@ -67,7 +71,11 @@ def _frames(units: list[Unit], sequences: list[av1.Sequence]) -> list[Frame]:
     frames = []
     for kind, layers, content in units:
         if kind in av1.FRAME_HEADERS:
-            read = [frame for sequence in sequences if (frame := av1.read_frame(content, sequence, layers))]
+            read = [
+                frame
+                for sequence in sequences
+                if (frame := av1.read_frame(content, sequence, layers))
+            ]
             frames += [max(read, key=lambda frame: frame.held_bytes)] if read else []
     return frames
 
@@ -90,14 +98,21 @@ def _streams(data: bytes, parts: Parts) -> Iterator[list[Unit]]:
 
 def _items(data: bytes, boxes: Sequence[Box], parts: Parts) -> Iterator[memoryview]:
     view = memoryview(data)
-    joined: dict[tuple[int, tuple[tuple[int, int], ...]], memoryview] = {}  # layers are items of the same bytes
+    joined: dict[
+        tuple[int, tuple[tuple[int, int], ...]], memoryview
+    ] = {}  # layers are items of the same bytes
     left = MAX_JOINED * len(data)
     items = {_av1_item(data[start:end]) for kind, start, end in boxes if kind == b"infe"}
     inner = [start for kind, start, _ in boxes if kind == b"idat"]
     tables = [Bits(data[start:end]) for kind, start, end in boxes if kind == b"iloc"]
-    for item, is_inner, extents in chain.from_iterable(_locations(table, parts) for table in tables):
+    for item, is_inner, extents in chain.from_iterable(
+        _locations(table, parts) for table in tables
+    ):
         for origin in (inner if is_inner else [0]) if item in items else []:
-            pieces = [view[origin + start : origin + start + size if size else None] for start, size in extents]
+            pieces = [
+                view[origin + start : origin + start + size if size else None]
+                for start, size in extents
+            ]
             if len(pieces) == 1:
                 yield pieces[0]
                 continue
@@ -113,7 +128,12 @@ def _items(data: bytes, boxes: Sequence[Box], parts: Parts) -> Iterator[memoryvi
 
 def _first_samples(data: bytes, boxes: Sequence[Box]) -> Iterator[memoryview]:
     """Of each track what its first picture is decoded from, or more: as long as any track's first sample."""
-    sizes = [_number(data, start + place) for kind, start, _ in boxes if kind == b"stsz" for place in (4, 12)]
+    sizes = [
+        _number(data, start + place)
+        for kind, start, _ in boxes
+        if kind == b"stsz"
+        for place in (4, 12)
+    ]
     for kind, start, end in boxes:
         width = {b"stco": 4, b"co64": 8}.get(kind)
         if width and start + 8 + width <= end:
@@ -128,7 +148,11 @@ def _number(data: bytes, place: int, width: int = 4) -> int:
 def _av1_item(infe: bytes) -> int | None:
     """The item's id, if it is an AV1 image."""
     width = 4 if infe[:1] == b"\3" else 2
-    return int.from_bytes(infe[4 : 4 + width], "big") if infe[6 + width : 10 + width] == b"av01" else None
+    return (
+        int.from_bytes(infe[4 : 4 + width], "big")
+        if infe[6 + width : 10 + width] == b"av01"
+        else None
+    )
 
 
 def _locations(iloc: Bits, parts: Parts) -> Iterator[tuple[int, bool, list[tuple[int, int]]]]:
@@ -167,7 +191,11 @@ def _units_of(stream: memoryview, parts: Parts, *, is_layered: bool) -> Iterator
             raise TooComplex("the AVIF file has a layer of unknown length")
         if head & 0x80 or size is None:
             return
-        yield head >> 3, (layers >> 5, layers >> 3 & 3), bytes(stream[place : place + min(size, av1.HEADER_BYTES)])
+        yield (
+            head >> 3,
+            (layers >> 5, layers >> 3 & 3),
+            bytes(stream[place : place + min(size, av1.HEADER_BYTES)]),
+        )
         place += size
 
 

@@ -39,11 +39,18 @@ def _with_one_association(data: bytes, boxes: list[Box]) -> bytes | None:
     if meta is None or properties is None or len(parts) < 2:
         return None
     first, last = parts[0][0] - HEADER, parts[-1][1]
-    is_whole = first + sum(end - start + HEADER for start, end in parts) == last == properties[2] <= meta[2]
+    is_whole = (
+        first + sum(end - start + HEADER for start, end in parts)
+        == last
+        == properties[2]
+        <= meta[2]
+    )
     versions = {data[start : start + FLAGS] for start, _ in parts}
     if not is_whole or len(versions) > 1:
         return None
-    count = sum(int.from_bytes(data[start + FLAGS : start + FLAGS + COUNT], "big") for start, _ in parts)
+    count = sum(
+        int.from_bytes(data[start + FLAGS : start + FLAGS + COUNT], "big") for start, _ in parts
+    )
     entries = b"".join(data[start + FLAGS + COUNT : end] for start, end in parts)
     merged = _box(b"ipma", versions.pop() + struct.pack(">I", count) + entries)
     spare = last - first - len(merged)

@@ -95,7 +95,9 @@ def _read_header(data: bytes) -> _Header:
     pixels = _uint32(data, 10)
     if 0 < pixels < end:
         raise CorruptImage("the BMP file is broken: its pixels start inside its header")
-    palette = _read_palette(data[end : pixels if pixels > end else None], bits, colours, entry_bytes)
+    palette = _read_palette(
+        data[end : pixels if pixels > end else None], bits, colours, entry_bytes
+    )
     start = pixels or end + entry_bytes * len(palette)
     return _Header(width, abs(height), height < 0, bits, compression, masks, palette, start)
 
@@ -254,7 +256,9 @@ def _read_runs(file: IO[bytes], header: _Header) -> tuple[bytearray, bytearray]:
     return pixels, drawn
 
 
-def _codes(codes: bytes, compression: int, file: IO[bytes]) -> Iterator[tuple[int, bytes, tuple[int, int]]]:
+def _codes(
+    codes: bytes, compression: int, file: IO[bytes]
+) -> Iterator[tuple[int, bytes, tuple[int, int]]]:
     """Each code as its kind, the samples that it draws, and how far it moves."""
     place, number = 0, 0
     while True:

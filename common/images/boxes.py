@@ -4,9 +4,7 @@ from collections.abc import Iterator
 
 from common.errors import CorruptImage, TooComplex
 
-MAX_PARTS = (
-    10_000  # boxes, places of items, units of streams: a file with more costs time and memory, and shows nothing
-)
+MAX_PARTS = 10_000  # boxes, places of items, units of streams: a file with more costs time and memory, and shows nothing
 NESTED = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"iprp")
 Box = tuple[bytes, int, int]  # kind, and where its content starts and ends
 
@@ -27,7 +25,11 @@ def boxes_of(data: bytes, start: int, end: int, parts: Parts) -> Iterator[Box]:
     """All boxes, those inside others too."""
     while start + 8 <= end:
         parts.spend()
-        size, kind, content = int.from_bytes(data[start : start + 4], "big"), data[start + 4 : start + 8], start + 8
+        size, kind, content = (
+            int.from_bytes(data[start : start + 4], "big"),
+            data[start + 4 : start + 8],
+            start + 8,
+        )
         if size == 1:
             size, content = int.from_bytes(data[start + 8 : start + 16], "big"), start + 16
         stop = min(start + size, end) if size else end

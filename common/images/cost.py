@@ -65,7 +65,9 @@ def _avif_bytes(image: Image.Image, data: bytes) -> int:
     """The frames inside, a canvas if they are put together or scaled, and the pixels made of it, twice."""
     planned, pixels = avif.plan(data), image.size[0] * image.size[1]
     is_derived = b"grid" in data or planned.sizes != {image.size}
-    alpha_bytes = 2 if image.mode == "RGBA" else 0  # a plane of 16 bits, made anew if its range is limited
+    alpha_bytes = (
+        2 if image.mode == "RGBA" else 0
+    )  # a plane of 16 bits, made anew if its range is limited
     whole = pixels * (alpha_bytes + (planned.pixel_bytes if is_derived else 0))
     return planned.held_bytes + int(whole) + 2 * pixels * len(image.getbands())
 

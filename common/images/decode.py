@@ -107,9 +107,7 @@ def _load(
     return Picture(loaded, whole_size, shrunk_by, orientation, profile)
 
 
-def _shrink(
-    image: Image.Image, file: ParsedFile, preprocessing: Preprocessing
-) -> tuple[int, int]:
+def _shrink(image: Image.Image, file: ParsedFile, preprocessing: Preprocessing) -> tuple[int, int]:
     """The divisor that a JPEG is shrunk by, and the bytes that libjpeg keeps of its coefficients."""
     if file.jpeg is None:
         return 1, 0

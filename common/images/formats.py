@@ -83,7 +83,9 @@ def refusal(data: bytes) -> DecodeError:
     if not data:
         return NotAnImage(f"the file is empty; supported: {SUPPORTED}")
     start = data[:8].hex(" ")
-    return NotAnImage(f"not a supported image format (the file starts with the bytes {start}); supported: {SUPPORTED}")
+    return NotAnImage(
+        f"not a supported image format (the file starts with the bytes {start}); supported: {SUPPORTED}"
+    )
 
 
 def describe(data: bytes) -> str | None:

@@ -17,7 +17,9 @@ def parse(data: bytes) -> list[Piece]:
     place = _first_image(data)
     right = _uint16(data, place) + _uint16(data, place + 4)
     below = _uint16(data, place + 2) + _uint16(data, place + 6)
-    screen = (width or right).to_bytes(4, "little")[:2] + (height or below).to_bytes(4, "little")[:2]
+    screen = (width or right).to_bytes(4, "little")[:2] + (height or below).to_bytes(4, "little")[
+        :2
+    ]
     return [data[:_SCREEN] + screen, memoryview(data)[_SCREEN + 4 :]]
 
 

@@ -19,4 +19,6 @@ def register() -> None:
     import pillow_heif
 
     # One thread: the process decodes many images at a time.
-    pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, decode_threads=1)
+    pillow_heif.register_heif_opener(
+        thumbnails=False, depth_images=False, aux_images=False, decode_threads=1
+    )

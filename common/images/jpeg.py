@@ -87,7 +87,9 @@ def parse(data: bytes) -> Jpeg:
     pieces = [view[start:stop] for start, stop in _joined([*head.kept, (head.scan, end)])]
     if not has_end:
         pieces.append(memoryview(END))
-    return Jpeg(tuple(pieces), scans, has_end, not is_single, can_shrink=head.frame not in _LOSSLESS)
+    return Jpeg(
+        tuple(pieces), scans, has_end, not is_single, can_shrink=head.frame not in _LOSSLESS
+    )
 
 
 def _read_head(data: bytes) -> _Head:

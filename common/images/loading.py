@@ -14,7 +14,9 @@ from common.images.png import Frame, Png
 from common.images.reader import BoundedReader
 
 
-def load(image: Image.Image, file: ParsedFile, reader: OpenReader, is_reference: bool) -> Image.Image:
+def load(
+    image: Image.Image, file: ParsedFile, reader: OpenReader, is_reference: bool
+) -> Image.Image:
     """The decoded image; `is_reference`: as Pillow gives it. Raises CorruptImage, and what Pillow raises."""
     if image.format in FRAME_FORMATS:
         return _without_false_colours(load_frame(image), image, is_reference)

@@ -117,7 +117,10 @@ def _chunks(view: memoryview) -> Iterator[_Chunk]:
     for _ in range(MAX_CHUNKS):
         if place + 8 > len(view):
             return
-        length, kind = int.from_bytes(view[place : place + 4], "big"), bytes(view[place + 4 : place + 8])
+        length, kind = (
+            int.from_bytes(view[place : place + 4], "big"),
+            bytes(view[place + 4 : place + 8]),
+        )
         start, stop = place + 8, place + 8 + length
         yield _Chunk(kind, start, stop, _is_whole(view, start, stop))
         place = stop + 4

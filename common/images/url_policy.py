@@ -97,7 +97,9 @@ def check_url(url: str, policy: UrlPolicy) -> Url:
 
 
 def _check_host(host: str, policy: UrlPolicy) -> None:
-    if policy.allow_hosts and not any(fnmatch.fnmatchcase(host, pattern.lower()) for pattern in policy.allow_hosts):
+    if policy.allow_hosts and not any(
+        fnmatch.fnmatchcase(host, pattern.lower()) for pattern in policy.allow_hosts
+    ):
         raise BlockedUrl("host is not on the allow-list")
     address = _literal(host)
     if address is not None:
@@ -107,7 +109,9 @@ def _check_host(host: str, policy: UrlPolicy) -> None:
     name = host.rstrip(".")
     if not _is_name(name):
         raise InvalidUrl("the URL's host is not a valid name")
-    if _NUMERIC_LABEL.fullmatch(name.rpartition(".")[2]):  # 127.1, 0x7f.1, 2130706433: resolvers read them as addresses
+    if _NUMERIC_LABEL.fullmatch(
+        name.rpartition(".")[2]
+    ):  # 127.1, 0x7f.1, 2130706433: resolvers read them as addresses
         raise BlockedUrl("number for a name")
     if policy.allow_networks:
         return  # an operator who permits private networks may use their names; the address is checked all the same
@@ -173,7 +177,10 @@ def _is_inside(address: IPv4Address) -> bool:
 
 
 def _permitted(address: Address, policy: UrlPolicy) -> bool:
-    return any(address.version == network.version and address in network for network in policy.allow_networks)
+    return any(
+        address.version == network.version and address in network
+        for network in policy.allow_networks
+    )
 
 
 def check_address(text: str, scheme_port: int, port: int, policy: UrlPolicy) -> None:

@@ -14,7 +14,13 @@ from common.files import sha256_of
 from common.models.spec import Cleaning, EngineOptions, ModelSpec, Preprocessing, TowerName
 
 MANIFEST = "manifest.json"
-TOKENIZERS = {"xlmr": "sentencepiece.bpe.model", "json": "tokenizer.json"}  # files; CLIP's is part of the code
+XLMR_FILE = "sentencepiece.bpe.model"
+JSON_FILE = "tokenizer.json"
+TOKENIZERS = {
+    "xlmr": XLMR_FILE,
+    "xlmr_cleaned": XLMR_FILE,
+    "json": JSON_FILE,
+}  # CLIP's is part of the code
 FORMAT: Literal[1] = 1
 
 BundlePrecision = Literal["int8", "fp32"]
@@ -38,10 +44,15 @@ class Fidelity(_Record):
 
 
 class TowerManifest(_Record):
-    """`files` and `fidelity` by precision; `weights_sha256` is that of the weights it was exported from."""
+    """`files` and `fidelity` by precision.
+
+    `weights_sha256` is of the file it was exported from, `tower_sha256` of the tensors in it and the settings that
+    shape the tower, whatever the file's format.
+    """
 
     files: dict[BundlePrecision, str]
     weights_sha256: str
+    tower_sha256: str = ""
     fidelity: dict[BundlePrecision, Fidelity] = {}
     rejected: dict[BundlePrecision, str] = {}  # precisions that the fidelity gate refused, and why
 
@@ -49,11 +60,11 @@ class TowerManifest(_Record):
 class TextManifest(TowerManifest):
     """`length` is None where texts of a batch are padded to its longest, else the length that all are padded to.
 
-    `cleaning` and `erased_id` are a JsonTokenizer's.
+    `cleaning` is of `json` and `xlmr_cleaned`, `erased_id` of `json` alone.
     """
 
     context_length: int
-    tokenizer: Literal["clip", "xlmr", "json"]
+    tokenizer: Literal["clip", "xlmr", "xlmr_cleaned", "json"]
     pad_id: int
     length: int | None = None
     cleaning: Cleaning = "lower"
@@ -80,6 +91,7 @@ class Manifest(_Record):
     full_name: str
     dimensions: int
     logit_scale: float | None
+    logit_bias: float | None = None  # of SigLIP's models: their probabilities are sigmoids
     random_weights: bool
     text: TextManifest
     image: ImageManifest
@@ -121,7 +133,9 @@ class Bundle:
         try:
             sha256 = sha256_of(path)
         except OSError as error:
-            raise ModelUnavailable(f"model {self.manifest.model}: {name} of its bundle cannot be read") from error
+            raise ModelUnavailable(
+                f"model {self.manifest.model}: {name} of its bundle cannot be read"
+            ) from error
         if sha256 != expected:
             message = f"{name} of its bundle has sha256 {sha256[:16]}…, expected {expected[:16] or 'none'}…"
             raise ModelUnavailable(f"model {self.manifest.model}: {message}")
@@ -148,7 +162,11 @@ def read_bundle(folder: Path, spec: ModelSpec) -> Bundle:
     try:
         manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
     except (OSError, ValidationError) as error:
-        raise ModelUnavailable(f"model {spec.id}: the manifest of its bundle cannot be read") from error
+        raise ModelUnavailable(
+            f"model {spec.id}: the manifest of its bundle cannot be read"
+        ) from error
     if manifest.model != spec.id:
-        raise ModelUnavailable(f"model {spec.id}: the bundle in its folder is of model {manifest.model}")
+        raise ModelUnavailable(
+            f"model {spec.id}: the bundle in its folder is of model {manifest.model}"
+        )
     return Bundle(folder, manifest)

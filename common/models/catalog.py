@@ -10,7 +10,9 @@ _DEMO = Path(__file__).with_name("demo")
 # laion400m was trained with QuickGELU; open_clip's plain "ViT-B-32" would build GELU and only warn.
 _CLIP = OpenClipTower("ViT-B-32-quickgelu", hub_repo="timm/vit_base_patch32_clip_224.laion400m_e32")
 # Not "laion400m_e32" of open_clip's table: for this architecture that entry downloads the e31 weights.
-_MCLIP_IMAGE = OpenClipTower("ViT-B-16-plus-240", hub_repo="timm/vit_base_patch16_plus_clip_240.laion400m_e32")
+_MCLIP_IMAGE = OpenClipTower(
+    "ViT-B-16-plus-240", hub_repo="timm/vit_base_patch16_plus_clip_240.laion400m_e32"
+)
 _MCLIP_TEXT = MultilingualTower(
     hub_repo="M-CLIP/XLM-Roberta-Large-Vit-B-16Plus",
     weights_sha256="a7124266439dd6bce544c23b57249a2ca764dbcd38e8eab16ce272c28c27b049",
@@ -19,8 +21,39 @@ _DEMO_CLIP = OpenClipTower(folder=_DEMO / "clip")
 _BUNDLES = _DEMO / "bundles"
 _DEMO_ONLY = "knows emoji and their names, and nothing else"
 
+_MANY = "about 100"
+_ENGLISH = "English"
+
+
+def _preset(
+    name: str,
+    architecture: str,
+    pretrained: str,
+    dimensions: int,
+    languages: str,
+    licence: str,
+    figures: tuple[float, float] | None,
+) -> ModelSpec:
+    """A model of open_clip's table that has a name of its own. Figures are open_clip's own tables'."""
+    tower = OpenClipTower(architecture, pretrained)
+    full_name = f"OpenCLIP {architecture} {pretrained}"
+    description = f"texts ({languages}) and images"
+    return ModelSpec(
+        name, full_name, description, tower, tower, dimensions,
+        languages=languages, licence=licence, figures=figures,
+    )  # fmt: skip
+
+
+# Weights that may not be used commercially (MobileCLIP's, jina-clip-v2's, MetaCLIP 2's) have no preset;
+# the ones that open_clip lists work by ARCHITECTURE/PRETRAINED.
 CATALOG = (
-    ModelSpec("clip", "OpenCLIP ViT-B/32 laion400m_e32", "English texts and images", _CLIP, _CLIP, 512),
+    ModelSpec(
+        "clip", "OpenCLIP ViT-B/32 laion400m_e32", "English texts and images", _CLIP, _CLIP, 512,
+        languages=_ENGLISH, licence="MIT", figures=(62.9, 35.3),
+    ),
+    _preset("clip-256", "ViT-B-32-256", "datacomp_s34b_b86k", 512, _ENGLISH, "MIT", (72.8, 39.9)),
+    _preset("siglip2", "ViT-B-32-SigLIP2-256", "webli", 768, _MANY, "Apache-2.0", (74.0, 47.2)),
+    _preset("siglip2-b16", "ViT-B-16-SigLIP2", "webli", 768, _MANY, "Apache-2.0", (78.2, 52.1)),
     ModelSpec(
         "mclip",
         "M-CLIP XLM-Roberta-Large-Vit-B-16Plus",
@@ -28,8 +61,15 @@ CATALOG = (
         _MCLIP_TEXT,
         _MCLIP_IMAGE,
         640,
+        languages=_MANY,
     ),
-    ModelSpec("demo", "Demo CLIP on emoji", f"English; {_DEMO_ONLY}", _DEMO_CLIP, _DEMO_CLIP, 256, _BUNDLES / "demo"),
+    _preset(
+        "mclip-base", "xlm-roberta-base-ViT-B-32", "laion5b_s13b_b90k", 512, _MANY, "MIT", None
+    ),
+    ModelSpec(
+        "demo", "Demo CLIP on emoji", f"English; {_DEMO_ONLY}", _DEMO_CLIP, _DEMO_CLIP, 256, _BUNDLES / "demo",
+        languages=_ENGLISH, licence="MIT",
+    ),
     ModelSpec(
         "demo-mclip",
         "Demo M-CLIP on emoji",
@@ -38,8 +78,10 @@ CATALOG = (
         _DEMO_CLIP,
         256,
         _BUNDLES / "demo-mclip",
+        languages="40",
+        licence="MIT",
     ),
-)
+)  # fmt: skip
 
 
 def resolve(name: str) -> ModelSpec:
@@ -53,6 +95,10 @@ def resolve(name: str) -> ModelSpec:
     architecture, slash, pretrained = name.partition("/")
     if not (architecture and slash and pretrained):
         known = ", ".join(spec.id for spec in CATALOG)
-        raise ModelNotFound(f"there is no model {name!r}; known are {known}, and ARCHITECTURE/PRETRAINED of open_clip")
+        raise ModelNotFound(
+            f"there is no model {name!r}; known are {known}, and ARCHITECTURE/PRETRAINED of open_clip"
+        )
     tower = OpenClipTower(architecture, pretrained)
-    return ModelSpec(name, f"OpenCLIP {architecture} {pretrained}", "a model of open_clip", tower, tower)
+    return ModelSpec(
+        name, f"OpenCLIP {architecture} {pretrained}", "a model of open_clip", tower, tower
+    )

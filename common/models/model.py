@@ -19,6 +19,7 @@ from common.models.spec import (
 )
 from common.models.tower import Tower
 from common.observer import UNOBSERVED, TowerObserver
+from common.ranking import Logits
 
 IMAGE_PLACES = 16  # an image waits in the place of so many texts: its pixels take 150 KB
 IMAGE_BURST_S = 1.0  # downloads come in bunches, and take about as long as that themselves
@@ -74,12 +75,12 @@ class Model:
         return any(encoder is not None and encoder.info.random_weights for encoder in encoders)
 
     @property
-    def logit_scale(self) -> float:
-        """What a cosine is multiplied with before the softmax; CLIP's bound if the weights hold none."""
+    def logits(self) -> Logits:
+        """How cosines become logits; the scale is CLIP's bound if the weights hold none."""
         for tower in self.towers:
             if tower.encoder is not None and tower.encoder.info.logit_scale is not None:
-                return tower.encoder.info.logit_scale
-        return DEFAULT_LOGIT_SCALE
+                return Logits(tower.encoder.info.logit_scale, tower.encoder.info.logit_bias)
+        return Logits(DEFAULT_LOGIT_SCALE)
 
     def preload(self, towers: tuple[TowerName, ...]) -> None:
         """Start loading these towers, without waiting."""

@@ -9,6 +9,7 @@ import onnxruntime as ort
 
 from common.errors import ModelUnavailable
 from common.models.bundle import TOKENIZERS, Bundle
+from common.models.bundle_fingerprint import fingerprint_of
 from common.models.spec import (
     EncoderInfo,
     EngineOptions,
@@ -34,7 +35,9 @@ def _loading(bundle: Bundle, tower: TowerName) -> Iterator[None]:
     except ModelUnavailable:
         raise
     except Exception as error:
-        message = f"model {bundle.manifest.model}: the {tower} tower of its bundle could not be loaded"
+        message = (
+            f"model {bundle.manifest.model}: the {tower} tower of its bundle could not be loaded"
+        )
         raise ModelUnavailable(f"{message} ({type(error).__name__})") from error
 
 
@@ -58,8 +61,12 @@ def load_image_encoder(bundle: Bundle, options: EngineOptions) -> ImageEncoder:
 def _check(vectors: Vectors, bundle: Bundle) -> None:
     """A tower is loaded when a forward pass has worked."""
     dimensions = bundle.manifest.dimensions
-    if vectors.shape[1] != dimensions or not np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-3):
-        raise ModelUnavailable(f"model {bundle.manifest.model}: its bundle gives no unit vectors of {dimensions}")
+    if vectors.shape[1] != dimensions or not np.allclose(
+        np.linalg.norm(vectors, axis=1), 1, atol=1e-3
+    ):
+        raise ModelUnavailable(
+            f"model {bundle.manifest.model}: its bundle gives no unit vectors of {dimensions}"
+        )
 
 
 class _Session:
@@ -75,15 +82,22 @@ class _Session:
         session_options.intra_op_num_threads = options.num_threads
         session_options.inter_op_num_threads = 1
         session_options.log_severity_level = 3  # errors; its warnings are about optimisations
-        session_options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL  # the export did it
+        session_options.graph_optimization_level = (
+            ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        )  # the export did it
         session_options.add_session_config_entry("session.intra_op.spin_duration_us", SPIN_US)
         try:
-            self._session = ort.InferenceSession(str(path), session_options, providers=["CPUExecutionProvider"])
+            self._session = ort.InferenceSession(
+                str(path), session_options, providers=["CPUExecutionProvider"]
+            )
         finally:
             bundle.release(name)
         self._input = self._session.get_inputs()[0].name
         self.info = EncoderInfo(
             manifest.dimensions, sha256, "onnx", "cpu", precision, manifest.logit_scale, manifest.random_weights,
+            logit_bias=manifest.logit_bias,
+            tower_sha256=described.tower_sha256,
+            fingerprint=fingerprint_of(tower, bundle, options),
             max_batch_size=MAX_IMAGES if tower == "image" else None,
         )  # fmt: skip
 
@@ -100,8 +114,9 @@ def _load_tokenizer(bundle: Bundle) -> ClipTokenizer | XlmrTokenizer | JsonToken
     name = TOKENIZERS[text.tokenizer]
     try:
         path, _ = bundle.verified(name)
-        if text.tokenizer == "xlmr":
-            return XlmrTokenizer(path)
+        if text.tokenizer != "json":
+            cleaning = text.cleaning if text.tokenizer == "xlmr_cleaned" else None
+            return XlmrTokenizer(path, text.context_length, cleaning)
         return JsonTokenizer.read(path, text.context_length, text.cleaning, text.erased_id)
     finally:
         bundle.release(name)

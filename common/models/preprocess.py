@@ -20,7 +20,9 @@ from common.models.spec import Pixels, Preprocessing
 # Of what `corrected` makes of an image. A higher number means other pixels for some images, hence
 # other vectors.
 PREPROCESSING_VERSION = 2
-MAX_RESIZED_PIXELS = 4_000_000  # beyond, only what the crop keeps is computed: 1 × 65,000 would become 13 GB
+MAX_RESIZED_PIXELS = (
+    4_000_000  # beyond, only what the crop keeps is computed: 1 × 65,000 would become 13 GB
+)
 _BICUBIC_REACH = 2  # pixels on either side, in units of the filter's scale
 _TRANSPOSE = {  # EXIF orientation → what undoes it (the standard's table 6)
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -137,7 +139,11 @@ def _resize(picture: Picture, target: tuple[int, int], preprocessing: Preprocess
     if picture.image.size == target:
         return picture.image
     width, height = picture.size
-    box = (0, 0, width / picture.shrunk_by, height / picture.shrunk_by) if picture.shrunk_by > 1 else None
+    box = (
+        (0, 0, width / picture.shrunk_by, height / picture.shrunk_by)
+        if picture.shrunk_by > 1
+        else None
+    )
     return picture.image.resize(target, _RESAMPLING[preprocessing.interpolation], box=box)
 
 
@@ -148,7 +154,9 @@ def _fit_longest(picture: Picture, preprocessing: Preprocessing, finish: Finish)
     target = (max(1, round(width / ratio)), max(1, round(height / ratio)))
     image = finish(_resize(picture, target, preprocessing))
     fill = (
-        preprocessing.fill_color if len(image.getbands()) == 1 else (preprocessing.fill_color,) * len(image.getbands())
+        preprocessing.fill_color
+        if len(image.getbands()) == 1
+        else (preprocessing.fill_color,) * len(image.getbands())
     )
     square = Image.new(image.mode, (size, size), fill)
     if image.palette is not None:
@@ -191,23 +199,36 @@ def _crop_of_resized(
     """The crop that resizing to `target` would give, computed in two passes over what it keeps alone."""
     image, size = picture.image, preprocessing.size
     resampling = _RESAMPLING[preprocessing.interpolation]
-    scales = tuple(edge / picture.shrunk_by / goal for edge, goal in zip(picture.size, target, strict=True))
+    scales = tuple(
+        edge / picture.shrunk_by / goal for edge, goal in zip(picture.size, target, strict=True)
+    )
     if image.mode in ("1", "P"):  # Pillow resizes these by nearest neighbour
         left, top = corner
-        kept = (left * scales[0], top * scales[1], (left + size) * scales[0], (top + size) * scales[1])
+        kept = (
+            left * scales[0],
+            top * scales[1],
+            (left + size) * scales[0],
+            (top + size) * scales[1],
+        )
         return image.resize((size, size), Image.Resampling.NEAREST, box=kept)
     mode = image.mode
     if mode in ("LA", "RGBA"):
-        image = image.convert({"LA": "La", "RGBA": "RGBa"}[mode])  # premultiplied, as Image.resize does it
+        image = image.convert(
+            {"LA": "La", "RGBA": "RGBa"}[mode]
+        )  # premultiplied, as Image.resize does it
     for axis in (0, 1):
         start, scale, goal = corner[axis], scales[axis], target[axis]
         margin = math.ceil(_BICUBIC_REACH * max(1.0, 1 / scale)) + 2
         first, last = max(0, start - margin), min(goal, start + size + margin)
         across = image.size[1 - axis]
         if axis == 0:
-            strip = image.resize((last - first, across), resampling, box=(first * scale, 0, last * scale, across))
+            strip = image.resize(
+                (last - first, across), resampling, box=(first * scale, 0, last * scale, across)
+            )
             image = strip.crop((start - first, 0, start - first + size, across))
         else:
-            strip = image.resize((across, last - first), resampling, box=(0, first * scale, across, last * scale))
+            strip = image.resize(
+                (across, last - first), resampling, box=(0, first * scale, across, last * scale)
+            )
             image = strip.crop((0, start - first, across, start - first + size))
     return image.convert(mode) if image.mode != mode else image

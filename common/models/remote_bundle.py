@@ -32,15 +32,25 @@ class RemoteBundle(Bundle):
     def verified(self, name: str) -> tuple[Path, str]:
         """Fetch a file of the bundle, then as Bundle.verified. Raises ModelUnavailable; the file is then gone."""
         if name not in self.manifest.sha256 or Path(name).name != name:
-            raise ModelUnavailable(f"model {self.manifest.model}: its bundle's manifest has no sha256 of {name}")
+            raise ModelUnavailable(
+                f"model {self.manifest.model}: its bundle's manifest has no sha256 of {name}"
+            )
         path, started = self.folder / name, time.monotonic()
         try:
-            _translated(self.manifest.model, name, lambda: self.storage.download_file(f"{self.uri}/{name}", path))
+            _translated(
+                self.manifest.model,
+                name,
+                lambda: self.storage.download_file(f"{self.uri}/{name}", path),
+            )
             fetched = super().verified(name)
         except BaseException:
             self.release(name)
             raise
-        extra = {"file": name, "bytes": path.stat().st_size, "seconds": round(time.monotonic() - started, 3)}
+        extra = {
+            "file": name,
+            "bytes": path.stat().st_size,
+            "seconds": round(time.monotonic() - started, 3),
+        }
         log.info("weights fetched", extra=extra)
         return fetched
 

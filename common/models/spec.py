@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 TowerName = Literal["text", "image"]
-Cleaning = Literal["whitespace", "lower", "canonicalize"]  # of a text before it is tokenized, in open_clip's words
+Cleaning = Literal[
+    "whitespace", "lower", "canonicalize"
+]  # of a text before it is tokenized, in open_clip's words
 Vectors = NDArray[np.float32]  # (count, dimensions), each row of L2 norm 1
 TokenIds = NDArray[np.int64]  # (length,), start and end tokens included, no padding
 Pixels = NDArray[np.uint8]  # (size, size, 3), RGB
@@ -76,7 +78,10 @@ class MultilingualTower(TowerSource):
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """What a caller gets vectors from. `dimensions` is None while it is known to open_clip alone."""
+    """What a caller gets vectors from. `dimensions` is None while it is known to open_clip alone.
+
+    `figures` are published results: ImageNet zero-shot top 1, then COCO text → image R@1, in percent.
+    """
 
     id: str
     full_name: str
@@ -85,6 +90,9 @@ class ModelSpec:
     image: TowerSource
     dimensions: int | None = None
     bundle: Path | None = None  # one that ships with the function
+    languages: str = ""
+    licence: str = ""  # of the weights
+    figures: tuple[float, float] | None = None
 
     def folder_in(self, weights_dir: Path) -> Path:
         """The model's own folder in `weights_dir`; slashes in its name become hyphens."""
@@ -109,9 +117,11 @@ class EngineOptions:
 class EncoderInfo:
     """What is known of a tower once it is loaded.
 
-    `weights_sha256` is that of the file the weights were read from; `logit_scale` (already exponentiated) belongs to
-    the pair of towers and is None where the file does not hold it. More than `max_batch_size` items in one forward pass
-    are no faster; None: as many as one likes.
+    `weights_sha256` is that of the file the weights were read from. `logit_scale` (already exponentiated) belongs to
+    the pair of towers, and is None if the file does not hold it. So does `logit_bias`: models trained with a sigmoid
+    loss have one, and their probability of a pair is sigmoid(logit_scale × cosine + logit_bias). More than
+    `max_batch_size` items in one forward pass are no faster; None: as many as one likes. `tower_sha256` is over the
+    tensors and the settings that shape the tower; `fingerprint` is of its side (fingerprint.py).
     """
 
     dimensions: int
@@ -122,6 +132,9 @@ class EncoderInfo:
     logit_scale: float | None = None
     random_weights: bool = False  # of a bundle made for benchmarks
     max_batch_size: int | None = None
+    logit_bias: float | None = None
+    tower_sha256: str = ""
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ sentencepiece's, from which the fast one strays.
 """
 
 import gzip
+import hashlib
 import html
 import shutil
 import string
@@ -19,19 +20,23 @@ import numpy as np
 import regex
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from common.files import sha256_of
+from common.models.bundle import JSON_FILE, XLMR_FILE
 from common.models.spec import Cleaning, TokenIds, Tokens
 
 CLIP_CONTEXT_LENGTH = 77
 XLMR_CONTEXT_LENGTH = 512  # 514 positions less the two that the padding index takes
-XLMR_FILE = "sentencepiece.bpe.model"
-JSON_FILE = "tokenizer.json"
 CHARS_PER_TOKEN = 64  # context length × this is read of a text: far beyond what fills the context
 
-_MERGES = Path(__file__).with_name("clip_bpe_merges.txt.gz")  # OpenAI CLIP's bpe_simple_vocab_16e6, those it uses
+_MERGES = Path(__file__).with_name(
+    "clip_bpe_merges.txt.gz"
+)  # OpenAI CLIP's bpe_simple_vocab_16e6, those it uses
 _ENDLESS_ENTITY = regex.compile(r"&#[0-9]{100,};?")  # no character has such a number
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 _XLMR_START, _XLMR_END, _XLMR_UNKNOWN = 0, 2, 3  # <s>, </s>, <unk>
-_CLIP_WORD = regex.compile(r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+", regex.IGNORECASE)
+_CLIP_WORD = regex.compile(
+    r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+", regex.IGNORECASE
+)
 
 
 def mend(text: str) -> str:
@@ -58,7 +63,11 @@ def _unescape(text: str) -> str:
     return html.unescape(_ENDLESS_ENTITY.sub("\N{REPLACEMENT CHARACTER}", text))
 
 
-CLEANINGS: dict[Cleaning, Callable[[str], str]] = {"whitespace": mend, "lower": clean, "canonicalize": canonicalize}
+CLEANINGS: dict[Cleaning, Callable[[str], str]] = {
+    "whitespace": mend,
+    "lower": clean,
+    "canonicalize": canonicalize,
+}
 
 
 class TextTokenizer(Protocol):
@@ -70,11 +79,18 @@ class TextTokenizer(Protocol):
         """Token ids of each text."""
         ...
 
-    def save(self, folder: Path) -> dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
+        """The fields of a bundle's manifest that describe it."""
+        ...
+
+    def vocabulary_sha256(self) -> str:
+        """Of the file that `save` writes; empty if it writes none."""
+        ...
+
+    def save(self, folder: Path) -> None:
         """Write its file, if it has one, into a bundle's folder.
 
-        Returns the fields of the bundle's manifest that describe it. Raises NotImplementedError if no bundle can
-        hold it.
+        Raises NotImplementedError if no bundle can hold it.
         """
         ...
 
@@ -92,27 +108,45 @@ class ClipTokenizer:
         limit = self.context_length * CHARS_PER_TOKEN
         words = [_CLIP_WORD.findall(clean(text[:limit])) for text in texts]
         # A word is a token at least: what comes after the context's length in words is cut in any case.
-        encoded = self._bpe.encode_batch([found[: self.context_length] for found in words], is_pretokenized=True)
+        encoded = self._bpe.encode_batch(
+            [found[: self.context_length] for found in words], is_pretokenized=True
+        )
         return [
             self._frame(encoding.ids, len(found) > self.context_length or len(text) > limit)
             for encoding, found, text in zip(encoded, words, texts, strict=True)
         ]
 
-    def save(self, folder: Path) -> dict[str, Any]:  # noqa: ARG002 - the vocabulary is part of the code
-        """No file: every bundle has the same vocabulary."""
+    def describe(self) -> dict[str, Any]:
+        """Its kind."""
         return {"tokenizer": "clip"}
+
+    def vocabulary_sha256(self) -> str:
+        """Empty: the vocabulary is part of the code."""
+        return ""
+
+    def save(self, folder: Path) -> None:
+        """No file: every bundle has the same vocabulary."""
 
     def _frame(self, ids: list[int], cut: bool) -> Tokens:
         room = self.context_length - 2
-        return Tokens(np.array([self._start, *ids[:room], self._end], np.int64), cut or len(ids) > room)
+        return Tokens(
+            np.array([self._start, *ids[:room], self._end], np.int64), cut or len(ids) > room
+        )
 
 
 @cache
 def _clip_bpe() -> Tokenizer:
     """CLIP's vocabulary: 256 bytes, 256 bytes that end a word, then a token a merge."""
-    merges = [tuple(line.split()) for line in gzip.decompress(_MERGES.read_bytes()).decode("utf-8").splitlines()]
+    merges = [
+        tuple(line.split())
+        for line in gzip.decompress(_MERGES.read_bytes()).decode("utf-8").splitlines()
+    ]
     letters = _byte_letters()
-    tokens = [*letters, *(letter + "</w>" for letter in letters), *("".join(merge) for merge in merges)]
+    tokens = [
+        *letters,
+        *(letter + "</w>" for letter in letters),
+        *("".join(merge) for merge in merges),
+    ]
     vocabulary = {token: index for index, token in enumerate(tokens)}
     tokenizer = Tokenizer(models.BPE(vocabulary, merges, end_of_word_suffix="</w>"))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
@@ -121,7 +155,11 @@ def _clip_bpe() -> Tokenizer:
 
 def _byte_letters() -> list[str]:
     """GPT-2's printable stand-ins for the 256 bytes, in the order of CLIP's vocabulary."""
-    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    printable = [
+        *range(ord("!"), ord("~") + 1),
+        *range(ord("¡"), ord("¬") + 1),
+        *range(ord("®"), ord("ÿ") + 1),
+    ]
     others = [byte for byte in range(256) if byte not in printable]
     return [chr(byte) for byte in printable] + [chr(256 + index) for index in range(len(others))]
 
@@ -129,32 +167,54 @@ def _byte_letters() -> list[str]:
 class XlmrTokenizer:
     """`<s> … </s>` by a `sentencepiece.bpe.model`; a text over the context length is cut before `</s>`.
 
+    M-CLIP reads texts as they are; open_clip's towers clean them first.
+
     sentencepiece reads the 250,000 pieces in 60 MB; the same vocabulary as a `tokenizer.json` takes 490 MB in Rust.
     """
 
-    context_length = XLMR_CONTEXT_LENGTH
-
-    def __init__(self, file: Path) -> None:
+    def __init__(
+        self,
+        file: Path,
+        context_length: int = XLMR_CONTEXT_LENGTH,
+        cleaning: Cleaning | None = None,
+    ) -> None:
         from sentencepiece import SentencePieceProcessor  # CLIP's own models need none
 
-        self.file = file
+        self.file, self.context_length, self.cleaning = file, context_length, cleaning
+        self._clean = CLEANINGS[cleaning] if cleaning else str
         self._pieces = SentencePieceProcessor(model_file=str(file))
 
     def __call__(self, texts: Sequence[str]) -> list[Tokens]:
         """Token ids of each text, unpadded."""
         limit = self.context_length * CHARS_PER_TOKEN
-        rows: list[list[int]] = self._pieces.encode([text[:limit] for text in texts], num_threads=1)
-        return [self._frame(pieces, len(text) > limit) for pieces, text in zip(rows, texts, strict=True)]
+        cleaned = [self._clean(text[:limit]) for text in texts]
+        rows: list[list[int]] = self._pieces.encode(cleaned, num_threads=1)
+        return [
+            self._frame(pieces, len(text) > limit) for pieces, text in zip(rows, texts, strict=True)
+        ]
 
-    def save(self, folder: Path) -> dict[str, Any]:
+    def vocabulary_sha256(self) -> str:
+        """Of its `sentencepiece.bpe.model`."""
+        return sha256_of(self.file)
+
+    def save(self, folder: Path) -> None:
         """The `sentencepiece.bpe.model`."""
         shutil.copyfile(self.file, folder / XLMR_FILE)
-        return {"tokenizer": "xlmr"}
+
+    def describe(self) -> dict[str, Any]:
+        """Its kind, and the cleaning if there is one."""
+        if self.cleaning is None:
+            return {"tokenizer": "xlmr"}
+        return {"tokenizer": "xlmr_cleaned", "cleaning": self.cleaning}
 
     def _frame(self, pieces: list[int], cut: bool) -> Tokens:
         """XLM-RoBERTa's ids are sentencepiece's and one more, since it puts `<pad>` beside the special ones."""
         room = self.context_length - 2
-        ids = [_XLMR_START, *(piece + 1 if piece else _XLMR_UNKNOWN for piece in pieces[:room]), _XLMR_END]
+        ids = [
+            _XLMR_START,
+            *(piece + 1 if piece else _XLMR_UNKNOWN for piece in pieces[:room]),
+            _XLMR_END,
+        ]
         return Tokens(np.array(ids, np.int64), cut or len(pieces) > room)
 
 
@@ -165,13 +225,19 @@ class JsonTokenizer:
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, context_length: int, cleaning: Cleaning, erased_id: int | None = None
+        self,
+        tokenizer: Tokenizer,
+        context_length: int,
+        cleaning: Cleaning,
+        erased_id: int | None = None,
     ) -> None:
         self.tokenizer, self.context_length = tokenizer, context_length
         self.cleaning, self.erased_id = cleaning, erased_id
 
     @classmethod
-    def read(cls, file: Path, context_length: int, cleaning: Cleaning, erased_id: int | None = None) -> "JsonTokenizer":
+    def read(
+        cls, file: Path, context_length: int, cleaning: Cleaning, erased_id: int | None = None
+    ) -> "JsonTokenizer":
         """From a file that `self.tokenizer.save` wrote: truncation and padding are part of it."""
         return cls(Tokenizer.from_file(str(file)), context_length, cleaning, erased_id)
 
@@ -180,13 +246,23 @@ class JsonTokenizer:
         limit, clean_text = self.context_length * CHARS_PER_TOKEN, CLEANINGS[self.cleaning]
         encodings = self.tokenizer.encode_batch([clean_text(text[:limit]) for text in texts])
         return [
-            Tokens(self._erased(np.array(encoding.ids, np.int64)), bool(encoding.overflowing) or len(text) > limit)
+            Tokens(
+                self._erased(np.array(encoding.ids, np.int64)),
+                bool(encoding.overflowing) or len(text) > limit,
+            )
             for encoding, text in zip(encodings, texts, strict=True)
         ]
 
-    def save(self, folder: Path) -> dict[str, Any]:
+    def vocabulary_sha256(self) -> str:
+        """Of its `tokenizer.json`."""
+        return hashlib.sha256(self.tokenizer.to_str(pretty=False).encode()).hexdigest()
+
+    def save(self, folder: Path) -> None:
         """The `tokenizer.json`, truncation and padding included."""
-        self.tokenizer.save(str(folder / JSON_FILE), pretty=False)
+        (folder / JSON_FILE).write_text(self.tokenizer.to_str(pretty=False), "utf-8")
+
+    def describe(self) -> dict[str, Any]:
+        """Its kind, cleaning and erased id."""
         return {"tokenizer": "json", "cleaning": self.cleaning, "erased_id": self.erased_id}
 
     def _erased(self, ids: TokenIds) -> TokenIds:

@@ -13,6 +13,7 @@ from typing import Any
 
 from common.errors import ModelUnavailable
 from common.files import sha256_of
+from common.models import hub
 from common.models.spec import EngineOptions, ModelSpec, TowerName, TowerSource
 
 OPEN_CLIP_CONFIG = "open_clip_config.json"
@@ -31,7 +32,9 @@ class WeightsFile:
     sha256: str
 
 
-def local_folder(spec: ModelSpec, tower: TowerName, names: Sequence[str], options: EngineOptions) -> Path | None:
+def local_folder(
+    spec: ModelSpec, tower: TowerName, names: Sequence[str], options: EngineOptions
+) -> Path | None:
     """The operator's folder if it holds one of `names`, else the one that ships with the function, else None.
 
     The operator's is `<weights_dir>/<model>/<tower>/`, or `<weights_dir>/<model>/` for both towers.
@@ -53,7 +56,9 @@ def pin(spec: ModelSpec, pins: str) -> ModelSpec:
         name, _, value = part.partition("=")
         sha256, _, revision = value.partition("@")
         if name not in ("text", "image") or not _SHA256.fullmatch(sha256):
-            raise ValueError(f"{part!r} is no pin: text=SHA256 or image=SHA256, and @REVISION if you like")
+            raise ValueError(
+                f"{part!r} is no pin: text=SHA256 or image=SHA256, and @REVISION if you like"
+            )
         tower = spec.text if name == "text" else spec.image
         pinned = replace(tower, weights_sha256=sha256, hub_revision=revision)
         spec = replace(spec, text=pinned) if name == "text" else replace(spec, image=pinned)
@@ -68,32 +73,54 @@ def find_file(folder: Path, names: Sequence[str], spec: ModelSpec) -> Path:
     raise ModelUnavailable(f"model {spec.id}: no {' or '.join(names)} in its folder {folder.name}/")
 
 
-def fetch_file(repo: str, names: Sequence[str], spec: ModelSpec, options: EngineOptions, revision: str = "") -> Path:
+def fetch_file(
+    repo: str, names: Sequence[str], spec: ModelSpec, options: EngineOptions, revision: str = ""
+) -> Path:
     """The first of `names` in a hub repository, from the cache if it is there. Raises ModelUnavailable.
 
     `revision` is a commit or tag of the repository; empty: its newest.
     """
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError
-
     failure: Exception | None = None
     for offline in (True, False):  # the cache first: asking the hub costs a request at each start
+        if not offline and not options.allow_download:
+            continue
         for name in names:
-            if not offline and not options.allow_download:
-                continue
             try:
-                path = hf_hub_download(
-                    repo, name, revision=revision or None, cache_dir=options.hub_cache, local_files_only=offline
-                )
-                return Path(path)
-            except EntryNotFoundError as error:  # also: not in the cache
+                return _download(repo, name, options, revision, offline)
+            except Exception as error:  # noqa: BLE001 - hub.reason_of knows them all
                 failure = error
-            except Exception as error:  # noqa: BLE001 - whatever the network does, the message is the same
-                failure = error
-                break
+                if not hub.is_absent(error):
+                    break
     tried = f"{' or '.join(names)} of the hub repository {repo}"
-    how = "could not be downloaded" if options.allow_download else "CLIP_ALLOW_DOWNLOAD is false"
-    raise ModelUnavailable(f"model {spec.id}: {tried}: not in the cache, and {how}") from failure
+    reason = hub.reason_of(failure) if options.allow_download else "CLIP_ALLOW_DOWNLOAD is false"
+    message = f"model {spec.id}: {tried}: not in the cache, and {reason}. {hub.WAYS_ON}"
+    raise ModelUnavailable(message.format(model=spec.id)) from failure
+
+
+def _download(repo: str, name: str, options: EngineOptions, revision: str, offline: bool) -> Path:
+    from huggingface_hub import constants, hf_hub_download
+
+    if not offline and not constants.HF_HUB_OFFLINE:
+        hub.ask(repo, name, revision)
+    path = hf_hub_download(
+        repo,
+        name,
+        revision=revision or None,
+        cache_dir=options.hub_cache,
+        local_files_only=offline,
+        etag_timeout=hub.ANSWER_TIMEOUT_S,
+    )
+    return Path(path)
+
+
+def hub_file(name: str, names: Sequence[str], spec: ModelSpec, options: EngineOptions) -> Path:
+    """The first of `names` in the folder `name`, if there is one, else in the hub repository `name`.
+
+    Raises ModelUnavailable.
+    """
+    if Path(name).is_dir():
+        return verify(find_file(Path(name), names, spec), spec).path
+    return fetch_file(name, names, spec, options)
 
 
 def verify(path: Path, spec: ModelSpec, pinned: str = "") -> WeightsFile:
@@ -101,7 +128,9 @@ def verify(path: Path, spec: ModelSpec, pinned: str = "") -> WeightsFile:
     sha256 = _sha256(path)
     expected = pinned or _sums(path.parent).get(path.name, sha256)
     if sha256 != expected:
-        message = f"model {spec.id}: {path.name} has sha256 {sha256[:16]}…, expected {expected[:16]}…"
+        message = (
+            f"model {spec.id}: {path.name} has sha256 {sha256[:16]}…, expected {expected[:16]}…"
+        )
         raise ModelUnavailable(message)
     return WeightsFile(path, sha256)
 
@@ -128,12 +157,14 @@ def _sums(folder: Path) -> dict[str, str]:
     sums = folder / SUMS
     if not sums.is_file():
         return {}
-    return {
-        name.lstrip("*"): sha256 for sha256, name in (line.split() for line in sums.read_text().splitlines() if line)
-    }
+    lines = (line.strip() for line in sums.read_text("utf-8").splitlines())
+    pairs = (line.split(maxsplit=1) for line in lines if line and not line.startswith("#"))
+    return {pair[1].removeprefix("*"): pair[0].lower() for pair in pairs if len(pair) == 2}
 
 
-def open_clip_file(spec: ModelSpec, tower: TowerSource, folder: Path | None, options: EngineOptions) -> WeightsFile:
+def open_clip_file(
+    spec: ModelSpec, tower: TowerSource, folder: Path | None, options: EngineOptions
+) -> WeightsFile:
     """The weights of a tower that a folder or a hub repository holds."""
     path = (
         find_file(folder, OPEN_CLIP_FILES, spec)

@@ -32,6 +32,7 @@ def test_ranking_puts_the_right_text_first_and_its_probabilities_are_a_softmax(d
     assert sorted(result["index"] for result in body["results"]) == [0, 1, 3]
     assert [(error["index"], error["code"]) for error in body["errors"]] == [(2, "blocked_url")]
     assert sum(result["probability"] for result in body["results"]) == pytest.approx(1)
+    assert body["probability_kind"] == "softmax"
     texts, images = native(demo, ["a pizza", "a fox"], [FOX, PIZZA])
     cosines = {0: texts[0] @ images[0], 1: texts[1] @ images[0], 3: images[1] @ images[0]}
     for result in body["results"]:

@@ -6,7 +6,9 @@ Only this package and the export import torch, open_clip and transformers.
 from common.models.spec import EngineOptions, ModelSpec
 from common.models.torch_engine import families
 from common.models.torch_engine.families import TorchImage, TorchText
-from common.models.torch_engine.runtime import loading  # it must precede open_clip: see its operators
+from common.models.torch_engine.runtime import (
+    loading,
+)  # it must precede open_clip: see its operators
 
 __all__ = ["load_image_encoder", "load_text_encoder"]
 

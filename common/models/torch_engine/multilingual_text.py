@@ -11,39 +11,72 @@ from torch import Tensor, nn
 from transformers import XLMRobertaConfig, XLMRobertaModel
 
 from common.models import weights
-from common.models.spec import EncoderInfo, EngineOptions, ModelSpec, MultilingualTower, TokenIds, Tokens, Vectors
+from common.models.fingerprint import combined_sha256
+from common.models.spec import (
+    EncoderInfo,
+    EngineOptions,
+    ModelSpec,
+    MultilingualTower,
+    TokenIds,
+    Tokens,
+    Vectors,
+)
 from common.models.tokenizer import XlmrTokenizer
-from common.models.torch_engine.runtime import Runtime, check_warm_up, read_tensors, ready
+from common.models.torch_engine.runtime import (
+    Runtime,
+    check_warm_up,
+    read_tensors,
+    ready,
+    refill_position_ids,
+    tensors_sha256,
+    text_info,
+)
 
 PAD_ID = 1
 HEAD_WIDTH = 64  # of all XLM-RoBERTas; the tensors' shapes tell everything else
 _EMBEDDINGS = "transformer.embeddings."
 
 
-def load_text(spec: ModelSpec, tower: MultilingualTower, options: EngineOptions) -> "MultilingualText":
+def load_text(
+    spec: ModelSpec, tower: MultilingualTower, options: EngineOptions
+) -> "MultilingualText":
     """Build on meta, assign the mapped tensors, run once. Raises ModelUnavailable."""
     runtime = Runtime.choose(options)
     folder = weights.local_folder(spec, "text", weights.MCLIP_FILES, options)
     if folder:
         file = weights.verify(weights.find_file(folder, weights.MCLIP_FILES, spec), spec)
         vocabulary = weights.find_file(folder, [weights.MCLIP_TOKENIZER], spec)
+        weights.verify(vocabulary, spec)
     else:
         names, revision = weights.MCLIP_FILES[::-1], tower.hub_revision  # .bin is the pinned one
         path = weights.fetch_file(tower.hub_repo, names, spec, options, revision)
         file = weights.verify(path, spec, tower.weights_sha256)
-        vocabulary = weights.fetch_file(tower.hub_repo, [weights.MCLIP_TOKENIZER], spec, options, revision)
-    tensors = read_tensors(file.path, lambda name: not name.endswith("position_ids") and ".pooler." not in name)
+        vocabulary = weights.fetch_file(
+            tower.hub_repo, [weights.MCLIP_TOKENIZER], spec, options, revision
+        )
+    tensors = read_tensors(
+        file.path, lambda name: not name.endswith("position_ids") and ".pooler." not in name
+    )
     module = _build(tensors)
     dimensions = tensors["LinearTransformation.weight"].shape[0]
-    info = EncoderInfo(dimensions, file.sha256, "torch", runtime.device.type, runtime.precision)
-    encoder = MultilingualText(module, XlmrTokenizer(vocabulary), runtime, info)
-    check_warm_up(encoder.encode([tokens.ids for tokens in encoder.tokenize(["warm up"])]), dimensions, spec)
+    tower_sha256 = combined_sha256(tensors_sha256(module), {"family": "mclip"})
+    info = EncoderInfo(
+        dimensions, file.sha256, "torch", runtime.device.type, runtime.precision,
+        tower_sha256=tower_sha256,
+    )  # fmt: skip
+    tokenizer = XlmrTokenizer(vocabulary)
+    encoder = MultilingualText(module, tokenizer, runtime, text_info(info, tokenizer))
+    check_warm_up(
+        encoder.encode([tokens.ids for tokens in encoder.tokenize(["warm up"])]), dimensions, spec
+    )
     return encoder
 
 
 def _config(tensors: dict[str, Tensor]) -> XLMRobertaConfig:
     words = tensors[f"{_EMBEDDINGS}word_embeddings.weight"]
-    layers = {name.split(".")[3] for name in tensors if name.startswith("transformer.encoder.layer.")}
+    layers = {
+        name.split(".")[3] for name in tensors if name.startswith("transformer.encoder.layer.")
+    }
     return XLMRobertaConfig(  # type: ignore[no-untyped-call]
         vocab_size=words.shape[0],
         hidden_size=words.shape[1],
@@ -65,12 +98,11 @@ def _build(tensors: dict[str, Tensor]) -> nn.Module:
         module: nn.Module = MultilingualCLIP.__new__(MultilingualCLIP)
         nn.Module.__init__(module)  # its own would fetch the base model
         module.transformer = XLMRobertaModel(config, add_pooling_layer=False)  # type: ignore[no-untyped-call]
-        module.LinearTransformation = nn.Linear(config.hidden_size, tensors["LinearTransformation.weight"].shape[0])
+        module.LinearTransformation = nn.Linear(
+            config.hidden_size, tensors["LinearTransformation.weight"].shape[0]
+        )
     module.load_state_dict(tensors, strict=True, assign=True)
-    embeddings = module.transformer.embeddings
-    positions = torch.arange(config.max_position_embeddings).unsqueeze(0)
-    embeddings.register_buffer("position_ids", positions, persistent=False)
-    embeddings.register_buffer("token_type_ids", torch.zeros_like(positions), persistent=False)
+    refill_position_ids(module.transformer)
     return module
 
 
@@ -79,7 +111,9 @@ class MultilingualText:
 
     pad_id = PAD_ID
 
-    def __init__(self, module: nn.Module, tokenizer: XlmrTokenizer, runtime: Runtime, info: EncoderInfo) -> None:
+    def __init__(
+        self, module: nn.Module, tokenizer: XlmrTokenizer, runtime: Runtime, info: EncoderInfo
+    ) -> None:
         self.info, self.context_length = info, tokenizer.context_length
         self.module, self.tokenizer, self._runtime = ready(module, runtime), tokenizer, runtime
 

@@ -1,21 +1,18 @@
-"""open_clip's towers, one at a time: built on meta, their own tensors mapped and assigned.
-
-That takes a tenth of a second where `open_clip.create_model` takes three and a half and both towers' memory. Towers it
-does not fit (timm's, Hugging Face's, CoCa's, checkpoints that need converting) are loaded by open_clip itself.
-"""
+"""open_clip's towers, one at a time: where their weights lie, and how they encode."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import open_clip
 import torch
+from open_clip.hf_model import HFTextEncoder
 from torch import Tensor, nn
 
 from common.errors import ModelUnavailable
 from common.models import weights
+from common.models.fingerprint import combined_sha256
 from common.models.preprocess import normalize
 from common.models.spec import (
     EncoderInfo,
@@ -30,43 +27,44 @@ from common.models.spec import (
     Vectors,
 )
 from common.models.tokenizer import ClipTokenizer
-from common.models.torch_engine.runtime import Runtime, check_warm_up, read_tensors, ready
+from common.models.torch_engine.open_clip_build import Source, build_tower, shape_of
+from common.models.torch_engine.runtime import (
+    Runtime,
+    check_warm_up,
+    image_info,
+    ready,
+    tensors_sha256,
+    text_info,
+)
 from common.models.torch_engine.tokenizers import AnyTokenizer, build_tokenizer
 
 PAD_ID = 0
 
 
-@dataclass(frozen=True)
-class Source:
-    """A model's configuration, as open_clip's `model_cfg` and `preprocess_cfg`, and its weights."""
-
-    model: dict[str, Any]
-    preprocessing: dict[str, Any]
-    file: weights.WeightsFile
-    architecture: str
-
-    @property
-    def dimensions(self) -> int:
-        """Length of the vectors."""
-        return int(self.model["embed_dim"])
-
-
-def _find(spec: ModelSpec, tower: OpenClipTower, folder: Path | None, options: EngineOptions) -> Source:
+def _find(
+    spec: ModelSpec, tower: OpenClipTower, folder: Path | None, options: EngineOptions
+) -> Source:
     """Configuration and weights of a tower. Raises ModelUnavailable."""
     if folder and (folder / weights.OPEN_CLIP_CONFIG).is_file():
         config = weights.read_json(folder / weights.OPEN_CLIP_CONFIG, spec)
         file = weights.open_clip_file(spec, tower, folder, options)
-        return Source(config["model_cfg"], config.get("preprocess_cfg", {}), file, tower.architecture)
+        return Source(
+            config["model_cfg"], config.get("preprocess_cfg", {}), file, tower.architecture
+        )
     model = open_clip.get_model_config(tower.architecture)
     if model is None:
-        raise ModelUnavailable(f"model {spec.id}: open_clip has no architecture {tower.architecture!r}")
+        raise ModelUnavailable(
+            f"model {spec.id}: open_clip has no architecture {tower.architecture!r}"
+        )
     if folder or tower.hub_repo:
         file = weights.open_clip_file(spec, tower, folder, options)
         return Source(model, {}, file, tower.architecture)
     return _find_in_table(spec, tower, model, options)
 
 
-def _find_in_table(spec: ModelSpec, tower: OpenClipTower, model: dict[str, Any], options: EngineOptions) -> Source:
+def _find_in_table(
+    spec: ModelSpec, tower: OpenClipTower, model: dict[str, Any], options: EngineOptions
+) -> Source:
     """By open_clip's own table of pretrained weights, whose activation is the one the weights were trained with."""
     entry = open_clip.pretrained.get_pretrained_cfg(tower.architecture, tower.pretrained)
     if not entry:
@@ -80,60 +78,19 @@ def _find_in_table(spec: ModelSpec, tower: OpenClipTower, model: dict[str, Any],
         path = weights.fetch_file(repo, names, spec, options, tower.hub_revision)
     elif options.allow_download:
         cache = str(options.hub_cache) if options.hub_cache else None
-        path = Path(open_clip.pretrained.download_pretrained_from_url(entry["url"], cache_dir=cache))
-    else:
-        raise ModelUnavailable(f"model {spec.id}: its weights come from a URL, and CLIP_ALLOW_DOWNLOAD is false")
-    settings = {key: entry[key] for key in ("mean", "std", "interpolation", "resize_mode") if entry.get(key)}
-    return Source(model, settings, weights.verify(path, spec, tower.weights_sha256), tower.architecture)
-
-
-def _build(source: Source, tower: str) -> tuple[nn.Module, dict[str, Tensor]]:
-    """The tower with its tensors, and the pair's own scalars."""
-    config = source.model
-    visual = tower == "image"
-    tensors = read_tensors(source.file.path, lambda name: name.startswith("visual.") == visual or name == "logit_scale")
-    scalars: dict[str, Tensor] = {name: tensors.pop(name) for name in ("logit_scale", "logit_bias") if name in tensors}
-    tensors = {name.removeprefix("visual.").removeprefix("text."): tensor for name, tensor in tensors.items()}
-    build = open_clip.model._build_vision_tower if visual else open_clip.model._build_text_tower
-    with torch.device("meta"):
-        module: nn.Module = build(
-            config["embed_dim"], config["vision_cfg" if visual else "text_cfg"], config.get("quick_gelu", False)
+        path = Path(
+            open_clip.pretrained.download_pretrained_from_url(entry["url"], cache_dir=cache)
         )
-    module.load_state_dict(tensors, strict=True, assign=True)
-    if getattr(module, "attn_mask", None) is not None:  # no part of a checkpoint, so it is still on meta
-        module.register_buffer("attn_mask", module.build_causal_mask(), persistent=False)  # type: ignore[operator]
-    if any(tensor.is_meta for tensor in (*module.parameters(), *module.buffers())):
-        raise ValueError("a tensor of the tower is in no checkpoint")
-    return module, scalars
-
-
-def _build_whole(source: Source, tower: str) -> tuple[nn.Module, dict[str, Tensor]]:
-    """The whole model by open_clip's own loader, of which one tower is kept."""
-    folder = source.file.path.parent
-    local = (folder / weights.OPEN_CLIP_CONFIG).is_file()
-    model = open_clip.create_model(
-        f"local-dir:{folder}" if local else source.architecture,
-        pretrained=None if local else str(source.file.path),
-        require_pretrained=True,
-        force_quick_gelu=bool(source.model.get("quick_gelu", False)),
+    else:
+        raise ModelUnavailable(
+            f"model {spec.id}: its weights come from a URL, and CLIP_ALLOW_DOWNLOAD is false"
+        )
+    settings = {
+        key: entry[key] for key in ("mean", "std", "interpolation", "resize_mode") if entry.get(key)
+    }
+    return Source(
+        model, settings, weights.verify(path, spec, tower.weights_sha256), tower.architecture
     )
-    if tower == "image":
-        return model.visual, {"logit_scale": model.logit_scale.detach()}
-    return model.text if hasattr(model, "text") else _WholeText(model), {"logit_scale": model.logit_scale.detach()}
-
-
-class _WholeText(nn.Module):
-    """The text side of a CLIP whose tensors stand beside its visual tower."""
-
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        model.visual = None
-        self.model = model
-
-    def forward(self, ids: Tensor) -> Tensor:
-        """Vectors (n, dimensions), not normalised."""
-        vectors: Tensor = self.model.encode_text(ids)
-        return vectors
 
 
 def _load(
@@ -142,18 +99,14 @@ def _load(
     runtime = Runtime.choose(options)
     folder = weights.local_folder(spec, name, weights.OPEN_CLIP_FILES, options)
     source = _find(spec, tower, folder, options)
-    native = not any(key in source.model for key in ("multimodal_cfg", "custom_text"))
-    native &= not source.model["text_cfg"].get("hf_model_name") and not source.model["vision_cfg"].get(
-        "timm_model_name"
-    )
-    try:
-        module, scalars = _build(source, name) if native else _build_whole(source, name)
-    except (RuntimeError, ValueError):
-        if not native:
-            raise
-        module, scalars = _build_whole(source, name)  # a checkpoint in another layout
-    scale = float(scalars["logit_scale"].exp()) if "logit_scale" in scalars else None
-    info = EncoderInfo(source.dimensions, source.file.sha256, "torch", runtime.device.type, runtime.precision, scale)
+    module, scalars = build_tower(source, name, spec, options)
+    scale, bias = scalars.get("logit_scale"), scalars.get("logit_bias")
+    info = EncoderInfo(
+        source.dimensions, source.file.sha256, "torch", runtime.device.type, runtime.precision,
+        logit_scale=None if scale is None else float(scale.exp()),
+        logit_bias=None if bias is None else float(bias),
+        tower_sha256=combined_sha256(tensors_sha256(module), shape_of(source, name)),
+    )  # fmt: skip
     return source, ready(module, runtime), info, runtime
 
 
@@ -161,7 +114,7 @@ def load_image(spec: ModelSpec, tower: OpenClipTower, options: EngineOptions) ->
     """Load and run once. Raises ModelUnavailable."""
     source, module, info, runtime = _load(spec, tower, "image", options)
     preprocessing = _preprocessing(spec, source, options)
-    encoder = OpenClipImage(module, preprocessing, runtime, info)
+    encoder = OpenClipImage(module, preprocessing, runtime, image_info(info, preprocessing))
     blank = np.zeros((preprocessing.size, preprocessing.size, 3), np.uint8)
     check_warm_up(encoder.encode([blank]), info.dimensions, spec)
     return encoder
@@ -171,7 +124,9 @@ def _preprocessing(spec: ModelSpec, source: Source, options: EngineOptions) -> P
     size = source.model["vision_cfg"]["image_size"]
     width, height = (size, size) if isinstance(size, int) else size
     if width != height:
-        raise ModelUnavailable(f"model {spec.id}: its images are {width} × {height}, and only squares are made")
+        raise ModelUnavailable(
+            f"model {spec.id}: its images are {width} × {height}, and only squares are made"
+        )
     settings = source.preprocessing
     return Preprocessing(
         size=width,
@@ -187,13 +142,17 @@ def _preprocessing(spec: ModelSpec, source: Source, options: EngineOptions) -> P
 class OpenClipImage:
     """An open_clip image tower."""
 
-    def __init__(self, module: nn.Module, preprocessing: Preprocessing, runtime: Runtime, info: EncoderInfo) -> None:
+    def __init__(
+        self, module: nn.Module, preprocessing: Preprocessing, runtime: Runtime, info: EncoderInfo
+    ) -> None:
         self.info, self.preprocessing = info, preprocessing
         self.module, self._runtime = module, runtime
 
     def encode(self, items: Sequence[Pixels]) -> Vectors:
         """(n, dimensions) float32 of unit norm."""
-        return self._runtime.run(self._forward, torch.from_numpy(normalize(items, self.preprocessing)))
+        return self._runtime.run(
+            self._forward, torch.from_numpy(normalize(items, self.preprocessing))
+        )
 
     def _forward(self, images: Tensor) -> Tensor:
         return pooled(self.module(images))
@@ -202,8 +161,15 @@ class OpenClipImage:
 def load_text(spec: ModelSpec, tower: OpenClipTower, options: EngineOptions) -> "OpenClipText":
     """Load and run once. Raises ModelUnavailable."""
     source, module, info, runtime = _load(spec, tower, "text", options)
-    encoder = OpenClipText(module, build_tokenizer(source.architecture, source.model["text_cfg"]), runtime, info)
-    check_warm_up(encoder.encode([tokens.ids for tokens in encoder.tokenize(["warm up"])]), info.dimensions, spec)
+    cuts = isinstance(module, HFTextEncoder) or can_cut(module)
+    tokenizer = build_tokenizer(source.architecture, source.model["text_cfg"], cuts, spec, options)
+    pad_id = int(module.config.pad_token_id) if isinstance(module, HFTextEncoder) else PAD_ID
+    encoder = OpenClipText(module, tokenizer, runtime, text_info(info, tokenizer), pad_id)
+    check_warm_up(
+        encoder.encode([tokens.ids for tokens in encoder.tokenize(["warm up"])]),
+        info.dimensions,
+        spec,
+    )
     return encoder
 
 
@@ -211,10 +177,9 @@ class OpenClipText:
     """An open_clip text tower.
 
     A causal tower pooled at the end token cannot see what follows it, so a batch is cut at its longest text: the same
-    vectors (within 4e-7) for a tenth of the work. Other towers get their texts padded to the context length.
+    vectors (within 4e-7) for a tenth of the work. A Hugging Face encoder masks its padding, so the same holds. Other
+    towers get their texts padded to the context length.
     """
-
-    pad_id = PAD_ID
 
     def __init__(
         self,
@@ -222,10 +187,12 @@ class OpenClipText:
         tokenizer: AnyTokenizer,
         runtime: Runtime,
         info: EncoderInfo,
+        pad_id: int = PAD_ID,
     ) -> None:
         self.info, self.context_length = info, tokenizer.context_length
         self.module, self.tokenizer, self._runtime = module, tokenizer, runtime
-        self.cuts = isinstance(tokenizer, ClipTokenizer) and can_cut(module)
+        self.pad_id, self._masks = pad_id, isinstance(module, HFTextEncoder)
+        self.cuts = self._masks or (isinstance(tokenizer, ClipTokenizer) and can_cut(module))
 
     def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
         """Token ids of each text, cut at the context length."""
@@ -234,10 +201,12 @@ class OpenClipText:
     def encode(self, items: Sequence[TokenIds]) -> Vectors:
         """(n, dimensions) float32 of unit norm."""
         length = max(map(len, items)) if self.cuts else self.context_length
-        batch = torch.full((len(items), length), PAD_ID, dtype=torch.int64)
+        batch = torch.full((len(items), length), self.pad_id, dtype=torch.int64)
         for row, ids in zip(batch, items, strict=True):
             row[: len(ids)] = torch.from_numpy(ids)
-        return self._runtime.run(self._forward_cut if self.cuts else self._forward, batch)
+        return self._runtime.run(
+            self._forward_cut if self.cuts and not self._masks else self._forward, batch
+        )
 
     def _forward(self, ids: Tensor) -> Tensor:
         return pooled(self.module(ids))

@@ -1,18 +1,35 @@
 """Device, precision, threads and weights: what both kinds of towers share."""
 
 import ctypes
+import hashlib
 import importlib.util
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from common.errors import ModelUnavailable
-from common.models.spec import EngineOptions, ModelSpec, TowerName, Vectors
+from common.models.fingerprint import (
+    ImageIngredients,
+    PrecisionClass,
+    TextIngredients,
+    image_fingerprint,
+    text_fingerprint,
+)
+from common.models.spec import (
+    EncoderInfo,
+    EngineOptions,
+    ModelSpec,
+    Preprocessing,
+    TowerName,
+    Vectors,
+)
+from common.models.tokenizer import TextTokenizer
 
 _HALF = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -25,7 +42,9 @@ def loading(spec: ModelSpec, tower: TowerName) -> Iterator[None]:
     except ModelUnavailable:
         raise
     except MemoryError as error:
-        raise ModelUnavailable(f"model {spec.id}: not enough memory for the {tower} tower") from error
+        raise ModelUnavailable(
+            f"model {spec.id}: not enough memory for the {tower} tower"
+        ) from error
     except Exception as error:
         message = f"model {spec.id}: the {tower} tower could not be loaded ({type(error).__name__})"
         raise ModelUnavailable(message) from error
@@ -45,7 +64,10 @@ def declare_torchvision_operators() -> None:
             ctypes.CDLL(str(library))
     except OSError:
         for name in ("nms", "qnms"):
-            torch.library.define(f"torchvision::{name}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+            torch.library.define(
+                f"torchvision::{name}",
+                "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+            )
 
 
 declare_torchvision_operators()
@@ -70,14 +92,21 @@ class Runtime:
             raise ModelUnavailable("int8 is not to be had from the torch engine")
         if device == "cpu":
             if options.precision in _HALF:
-                raise ModelUnavailable(f"CLIP_PRECISION is {options.precision}, which needs a GPU; on a cpu it is fp32")
+                raise ModelUnavailable(
+                    f"CLIP_PRECISION is {options.precision}, which needs a GPU; on a cpu it is fp32"
+                )
             return cls(torch.device("cpu"), "fp32")
-        return cls(torch.device("cuda"), "fp16" if options.precision == "auto" else options.precision)
+        return cls(
+            torch.device("cuda"), "fp16" if options.precision == "auto" else options.precision
+        )
 
     def run(self, forward: Callable[[Tensor], Tensor], batch: Tensor) -> Vectors:
         """L2-normalised rows, float32. `batch` is on the CPU."""
         half = _HALF.get(self.precision)
-        with torch.inference_mode(), torch.autocast(self.device.type, half, enabled=half is not None):
+        with (
+            torch.inference_mode(),
+            torch.autocast(self.device.type, half, enabled=half is not None),
+        ):
             if self.device.type == "cuda":
                 batch = batch.pin_memory().to(self.device, non_blocking=True)
             rows = nn.functional.normalize(forward(batch).float(), dim=-1)
@@ -97,7 +126,54 @@ def read_tensors(path: Path, wanted: Callable[[str], bool]) -> dict[str, Tensor]
         loaded = loaded.get("state_dict", loaded)
         tensors = {name.removeprefix("module."): tensor for name, tensor in loaded.items()}
         tensors = {name: tensor for name, tensor in tensors.items() if wanted(name)}
-    return {name: tensor.float() if tensor.dtype in _HALF.values() else tensor for name, tensor in tensors.items()}
+    return {
+        name: tensor.float() if tensor.dtype in _HALF.values() else tensor
+        for name, tensor in tensors.items()
+    }
+
+
+def refill_position_ids(transformer: nn.Module) -> None:
+    """Make the buffers of a BERT-like encoder that no checkpoint holds, after it was built on meta."""
+    embeddings: Any = getattr(transformer, "embeddings", None)
+    if embeddings is None or getattr(embeddings, "position_ids", None) is None:
+        return
+    positions = torch.arange(embeddings.position_ids.shape[-1]).unsqueeze(0)
+    embeddings.register_buffer("position_ids", positions, persistent=False)
+    embeddings.register_buffer("token_type_ids", torch.zeros_like(positions), persistent=False)
+
+
+def tensors_sha256(module: nn.Module) -> str:
+    """Over a loaded module's tensors by name, whatever file they came from."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+        digest.update(tensor.cpu().contiguous().numpy())
+    return digest.hexdigest()
+
+
+def text_info(info: EncoderInfo, tokenizer: TextTokenizer) -> EncoderInfo:
+    """With its fingerprint."""
+    described = tokenizer.describe()
+    ingredients = TextIngredients(
+        weights_sha256=info.tower_sha256,
+        tokenizer=described["tokenizer"],
+        vocabulary_sha256=tokenizer.vocabulary_sha256(),
+        context_length=tokenizer.context_length,
+        cleaning=described.get("cleaning"),
+        erased_id=described.get("erased_id"),
+        precision=cast("PrecisionClass", info.precision),
+        dimensions=info.dimensions,
+    )
+    return replace(info, fingerprint=text_fingerprint(ingredients))
+
+
+def image_info(info: EncoderInfo, preprocessing: Preprocessing) -> EncoderInfo:
+    """With its fingerprint."""
+    precision = cast("PrecisionClass", info.precision)
+    ingredients = ImageIngredients(
+        info.tower_sha256, preprocessing.as_dict(), precision, info.dimensions
+    )
+    return replace(info, fingerprint=image_fingerprint(ingredients))
 
 
 def ready(module: nn.Module, runtime: Runtime) -> nn.Module:
@@ -109,4 +185,6 @@ def check_warm_up(vectors: Vectors, dimensions: int, spec: ModelSpec) -> None:
     """A tower is loaded when a forward pass has worked. Raises ModelUnavailable."""
     norms = np.linalg.norm(vectors, axis=1)
     if vectors.shape[1] != dimensions or not np.allclose(norms, 1, atol=1e-3):
-        raise ModelUnavailable(f"model {spec.id}: its weights give no unit vectors of {dimensions} dimensions")
+        raise ModelUnavailable(
+            f"model {spec.id}: its weights give no unit vectors of {dimensions} dimensions"
+        )

@@ -1,0 +1,82 @@
+"""timm's plain vision transformers, as SigLIP's, written plainly for export."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from open_clip.timm_model import TimmModel
+from torch import Tensor, nn
+
+from common.models.spec import Preprocessing
+from export.towers import Unsupported, activation_of, attend, block_of, patch_layer, split
+
+
+class LatentPool(nn.Module):
+    """SigLIP's attention pooling: one learned query, the same for all pictures, so it is computed here."""
+
+    def __init__(self, pool: Any) -> None:
+        super().__init__()
+        kind = type(pool).__name__
+        if kind != "AttentionPoolLatent" or pool.latent_len != 1 or pool.pos_embed is not None:
+            raise Unsupported(kind)
+        if not (isinstance(pool.q_norm, nn.Identity) and isinstance(pool.k_norm, nn.Identity)):
+            raise Unsupported("its norm of queries")
+        self.query = pool.q(pool.latent).detach().reshape(1, 1, -1)
+        self.key, self.value = split(pool.kv, 2)
+        self.heads, self.out, self.norm = pool.num_heads, pool.proj, pool.norm
+        self.up, self.down = pool.mlp.fc1, pool.mlp.fc2
+        self.activation = activation_of(pool.mlp.act)
+
+    def forward(self, x: Tensor, count: int) -> Tensor:
+        """(count · places, width) → (count, width)."""
+        width = x.shape[1]
+        key, value = (layer(x).reshape(count, -1, width) for layer in (self.key, self.value))
+        query = self.query.expand(count, 1, width)
+        x = self.out(attend(query, key, value, self.heads, False, None).reshape(count, width))
+        pooled: Tensor = x + self.down(self.activation(self.up(self.norm(x))))
+        return pooled
+
+
+class PlainTimmImage(nn.Module):
+    """A timm VisionTransformer that takes raw pixels, pooled by a latent query or at its class token."""
+
+    def __init__(self, module: Any, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        trunk: Any = getattr(module, "trunk", None)
+        kind = type(trunk).__name__
+        if not isinstance(module, TimmModel) or kind != "VisionTransformer":
+            raise Unsupported(kind)
+        if trunk.reg_token is not None or trunk.dynamic_img_size or trunk.no_embed_class:
+            raise Unsupported("its registers or positions")
+        if trunk.attn_pool is None and (trunk.global_pool != "token" or trunk.cls_token is None):
+            raise Unsupported(f"its pooling, {trunk.global_pool}")
+        self.patch, self.grid = trunk.patch_embed.patch_size[0], trunk.patch_embed.grid_size[0]
+        self.embed = patch_layer(trunk.patch_embed.proj, preprocessing)
+        self.start, self.positions = trunk.cls_token, trunk.pos_embed
+        self.norm_in = nn.Sequential(trunk.patch_embed.norm, trunk.norm_pre)
+        self.blocks = nn.ModuleList(block_of(block) for block in trunk.blocks)
+        self.norm_out = trunk.norm
+        self.pool = None if trunk.attn_pool is None else LatentPool(trunk.attn_pool)
+        self.skipped = 0 if trunk.pool_include_prefix else trunk.num_prefix_tokens
+        self.head = nn.Sequential(trunk.fc_norm, trunk.head, module.head)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """(n, size, size, 3) uint8 → (n, dimensions) of unit norm."""
+        count, grid, patch = pixels.shape[0], self.grid, self.patch
+        patches = pixels.reshape(count, grid, patch, grid, patch * 3).permute(0, 1, 3, 2, 4)
+        x = self.embed(patches.reshape(count * grid * grid, patch * patch * 3).float())
+        x = x.reshape(count, grid * grid, -1)
+        if self.start is not None:
+            x = torch.cat([self.start.expand(count, 1, -1), x], 1)
+        places = x.shape[1]
+        x = self.norm_in(x + self.positions).flatten(0, 1)
+        for block in self.blocks:
+            x = block(x, count, False)
+        x = self.norm_out(x)
+        if self.pool is None:
+            x = x[torch.arange(count) * places]  # the class token
+        else:
+            if self.skipped:  # the class token is no place of the picture
+                x = x.reshape(count, places, -1)[:, self.skipped :].flatten(0, 1)
+            x = self.pool(x, count)
+        return F.normalize(self.head(x), dim=-1)

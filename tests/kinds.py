@@ -1,0 +1,72 @@
+"""Tiny models of each kind that open_clip builds, with random weights in the layout of their repositories."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tests.checkpoints import make_hub_tokenizer, make_tiny_mclip
+from tests.reference import import_open_clip
+
+KINDS = ("siglip", "xlm-roberta", "coca", "timm")
+_VISION = {"image_size": 32, "layers": 2, "width": 64, "patch_size": 16}
+_TEXT = {"context_length": 16, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 2}
+
+
+def make_model(kind: str, folder: Path) -> Any:
+    """Write the model's files into `folder`; returns open_clip's own model. Its tokenizer lies in `folder`/text."""
+    import torch
+    from safetensors.torch import save_file
+
+    config = _config(kind, folder / "text")
+    torch.manual_seed(3)
+    open_clip = import_open_clip()
+    build = open_clip.CoCa if kind == "coca" else open_clip.CustomTextCLIP
+    model = build(**{name: value for name, value in config.items() if name != "custom_text"}).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if not name.startswith("logit_"):
+                parameter.add_(torch.randn_like(parameter) * 0.05)
+    state = {name: tensor.contiguous().clone() for name, tensor in model.state_dict().items()}
+    save_file(state, folder / "open_clip_model.safetensors")
+    preprocessing = {"mean": [0.5] * 3, "std": [0.5] * 3, "resize_mode": "squash"}
+    written = {"model_cfg": config, "preprocess_cfg": preprocessing if kind == "siglip" else {}}
+    (folder / "open_clip_config.json").write_text(json.dumps(written))
+    return model
+
+
+def _config(kind: str, text: Path) -> dict[str, Any]:
+    """As `model_cfg`; writes what the text tower wants beside the weights."""
+    text.mkdir(parents=True)
+    vision: dict[str, Any] = dict(_VISION)
+    words: dict[str, Any] = dict(_TEXT)
+    extra: dict[str, Any] = {}
+    if kind == "siglip":
+        make_hub_tokenizer(text, "siglip")
+        vision = _timm("vit_tiny_patch16_224", "map", "none")
+        words |= {"vocab_size": 600, "hf_tokenizer_name": str(text), "width": 192, "pool_type": "last"}
+        words |= {"no_causal_mask": True, "proj_bias": True, "norm_kwargs": {"eps": 1e-6}}
+        words |= {"act_kwargs": {"approximate": "tanh"}, "tokenizer_kwargs": {"clean": "canonicalize"}}
+        extra = {"init_logit_bias": -10}
+    elif kind == "xlm-roberta":
+        make_tiny_mclip(text)
+        (text / "config.json").write_text((text / "base" / "config.json").read_text())
+        words = {"hf_model_name": str(text), "hf_tokenizer_name": str(text)}
+        words |= {"hf_model_pretrained": False, "context_length": 16}
+    elif kind == "coca":
+        vision |= {"attentional_pool": True, "attn_pooler_heads": 2, "output_tokens": True}
+        words |= {"embed_cls": True, "output_tokens": True}
+        extra = {"multimodal_cfg": _TEXT | {"attn_pooler_heads": 2}}
+    else:
+        vision = _timm("vit_tiny_patch16_224", "token", None)
+    dimensions = 192 if kind == "siglip" else 64
+    return {"embed_dim": dimensions, "custom_text": True, "vision_cfg": vision, "text_cfg": words} | extra
+
+
+def _timm(name: str, pool: str, projection: str | None) -> dict[str, Any]:
+    return {
+        "timm_model_name": name,
+        "timm_model_pretrained": False,
+        "timm_pool": pool,
+        "timm_proj": projection,
+        "image_size": 224,
+    }
