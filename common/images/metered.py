@@ -18,7 +18,7 @@ from common.errors import BodyTooLarge, TlsFailed
 from common.images.budget import budget
 
 IDLE_TIMEOUT_S = 5.0  # between two receives
-HANDSHAKE_BYTES = 256 * 1024  # OpenSSL takes at most 100 KiB of certificates
+HANDSHAKE_BYTES = 128 * 1024  # OpenSSL takes at most 100 KiB of certificates
 RECEIVE_BYTES = 64 * 1024
 
 
