@@ -1,4 +1,4 @@
-"""What one download may still spend: seconds, bytes and pieces, its redirects and retries included."""
+"""What one download, with its redirects and retries, may still spend: seconds, bytes, pieces."""
 
 import contextvars
 from collections.abc import Iterator
@@ -11,6 +11,7 @@ from common.images.memory_budget import LARGE_BYTES
 
 FREE_PIECES = 10_000
 BYTES_PER_PIECE = 64  # on average, beyond the free pieces
+RECEIVE_BYTES = 128 * 1024  # at a time, of what TLS decrypts
 
 
 class PieceLimit:
@@ -42,6 +43,7 @@ class Budget:
     target: str = "/"
     received: PieceLimit = field(default_factory=PieceLimit)
     decrypted: PieceLimit = field(default_factory=PieceLimit)
+    buffer: memoryview = field(default_factory=lambda: memoryview(bytearray(RECEIVE_BYTES)))
 
     def seconds(self, at_most: float) -> float:
         """Seconds left, at most `at_most`. Raises FetchTimeout when there are none."""
@@ -61,7 +63,7 @@ class Budget:
             raise FetchTimeout("other large downloads took all the time")
 
     def spend(self, count: int) -> None:
-        """Count bytes from the network. Raises BodyTooLarge; BadResponse if they come in tiny pieces.
+        """Count bytes from the network. Raises BodyTooLarge; BadResponse if the pieces are tiny.
 
         Raises FetchTimeout if they are many and no turn comes.
         """

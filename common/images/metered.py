@@ -19,7 +19,6 @@ from common.images.budget import budget
 
 IDLE_TIMEOUT_S = 5.0  # between two receives
 HANDSHAKE_BYTES = 128 * 1024  # OpenSSL takes at most 100 KiB of certificates
-RECEIVE_BYTES = 64 * 1024
 
 
 class MeteredSocket(socket.socket):
@@ -43,7 +42,6 @@ class TlsSocket(SSLTransport):
     """TLS over a MeteredSocket, handshake included. Raises TlsFailed if the handshake has no end."""
 
     def __init__(self, sock: socket.socket, context: ssl.SSLContext, server_hostname: str | None):
-        self._received = memoryview(bytearray(RECEIVE_BYTES))
         try:
             with budget.get().at_most(HANDSHAKE_BYTES):
                 super().__init__(sock, context, server_hostname)
@@ -57,7 +55,10 @@ class TlsSocket(SSLTransport):
 
     def recv_into(self, buffer: Any, nbytes: int | None = None, flags: int = 0) -> int:
         """As socket's, at most one TLS record. Raises BadResponse if the records are tiny."""
-        count = int(super().recv_into(buffer, nbytes, flags) or 0)
+        try:
+            count = self.sslobj.read(nbytes or len(buffer), buffer)  # most often a record is there
+        except ssl.SSLError:
+            count = super().recv_into(buffer, nbytes, flags) or 0  # type: ignore[assignment]
         budget.get().decrypted.count(count)
         return count
 
@@ -75,9 +76,10 @@ class TlsSocket(SSLTransport):
             finally:
                 if self.outgoing.pending:
                     self.socket.sendall(self.outgoing.read())
-            count = self.socket.recv_into(self._received)
+            received = budget.get().buffer
+            count = self.socket.recv_into(received)
             if count:
-                self.incoming.write(self._received[:count])
+                self.incoming.write(received[:count])
             else:
                 self.incoming.write_eof()
 
