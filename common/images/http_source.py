@@ -1,4 +1,4 @@
-"""GET an image from a URL that a stranger chose: redirects, retries and content checks inside one deadline."""
+"""GET an image from a stranger's URL: redirects, retries and content checks in one deadline."""
 
 import io
 import logging
@@ -126,7 +126,8 @@ class HttpSource:
                     return target
             return self._read(response)
         finally:
-            response.close()  # a body that nobody reads would cost its bytes; the connection goes with it
+            # A body that nobody reads would cost its bytes: the connection goes with it.
+            response.close()
             response.release_conn()
 
     def _read(self, response: urllib3.BaseHTTPResponse) -> bytes:

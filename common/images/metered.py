@@ -39,7 +39,7 @@ class MeteredSocket(socket.socket):
 
 
 class TlsSocket(SSLTransport):
-    """TLS over a MeteredSocket, handshake included. Raises TlsFailed if the handshake has no end."""
+    """TLS over a MeteredSocket. Raises TlsFailed if the handshake has no end."""
 
     def __init__(self, sock: socket.socket, context: ssl.SSLContext, server_hostname: str | None):
         try:
@@ -56,9 +56,11 @@ class TlsSocket(SSLTransport):
     def recv_into(self, buffer: Any, nbytes: int | None = None, flags: int = 0) -> int:
         """As socket's, at most one TLS record. Raises BadResponse if the records are tiny."""
         try:
-            count = self.sslobj.read(nbytes or len(buffer), buffer)  # most often a record is there
+            count = int(
+                self.sslobj.read(nbytes or len(buffer), buffer)
+            )  # a record is there already
         except ssl.SSLError:
-            count = super().recv_into(buffer, nbytes, flags) or 0  # type: ignore[assignment]
+            count = int(super().recv_into(buffer, nbytes, flags) or 0)
         budget.get().decrypted.count(count)
         return count
 

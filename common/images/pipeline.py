@@ -100,7 +100,7 @@ class ImagePipeline:
         with self._lock:  # made on first use: threads do not survive the server's fork
             if at_hand not in self._pools:
                 size = self._concurrency * POOL_CALLS
-                name = "image" if at_hand else "fetch"
+                name = "image" if at_hand else "image-fetch"
                 self._pools[at_hand] = ThreadPoolExecutor(size, thread_name_prefix=name)
             return self._pools[at_hand]
 

@@ -17,7 +17,7 @@ _SPACE_BEFORE_COLON = re.compile(rb"^([!-9;-~]+)[ \t]+:")
 
 
 class _HeaderLines:
-    """A response's file that gives header lines alone: those without a colon are skipped, as browsers do.
+    """A response's file that skips lines without a colon among the headers, as browsers do.
 
     `http.client` would end the headers at the first such line, and lose the length after it.
     """
@@ -54,7 +54,7 @@ class Response(http.client.HTTPResponse):
         self.msg.set_payload("")
 
     def _read_status(self) -> tuple[str, int, str]:
-        """The status of the final answer: 1xx and their headers are read and dropped (RFC 9110, 15.2)."""
+        """The status of the final answer; interim ones (1xx) are dropped (RFC 9110, 15.2)."""
         while True:
             version, status, reason = super()._read_status()  # type: ignore[misc]
             if not 100 <= status < 200 or status == SWITCHING_PROTOCOLS:

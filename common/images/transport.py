@@ -1,8 +1,8 @@
 """HTTP connections to checked addresses alone, within one deadline and one byte budget.
 
-The seam is urllib3's `HTTPConnection._new_conn`: a name is resolved once, every answer is checked, and the socket
-connects to the address that was checked. `host` is left alone, so Host, SNI and the certificate check stay on the name.
-urllib3 itself reads no environment: proxies, .netrc and cookies are the business of sessions, which are not used.
+The seam is urllib3's `HTTPConnection._new_conn`: a name is resolved once, every answer is checked,
+and the socket connects to the address that was checked. `host` is left alone, so Host, SNI and the
+certificate check stay on the name. urllib3's pools read no environment: no proxies, no .netrc.
 """
 
 import math
@@ -76,7 +76,7 @@ class _Pinned:
 
     @property
     def is_connected(self) -> bool:
-        """Whether the connection can carry another request: it is open, and nothing unasked lies in it."""
+        """Whether the connection is open and holds nothing that nobody asked for."""
         connected = super().is_connected  # type: ignore[misc]
         return connected and not getattr(self.sock, "has_unread", False)
 
@@ -93,7 +93,7 @@ class BoundedResolver:
         self._pool = ThreadPoolExecutor(RESOLVER_THREADS, "resolve")
 
     def __call__(self, host: str, port: int) -> Sequence[AddressInfo]:
-        """getaddrinfo's answers for TCP. Raises DnsFailure; InvalidUrl for what cannot be a name."""
+        """getaddrinfo's answers for TCP. Raises DnsFailure; InvalidUrl if it cannot be a name."""
         pending = self._pool.submit(self._resolve, host, port, 0, socket.SOCK_STREAM)
         try:
             answers = pending.result(budget.get().seconds(CONNECT_TIMEOUT_S))
@@ -113,7 +113,7 @@ class BoundedResolver:
 
 
 class _PatientPool:
-    """Mixed into urllib3's pools: the wait for one of a host's few connections ends with the download's deadline."""
+    """Mixed into urllib3's pools: a wait for one of a host's connections ends with the deadline."""
 
     def _get_conn(self, timeout: float | None = None) -> Any:  # noqa: ARG002 - by default it waits for ever
         current = budget.get()
@@ -144,7 +144,7 @@ class Transport:
         }
 
     def get(self, url: Url, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
-        """The answer to one GET, read up to its headers. No redirect is followed, nothing is tried again.
+        """The answer to one GET, read up to its headers: no redirect is followed, nothing retried.
 
         Raises FetchError, and what urllib3 raises. Close the response and release its connection.
         """
