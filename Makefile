@@ -1,4 +1,4 @@
-# make serve · browser · test · test-fast · test-hostile · lint · smoke · export · package · deploy. MODEL and PORT choose what is served and where.
+# make serve · browser · test · test-fast · test-hostile · lint · smoke · export · package · deploy · rollback · release-check. MODEL and PORT choose what is served and where.
 MODEL ?= demo
 PORT ?= 8080
 PYTHON ?= python3
@@ -18,7 +18,7 @@ BUNDLED := $(filter demo demo-mclip,$(MODEL))$(wildcard weights/$(subst /,-,$(MO
 ASKED := $(if $(filter file,$(origin PYTHON)),,yes)
 PROCESSES ?= 2
 
-.PHONY: help serve browser test test-fast test-hostile lint format smoke export package deploy bench clean
+.PHONY: help serve embed browser test test-fast test-hostile lint format smoke export package deploy rollback release-check bench clean
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
@@ -53,13 +53,22 @@ smoke: $(VENV)/.serve ## check a running function: URL=… [IMAGE_URL=…] [TOKE
 export: $(VENV)/.engine ## write the bundle weights/MODEL: [ARGS="--random-weights --precisions int8"]
 	$(BIN)/python -m export $(MODEL) $(ARGS)
 
+embed: $(VENV)/.bulk ## embed a corpus: INPUT=folder|file|gs://… OUTPUT=folder MODEL=clip [ARGS="--shard-rows 1000"]
+	$(BIN)/python -m bulk embed "$(INPUT)" "$(OUTPUT)" --model $(MODEL) $(ARGS)
+
 package: $(VENV)/.serve ## write build/function, what is deployed: MODEL=clip [ENGINE=torch] [PRECISION=fp32] [WEIGHTS_URI=gs://…] [STORAGE=1]
 	$(BIN)/python -m deploy.package $(MODEL) $(if $(ENGINE),--engine $(ENGINE)) $(if $(PRECISION),--precision $(PRECISION)) \
 		$(if $(WEIGHTS_URI),--weights-uri $(WEIGHTS_URI)) $(if $(STORAGE),--storage)
 
-deploy: ## deploy with Cloud Build: PROJECT=… REGION=… MODEL=clip [NAME=…] [YES=1] [SET="_MIN_INSTANCES=1 …"]
+deploy: ## deploy with Cloud Build: PROJECT=… REGION=… MODEL=clip [NAME=…] [OPEN=1] [YES=1] [SET="_MIN_INSTANCES=1 …"]
 	$(PYTHON) -m deploy.submit --project "$(PROJECT)" --region "$(REGION)" --model $(MODEL) $(if $(NAME),--name $(NAME)) \
-		$(if $(YES),--yes) $(SET)
+		$(if $(OPEN),--open) $(if $(YES),--yes) $(SET)
+
+rollback: ## give all traffic back to the revision before: PROJECT=… REGION=… [NAME=…]
+	$(PYTHON) -m deploy.rollout rollback --project "$(PROJECT)" --region "$(REGION)" --name $(or $(NAME),clip-embeddings)
+
+release-check: $(VENV)/.serve ## check that version, contract, changelog, docs and tag agree
+	$(BIN)/python -m deploy.release_check
 
 bench: $(VENV)/.dev ## compare with the design that this succeeds: MODEL=clip [QUICK=1]
 	$(BIN)/python -m tests.benchmarks --model $(if $(filter demo,$(MODEL)),clip,$(MODEL)) $(if $(QUICK),--quick)
@@ -74,6 +83,10 @@ FORCE:
 
 $(VENV)/.serve: requirements-serve.txt constraints.txt $(VENV)/.python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-serve.txt
+	touch $@
+
+$(VENV)/.bulk: $(VENV)/$(if $(BUNDLED),.serve,.engine) requirements-bulk.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-bulk.txt
 	touch $@
 
 $(VENV)/.torch: $(VENV)/.serve

@@ -6,9 +6,8 @@ import sys
 from functools import partial
 from pathlib import Path
 
-sys.path.insert(
-    0, str(Path(__file__).resolve().parent)
-)  # a site-packages `common` or `functions` must not shadow ours
+# A `common` or `functions` package in site-packages must not shadow ours.
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import flask
 from flask import Request, Response
@@ -17,7 +16,7 @@ from common.config import SettingsError, get_settings
 from common.errors import ModelNotFound
 from common.logging import configure
 from common.memory import keep_no_large_blocks
-from functions.protocols import PROTOCOLS
+from functions.protocols import speaking
 from functions.request_record import current_log_fields
 from functions.router import Router
 from functions.server import fit
@@ -27,23 +26,24 @@ log = logging.getLogger(__name__)
 
 try:
     settings = get_settings()
-    service = get_service()  # loads nothing
+    service = get_service()  # this does not load a model
 except (SettingsError, ModelNotFound, ValueError) as error:
     sys.exit(f"cannot start: {error}")
 
-router = Router(service, PROTOCOLS)
+router = Router(service, speaking(settings.protocols))
 keep_no_large_blocks()
 configure(settings.log_level, partial(current_log_fields, settings.project))
 for name in ("fetch_allow_hosts", "fetch_allow_networks"):
     if allowed := getattr(settings, name):
         log.warning(
-            "CLIP_%s changes what may be fetched: %s", name.upper(), ", ".join(map(str, allowed))
+            "CLIP_%s changes which addresses are fetched: %s",
+            name.upper(),
+            ", ".join(map(str, allowed)),
         )
-if (
-    settings.preload
-):  # in the worker: the server forks after this import, and threads do not survive a fork
+if settings.preload:
+    # The server forks its worker after this import, and threads do not survive a fork.
     os.register_at_fork(after_in_child=lambda: service.model.preload(settings.preload))
-if flask.has_app_context():  # the server's: functions-framework executes this file within it
+if flask.has_app_context():  # functions-framework executes this file within its app's context
     app = flask.current_app._get_current_object()  # type: ignore[attr-defined]
     fit(app, router.dispatch)
 

@@ -1,4 +1,4 @@
-"""The embedding library: texts and images in, L2-normalised CLIP vectors out. It knows no HTTP server.
+"""The embedding library: turns texts and images into L2-normalised CLIP vectors, without HTTP.
 
 from common import ImageUrl, Text, open_embedder
 
@@ -27,4 +27,4 @@ __all__ = [
     "open_embedder",
 ]
 
-disable_telemetry()  # an engine's libraries read their switches when they are imported, later
+disable_telemetry()  # comes first: the engines' libraries read their switches at import

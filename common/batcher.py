@@ -1,4 +1,7 @@
-"""One compute thread behind a queue that joins the items of concurrent callers into batches. Knows no model."""
+"""Joins the items of concurrent callers into batches and runs them in one compute thread.
+
+This module does not depend on any model.
+"""
 
 import logging
 import math
@@ -18,7 +21,7 @@ from common.observer import Observer
 
 Item = TypeVar("Item")
 Vector = NDArray[np.float32]  # (dimensions,)
-Result = Vector | Exception | None  # None: not there yet
+Result = Vector | Exception | None  # None: not available yet
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +30,8 @@ log = logging.getLogger(__name__)
 class BatchLimits:
     """Bounds of a queue and of the batches taken from it.
 
-    A batch has at most `max_batch_size` items, and is cut where items × longest item would pass `max_batch_cost`.
+    A batch has at most `max_batch_size` items. It is cut where the number of items times the length
+    of the longest would pass `max_batch_cost`.
     """
 
     max_batch_size: int = 32
@@ -38,11 +42,14 @@ class BatchLimits:
 
 
 class Job(Generic[Item]):
-    """The items of one caller: places reserved in the queue, filled in any order and from any thread."""
+    """The items of one caller: reserved places in the queue, one per item.
+
+    The places may be filled in any order and from any thread.
+    """
 
     def __init__(self, batcher: "MicroBatcher[Item]", size: int, cost: float) -> None:
         self.waiting: deque[tuple[int, Item]] = deque()
-        self.cost = cost  # of the places that are not settled; an estimate for those not yet put
+        self.cost = cost  # of the unsettled places; estimated for the items not yet put
         self.results: list[Result] = [None] * size
         self.abandoned = False
         self.queued_s = 0.0  # the longest time that an item waited for its batch
@@ -57,71 +64,75 @@ class Job(Generic[Item]):
             self._complete.set()
 
     def put(self, index: int, item: Item) -> None:
-        """Hand over the item of place `index`."""
+        """Queue `item` at place `index`."""
         self._batcher.enqueue(self, index, item)
 
     def settle(self, index: int, result: Vector | Exception) -> None:
-        """Fill place `index` with its vector, or with what went wrong."""
+        """Fill place `index` with its vector, or with the error that prevented one."""
         self._batcher.settle(self, index, result)
 
     def wait(self, deadline: float) -> list[Result]:
-        """Results in order of the places, None for those that did not come by `deadline` (a monotonic instant)."""
+        """Wait for the results, in order of the places; None for those not ready by `deadline`.
+
+        `deadline` is a monotonic instant.
+        """
         left_s = max(0.0, deadline - time.monotonic())
         self._complete.wait(min(left_s, threading.TIMEOUT_MAX))
         self.abandon()
         return self.results
 
     def abandon(self) -> None:
-        """The caller has left: what still waits is dropped, and `wait` ends. Harmless on a job that is complete."""
+        """Drop the items that still wait and end `wait`; does nothing to a complete job."""
         self._batcher.release(self)
         self._complete.set()
 
     def report(self, observer: Observer) -> None:
-        """Tell how long the items waited and ran, and in which batches."""
+        """Tell the observer how long the items waited and ran, and in which batches."""
         observer.stage("queue", self.queued_s)
         observer.stage("encode", self.encode_s)
         observer.batches(self.batch_sizes)
 
     def mark_started(self, now: float, batch_size: int) -> None:
-        """A batch with items of this job is about to run."""
+        """Note that a batch with items of this job is about to run."""
         self.queued_s = max(self.queued_s, now - (self._put_at or now))
         self.batch_sizes.append(batch_size)
 
     def mark_put(self, now: float) -> None:
-        """The first item has come."""
+        """Note when the first item was put."""
         self._put_at = self._put_at or now
 
     def set_cost(self, index: int, cost: float) -> float:
-        """Place `index` costs so much; returns how much more that is than before."""
+        """Set the cost of place `index`; returns the difference to its former cost."""
         difference = cost - self._costs[index]
         self._costs[index] = cost
         self.cost += difference
         return difference
 
     def mark_settled(self, index: int) -> None:
-        """Place `index` is filled, and costs nothing more."""
+        """Note that place `index` is filled, and that its cost is now 0."""
         self.set_cost(index, 0.0)
         self._missing -= 1
         if self._missing == 0:
             self._complete.set()
 
     def mark_abandoned(self) -> None:
-        """No place is filled from now on; whoever waits for them goes on at once."""
+        """Refuse results from now on, and let the waiting caller go on at once."""
         self.abandoned = True
         self._complete.set()
 
 
-Entry = tuple[Job[Item], int, Item]  # whose, which place, what
+Entry = tuple[Job[Item], int, Item]  # the job, the place in it, the item
 
 
 class MicroBatcher(Generic[Item]):
-    """Runs `encode` over batches in one thread of its own, which starts with the first job.
+    """Runs `encode` over batches in its own thread, which starts with the first job.
 
-    An idle engine takes what is there at once. While a batch runs, items gather, and the next batch takes them, a fair
-    share from each job, so that a caller with one text does not wait behind a caller with thousands.
+    An idle encoder takes the waiting items at once. Items that arrive while a batch runs form the
+    next batch. It takes a fair share from each job, so that a caller with one text does not wait
+    behind a caller with thousands.
 
-    The thread outlives every batch: if `encode` raises, or answers with rows that are too few or not finite, the items
-    are tried one by one, and only those that fail again get the error.
+    The thread survives every failure. If `encode` raises, or returns too few rows or rows that are
+    not finite, the items are tried one by one. Only items that fail again get the error.
     """
 
     def __init__(
@@ -131,27 +142,25 @@ class MicroBatcher(Generic[Item]):
         limits: BatchLimits,
         length_of: Callable[[Item], int] = lambda _: 1,
     ) -> None:
-        self._name, self._encode_batch, self._limits, self._length_of = (
-            name,
-            encode,
-            limits,
-            length_of,
-        )
+        self._name = name
+        self._encode_batch = encode
+        self._limits = limits
+        self._length_of = length_of
         self._changed = threading.Condition()
         self._admission = Admission(limits.max_queue_items, limits.burst_s)
-        self._jobs: deque[Job[Item]] = deque()  # those with waiting items
-        self._admitted: dict[Job[Item], int] = {}  # places that are reserved and not settled
+        self._jobs: deque[Job[Item]] = deque()  # the jobs with waiting items
+        self._admitted: dict[Job[Item], int] = {}  # reserved places that are not settled
         self._thread: threading.Thread | None = None
         self._closed = False
 
     @property
     def queue_items(self) -> int:
-        """Places that are reserved and not settled."""
+        """The number of reserved places that are not settled."""
         with self._changed:
             return sum(self._admitted.values())
 
     def cap(self, max_batch_size: int) -> None:
-        """Run smaller batches than the limits allow from now on."""
+        """From now on, run batches of at most `max_batch_size`, if that is below the limit."""
         with self._changed:
             smaller = min(max_batch_size, self._limits.max_batch_size)
             self._limits = replace(self._limits, max_batch_size=smaller)
@@ -162,15 +171,18 @@ class MicroBatcher(Generic[Item]):
         cost: float | None = None,
         deadline: float = math.inf,
         waited_s: float = 0.0,
+        is_patient: bool = False,
     ) -> Job[Item]:
-        """Reserve `size` places. Raises Overloaded if they do not fit, or would wait for too long.
+        """Reserve `size` places in the queue.
 
         `cost` estimates the sum of the items' lengths; without it, each item costs 1. `deadline` is
-        a monotonic instant; `waited_s` is what the caller has waited before this call.
+        a monotonic instant; `waited_s` is how long the caller has waited before this call.
+        `is_patient` is explained in Arrival.
+        Raises Overloaded if the items do not fit or would wait too long; Cancelled after `close`.
         """
         cost = float(size) if cost is None else cost
         job: Job[Item] = Job(self, size, cost)
-        arrival = Arrival(size, cost, deadline, time.monotonic(), waited_s)
+        arrival = Arrival(size, cost, deadline, time.monotonic(), waited_s, is_patient)
         with self._changed:
             if self._closed:
                 raise Cancelled(f"the {self._name} encoder was closed")
@@ -179,9 +191,8 @@ class MicroBatcher(Generic[Item]):
             if refusal := self._admission.check(arrival, taken, queued):
                 raise Overloaded(refusal.message, refusal.retry_after_s)
             self._admitted[job] = size
-            if (
-                self._thread is None
-            ):  # not in __init__: the server forks after import, and threads do not survive that
+            # Not in __init__: the server forks after import, and threads do not survive a fork.
+            if self._thread is None:
                 self._thread = threading.Thread(
                     target=self._work, name=f"{self._name}-encode", daemon=True
                 )
@@ -189,7 +200,7 @@ class MicroBatcher(Generic[Item]):
         return job
 
     def close(self) -> None:
-        """Abandon what waits and end the thread once its batch has run."""
+        """Abandon all jobs and end the thread after the batch that it runs."""
         with self._changed:
             self._closed = True
             jobs = list(self._admitted)
@@ -198,7 +209,7 @@ class MicroBatcher(Generic[Item]):
             job.abandon()
 
     def enqueue(self, job: Job[Item], index: int, item: Item) -> None:
-        """Called by Job.put."""
+        """Queue an item of a job; called by Job.put."""
         with self._changed:
             if job.abandoned:
                 return
@@ -210,7 +221,7 @@ class MicroBatcher(Generic[Item]):
             self._changed.notify_all()
 
     def settle(self, job: Job[Item], index: int, result: Vector | Exception) -> None:
-        """Called by Job.settle and by the compute thread."""
+        """Fill a place of a job; called by Job.settle and by the compute thread."""
         with self._changed:
             if job.abandoned or job.results[index] is not None:
                 return
@@ -219,7 +230,7 @@ class MicroBatcher(Generic[Item]):
             job.mark_settled(index)
 
     def release(self, job: Job[Item]) -> None:
-        """Called by Job.abandon: drop what waits and give the places back."""
+        """Drop a job's waiting items and free its places; called by Job.abandon."""
         with self._changed:
             job.mark_abandoned()
             if job.waiting:
@@ -254,7 +265,10 @@ class MicroBatcher(Generic[Item]):
         return sum(len(job.waiting) for job in self._jobs) >= self._limits.max_batch_size
 
     def _take(self) -> list[Entry[Item]]:
-        """The next batch: a fair share from each job in turn, shortest items first, within size and cost."""
+        """Take the next batch, sorted by length and within the limits of size and cost.
+
+        Each job in turn gives a fair share of it.
+        """
         batch: list[Entry[Item]] = []
         while self._jobs and len(batch) < self._limits.max_batch_size:
             share = max(1, (self._limits.max_batch_size - len(batch)) // len(self._jobs))
@@ -268,16 +282,14 @@ class MicroBatcher(Generic[Item]):
                     self._jobs.append(job)
         batch.sort(key=lambda entry: self._length_of(entry[2]))
         fits = self._fitting(batch)
-        for job, index, item in reversed(
-            batch[fits:]
-        ):  # what is too long for this batch leads the next
+        for job, index, item in reversed(batch[fits:]):  # these come first in the next batch
             if not job.waiting:
                 self._jobs.appendleft(job)
             job.waiting.appendleft((index, item))
         return batch[:fits]
 
     def _fitting(self, batch: Sequence[Entry[Item]]) -> int:
-        """How many of the batch's items, sorted by length, stay within the cost; at least one."""
+        """Count how many items of the batch, sorted by length, stay within the cost; at least 1."""
         fits, cost = len(batch), self._limits.max_batch_cost
         while cost and fits > 1 and fits * self._length_of(batch[fits - 1][2]) > cost:
             fits -= 1
@@ -299,17 +311,16 @@ class MicroBatcher(Generic[Item]):
         try:
             vectors = self._encode_batch([item for _, _, item in batch])
             if len(vectors) != len(batch):
-                raise EncodingError(
-                    f"the {self._name} encoder gave {len(vectors)} vectors for {len(batch)} items"
-                )
+                found = f"{len(vectors)} vectors for {len(batch)} items"
+                raise EncodingError(f"the {self._name} encoder returned {found}")
             if not np.isfinite(vectors).all():
-                raise EncodingError(f"the {self._name} encoder gave a vector that is not finite")
+                raise EncodingError(f"the {self._name} encoder returned a non-finite vector")
         except Exception as error:
             if len(batch) == 1:
                 log.exception("an item could not be encoded")
                 return [error]
             log.warning(
-                "a batch could not be encoded, its items are tried one by one",
+                "a batch could not be encoded; trying its items one by one",
                 extra={"batch_size": len(batch), "cause": type(error).__name__},
             )
             return [result for entry in batch for result in self._encode([entry])]

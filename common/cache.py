@@ -1,4 +1,7 @@
-"""A cache of text vectors, bounded in memory: search backends send the same queries again and again."""
+"""A cache of text vectors, bounded in memory.
+
+Search backends send the same queries again and again.
+"""
 
 import threading
 from collections.abc import Iterable, Mapping
@@ -8,12 +11,12 @@ from cachetools import LRUCache
 
 from common.batcher import Vector
 
-ENTRY_BYTES = 400  # of an entry's objects beside its text and its numbers
+ENTRY_BYTES = 400  # of an entry's Python objects, without its text and its numbers
 
 
 @dataclass(frozen=True)
 class EncodedText:
-    """What is known of one text: its unit vector, whether it was cut, how many tokens were read, and its length."""
+    """One text's unit vector, whether the text was cut, and its length in tokens and characters."""
 
     vector: Vector
     truncated: bool
@@ -22,14 +25,14 @@ class EncodedText:
 
     @property
     def size_bytes(self) -> int:
-        """Memory that it takes in a cache, its text included."""
+        """The memory that this entry takes in a cache, with its text."""
         return ENTRY_BYTES + 4 * self.characters + self.vector.nbytes
 
 
 class TextCache:
-    """The least recently used texts leave first. A process serves one model for its life, so the text is the key.
+    """Keeps the vectors of the most recently used texts of one model.
 
-    `max_bytes` 0 keeps nothing. Safe to use from any thread.
+    `max_bytes` 0 turns the cache off. Safe to use from any thread.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -40,16 +43,16 @@ class TextCache:
         self._lock = threading.Lock()
 
     def find(self, texts: Iterable[str]) -> dict[str, EncodedText]:
-        """Those of the texts that are known."""
+        """The cached entries of those texts that have one."""
         if not self._max_bytes:
             return {}
         with self._lock:
             return {text: self._entries[text] for text in texts if text in self._entries}
 
     def add(self, encoded: Mapping[str, EncodedText]) -> None:
-        """Keep these, as far as there is room."""
+        """Store entries; the least recently used ones make room for them."""
         with self._lock:
             for text, entry in encoded.items():
                 if entry.size_bytes <= self._max_bytes:
-                    own = entry.vector.copy()  # a row of a batch's result would keep all of it
+                    own = entry.vector.copy()  # a row would keep its whole batch in memory
                     self._entries[text] = replace(entry, vector=own)

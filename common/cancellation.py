@@ -1,11 +1,11 @@
-"""Whether the work in hand is still wanted. Knows no HTTP: a server, a script or a test cancels."""
+"""Lets a server, a script or a test cancel the work of a call."""
 
 import threading
 from collections.abc import Callable
 
 
 class Cancellation:
-    """A flag that is set once, and what is done when it is set.
+    """A flag that is set at most once, and callbacks that run when it is set.
 
     `cancel` and `on_cancel` may be called from any thread.
     """
@@ -29,7 +29,7 @@ class Cancellation:
             callback()
 
     def on_cancel(self, callback: Callable[[], None]) -> None:
-        """Run `callback` when the work is cancelled, at once if it is already. It must not raise."""
+        """Run `callback` on cancellation, or now if it has happened. It must not raise."""
         with self._lock:
             if not self._cancelled:
                 self._callbacks.append(callback)

@@ -1,7 +1,7 @@
-"""Cloud Storage, read with the process's own credentials.
+"""Reads Cloud Storage with the process's own credentials.
 
-google-cloud-storage is optional: it costs memory and half a second that nobody without gs:// need
-pay. This module alone imports it, on first use.
+google-cloud-storage is optional, because it takes memory and half a second to import. Only this
+module imports it, on first use.
 """
 
 import threading
@@ -13,20 +13,21 @@ if TYPE_CHECKING:
 
 PARALLEL_RANGES = 8
 RANGE_BYTES = 8 * 2**20
-TIMEOUT_S = 60  # between two bytes
-EMPTY = 416  # no byte of an object without any is in the range that was asked for
+TIMEOUT_S = 60  # the longest pause between two bytes
+RANGE_NOT_SATISFIABLE = 416  # the answer to every range of an empty object
 
 
 def split_url(url: str) -> tuple[str, str]:
-    """`gs://bucket/some/name` → ("bucket", "some/name"); either may be empty."""
+    """Split `gs://bucket/some/name` into ("bucket", "some/name"); either may be empty."""
     bucket, _, name = url[len("gs://") :].partition("/")
     return bucket, name
 
 
 class CloudStorage:
-    """Reads objects with the process's own credentials. Its client is made on first use.
+    """Reads objects with the process's own credentials. It creates its client on first use.
 
-    Every method raises ImportError if google-cloud-storage is not installed, and what that raises.
+    Every method raises ImportError if google-cloud-storage is not installed, and passes on the
+    exceptions of that library.
     """
 
     def __init__(self) -> None:
@@ -34,12 +35,15 @@ class CloudStorage:
         self._client: Client | None = None
 
     def read_file(self, url: str) -> bytes:
-        """A small object, whole."""
+        """The whole content of a small object."""
         data: bytes = self._blob(url).download_as_bytes(timeout=TIMEOUT_S)
         return data
 
     def read_range(self, url: str, start: int, stop: int, timeout_s: float) -> bytes:
-        """An object's bytes from `start` up to `stop`, or to its end; retries end with `timeout_s`."""
+        """An object's bytes from `start` up to, not including, `stop` or its end.
+
+        Retries stop after `timeout_s`.
+        """
         blob = self._blob(url)
         from google.cloud.storage.retry import DEFAULT_RETRY
 
@@ -49,13 +53,13 @@ class CloudStorage:
                 start=start, end=stop - 1, timeout=timeout_s, retry=retry
             )
         except Exception as error:
-            if getattr(error, "code", None) == EMPTY:
+            if getattr(error, "code", None) == RANGE_NOT_SATISFIABLE:
                 return b""
             raise
         return data
 
     def download_file(self, url: str, path: Path, range_bytes: int = RANGE_BYTES) -> None:
-        """A large object to `path`, in ranges side by side."""
+        """Download a large object to `path`, several ranges at a time."""
         blob = self._blob(url)
         from google.cloud.storage import transfer_manager
 
@@ -63,7 +67,7 @@ class CloudStorage:
             blob,
             str(path),
             chunk_size=range_bytes,
-            worker_type=transfer_manager.THREAD,  # processes would each import this one's world
+            worker_type=transfer_manager.THREAD,  # each process would import all modules again
             max_workers=PARALLEL_RANGES,
             download_kwargs={"timeout": TIMEOUT_S},
         )

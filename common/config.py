@@ -1,11 +1,14 @@
-"""Settings: the only reader of the environment. A name we do not know, or a bad value, is an error that names it."""
+"""The settings of the function, read from CLIP_* environment variables.
+
+An unknown name or an invalid value is an error that names the variable.
+"""
 
 import difflib
 from collections.abc import Mapping
 from functools import cache
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, ValidationError
 
@@ -22,7 +25,7 @@ class SettingsError(Exception):
 
 
 def _split(value: object) -> object:
-    """`a, b` → ("a", "b")."""
+    """Split "a, b" into ("a", "b")."""
     if isinstance(value, str):
         return tuple(part for part in (part.strip() for part in value.split(",")) if part)
     return value
@@ -30,133 +33,146 @@ def _split(value: object) -> object:
 
 Strings = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_split)]
+ProtocolName = Literal["openai", "cohere", "weaviate", "immich", "bigquery"]
+Protocols = Annotated[tuple[ProtocolName, ...], BeforeValidator(_split)]
 Towers = Annotated[tuple[Literal["text", "image"], ...], BeforeValidator(_split)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 
 
 class Settings(BaseModel):
-    """Each field is the environment variable CLIP_<FIELD>, but for the platform's own names, which have an alias."""
+    """The settings: each field is the environment variable CLIP_<FIELD>.
+
+    Variables that the platform names have an alias.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     model: str = Field(
         "clip",
         min_length=1,
-        description="the model to serve: clip, mclip, demo, demo-mclip or NAME/PRETRAINED of open_clip",
+        description="the model to serve: clip, mclip, demo, demo-mclip, "
+        "or NAME/PRETRAINED of open_clip",
     )
     engine: str = Field(
         "auto",
         min_length=1,
-        description="auto is onnx where a bundle of the model is found, else torch",
+        description="auto: onnx if a bundle of the model is found, otherwise torch",
     )
     weights_dir: Path = Field(
         WEIGHTS_DIR,
-        description="where bundles and checkpoints are looked for first: <dir>/<model>/; default: beside main.py",
+        description="folder to search first for bundles and checkpoints, as <dir>/<model>/; "
+        "default: weights beside main.py",
     )
     weights_uri: str = Field(
         "",
         pattern=r"^gs://[^/\s]+(/\S*)?$",
-        description="gs://bucket/folder of a bundle, which is fetched when a tower is loaded",
+        description="gs://bucket/folder of a bundle to fetch when a tower is loaded",
     )
-    allow_download: bool = Field(True, description="may weights be fetched from the model hub")
+    allow_download: bool = Field(
+        True, description="whether weights may be downloaded from the model hub"
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="auto takes cuda where there is one"
+        "auto", description="auto: cuda if a CUDA device is available, otherwise cpu"
     )
     precision: Literal["auto", "int8", "fp32", "fp16", "bf16"] = Field(
         "auto",
-        description="of a bundle int8 or fp32; of the torch engine on cuda fp16, bf16 or fp32",
+        description="a bundle has int8 or fp32; the torch engine on cuda has fp16, bf16 or fp32",
     )
     num_threads: int = Field(
         default_factory=usable_cores,
         ge=1,
         le=256,
-        description="compute threads; default: the cores",
+        description="compute threads; default: one per core",
     )
     preload: Towers = Field(
         (),
-        description="text, image or text,image: load in the worker at its start, not on first use",
+        description="towers to load when the worker starts, not on first use: "
+        "text, image or text,image",
     )
     preprocess: Literal["corrected", "reference"] = Field(
-        "corrected", description="reference: open_clip's own behaviour to the bit"
+        "corrected", description="reference: exactly the same pixels as open_clip"
     )
 
     max_batch_size: int = Field(
         BatchLimits.max_batch_size, ge=1, le=2048, description="items in one forward pass"
     )
     max_batch_wait_ms: float = Field(
-        0, ge=0, le=1000, description="how long a busy engine waits for a fuller batch"
+        0, ge=0, le=1000, description="how long a busy encoder waits for a fuller batch"
     )
     max_queue_items: int = Field(
         BatchLimits.max_queue_items,
         ge=1,
         le=1_000_000,
-        description="texts that wait at once before further ones get 429, whatever their time; "
-        "an image takes the place of 16",
+        description="most texts that may wait; beyond it, requests get 429; an image counts as 16",
     )
     cache_mb: int = Field(
-        0, ge=0, le=65_536, description="memory for a cache of text vectors; 0 is none"
+        0, ge=0, le=65_536, description="memory for a cache of text vectors; 0: no cache"
     )
 
-    load_timeout_s: Seconds = Field(
-        60, description="how long a request waits for a tower that is being loaded"
-    )
+    load_timeout_s: Seconds = Field(60, description="how long a request waits for a tower to load")
     health_wait_s: float = Field(
-        2, ge=0, le=60, description="how long GET /health waits for towers that are being loaded"
+        2, ge=0, le=60, description="how long GET /health waits for towers to load"
     )
-    request_timeout_s: Seconds = Field(60, description="a request ends within this time")
+    request_timeout_s: Seconds = Field(60, description="the longest time that a request may take")
 
     fetch_timeout_s: Seconds = Field(
-        FetchLimits.timeout_s, description="one image's download, redirects and retries included"
+        FetchLimits.timeout_s,
+        description="time for one image's download, with its redirects and retries",
     )
     fetch_retries: int = Field(
-        FetchLimits.retries, ge=0, le=10, description="further tries after a failure that may pass"
+        FetchLimits.retries, ge=0, le=10, description="retries after a temporary failure"
     )
     fetch_concurrency: int = Field(
-        FetchLimits.concurrency, ge=1, le=256, description="downloads of one request at a time"
+        FetchLimits.concurrency, ge=1, le=256, description="concurrent downloads of one request"
     )
     fetch_max_bytes: ByteSize = Field(
         ByteSize(FetchLimits.max_bytes),
         gt=0,
-        description="of one image; takes 20MiB or a number of bytes",
+        description="largest image file, as a number of bytes or with a unit (20MiB)",
     )
     max_image_pixels: int = Field(
-        DecodeLimits.max_pixels, ge=1, description="of one image that is not a JPEG"
+        DecodeLimits.max_pixels, ge=1, description="most pixels of an image that is not a JPEG"
     )
     fetch_user_agent: str = Field(
         FetchLimits.user_agent,
         min_length=1,
-        description="add a contact: some hosts refuse bots without one",
+        description="User-Agent of downloads; some hosts refuse bots that name no contact",
     )
     fetch_allow_hosts: Strings = Field(
-        (), description="host patterns (*.example.com) to restrict downloads to"
+        (), description="host patterns (*.example.com) that downloads are restricted to"
     )
     fetch_allow_networks: Networks = Field(
-        (), description="networks (CIDR) to permit although they are private, on any port"
+        (), description="private networks (CIDR) that downloads may reach, on any port"
     )
 
+    protocols: Protocols = Field(
+        get_args(ProtocolName),
+        description="spoken beside the function's own routes; , alone is none of them",
+    )
     playground: bool = Field(
-        True, description="does GET / give browsers a page to try the function on"
+        True, description="whether GET / shows browsers a page to try the function"
     )
-    api_keys: Strings = Field(
-        (), description="keys, one of which a request must carry; none: anyone may call"
-    )
-    cors_origins: Strings = Field((), description="origins whose pages may call; * is all")
+    api_keys: Strings = Field((), description="accepted API keys; empty: anyone may call")
+    cors_origins: Strings = Field((), description="origins whose pages may call; *: all")
     model_aliases: Strings = Field(
-        (), description="further names that callers may give the served model"
+        (), description="other names by which requests may call the served model"
     )
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        "INFO", alias="LOG_LEVEL", description="what is logged"
+        "INFO", alias="LOG_LEVEL", description="least severity of log records"
     )
     project: str = Field(
         "",
         alias="GOOGLE_CLOUD_PROJECT",
-        description="the project id that log records name their trace with",
+        description="the Google Cloud project in the trace name of log records",
     )
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> "Settings":
-        """Read all settings from `environ`; an empty value is an unset one. Raises SettingsError."""
+        """Read all settings from `environ`, where an empty value counts as unset.
+
+        Raises SettingsError.
+        """
         names = {
             field.alias or PREFIX + name.upper(): name for name, field in cls.model_fields.items()
         }

@@ -1,6 +1,7 @@
-"""The library's door: texts and images in, L2-normalised vectors out.
+"""The main class of the library: embeds texts and images as L2-normalised vectors.
 
-Equal items of a call are read and encoded once. A bad item costs an ItemError, never its neighbours.
+Equal items of a call are read and encoded once. An item that fails gets an ItemError and does not
+affect the others.
 """
 
 from collections.abc import Sequence
@@ -19,7 +20,8 @@ from common.text_side import TextSide
 class Embedder:
     """Embeds texts and images with one model, for any number of threads at once.
 
-    Use `common.open_embedder` to make one, and `with`, or `close`, to end its threads.
+    Create one with `common.open_embedder`. Use it in a `with` block, or call `close`, to end its
+    threads.
     """
 
     def __init__(
@@ -40,11 +42,11 @@ class Embedder:
         allowance: Allowance | None = None,
         observer: Observer = UNOBSERVED,
     ) -> Embeddings:
-        """Vectors of `items`, in any mixture of kinds; images are read while texts are encoded.
+        """Embed `items`, texts and images in any order; images are read while texts are encoded.
 
-        `allowance` bounds the call's time and memory; None: the call takes as long as it takes.
-        Raises ServiceError if nothing can be embedded now: a tower is not there, a queue is full,
-        or texts were not encoded in time. A single item's failure is in the result's `errors`.
+        `allowance` bounds the call's time and memory; with None there is no limit.
+        Raises ServiceError if nothing can be embedded now: a tower is not available, a queue is
+        full, or texts were not encoded in time. A failure of one item is in the result's `errors`.
         """
         allowance = allowance or Allowance()
         texts = [item.text for item in items if isinstance(item, Text)]
@@ -64,7 +66,7 @@ class Embedder:
         return gather(items, outcomes, self.model.dimensions or 0)
 
     def close(self) -> None:
-        """End the threads and let go of the model's memory."""
+        """End the threads and free the model's memory."""
         self.model.close()
         self._pipeline.close()
 

@@ -1,4 +1,4 @@
-"""What comes back from an embedding call."""
+"""The result of an embedding call."""
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
@@ -13,18 +13,18 @@ from common.images.url_policy import redact
 from common.items import ImageBytes, ImageUrl, Item, Text
 from common.models.spec import Vectors
 
-Outcome = Vector | EncodedText | Exception  # of an image, of a text, of an item that failed
+Outcome = Vector | EncodedText | Exception  # an image's, a text's, a failed item's
 
 
 @dataclass(frozen=True)
 class Embeddings:
-    """The vectors of the items that could be embedded, and what became of the others.
+    """The vectors of the embedded items, and an error for each failed item.
 
-    `vectors`: (items that worked, dimensions) float32, each row of L2 norm 1, in the items' order.
-    `indices`: which item each row belongs to.
-    `errors`: one for every item that failed, by index.
+    `vectors`: (embedded items, dimensions) float32, rows of L2 norm 1, in the items' order.
+    `indices`: the index of the item that each row belongs to.
+    `errors`: one ItemError for each failed item, in order of their indices.
     `truncated`: indices of the texts that were cut at the model's context length.
-    `tokens`: how many tokens were read of all texts.
+    `tokens`: the number of tokens read from all texts.
     """
 
     vectors: Vectors
@@ -35,11 +35,11 @@ class Embeddings:
 
     @property
     def dimensions(self) -> int:
-        """Length of a vector."""
+        """The length of each vector."""
         return int(self.vectors.shape[1])
 
     def split(self, place: int) -> "tuple[Embeddings, Embeddings]":
-        """What belongs to the first `place` items, which were texts, and to the images behind them.
+        """Split into the results of the first `place` items, which are texts, and of the images.
 
         The second part counts its items from 0.
         """
@@ -63,7 +63,7 @@ def gather(
     outcomes: Mapping[Item, Outcome],
     dimensions: int,
 ) -> Embeddings:
-    """Each item's outcome at each of its places; equal items share one."""
+    """Collect the outcome of each item, in the order of `items`; equal items share one."""
     rows: list[Vector] = []
     result = Embeddings(np.empty((0, dimensions), np.float32), [], [], [], 0)
     tokens = 0
@@ -91,7 +91,7 @@ def _item_error(index: int, item: Item, error: Exception) -> ItemError:
 
 
 def _shown(item: Item) -> str:
-    """An image as an error may name it."""
+    """The name of an image in an error: its redacted URL or its file name."""
     match item:
         case ImageUrl(url):
             return redact(url)

@@ -1,4 +1,4 @@
-"""Vectors as the caller asked for them: floats, or base64 of a compact type, row by row, little-endian."""
+"""Encodes vectors for a response: as numbers, or as base64 of little-endian bytes per row."""
 
 import base64
 from collections.abc import Sequence
@@ -17,21 +17,21 @@ _VECTOR = [{"type": "array", "items": {"type": "number"}}, {"type": "string"}]
 
 
 def _documented_as(schema: dict[str, Any]) -> GetPydanticSchema:
-    """For pydantic: a value that is written and never read, with its JSON schema."""
+    """Give pydantic the JSON schema of a value that is only written, never validated."""
     return GetPydanticSchema(
         lambda _source, _handler: any_schema(), lambda _schema, _handler: schema
     )
 
 
 Row = Annotated[Array | str | None, _documented_as({"anyOf": _VECTOR})]
-Rows = Annotated[  # one row a vector
+Rows = Annotated[  # one row per vector
     Array | Sequence[Array | str | None],
     _documented_as({"type": "array", "items": {"anyOf": [*_VECTOR, {"type": "null"}]}}),
 ]
 
 
 def encode(vectors: Vectors, encoding_format: EncodingFormat, dtype: OutputDtype) -> Rows:
-    """Rows for the response: an array that is written as lists of numbers, or base64 strings."""
+    """Encode vectors for the response: as an array of `dtype`, or as one base64 string each."""
     rows = quantize(vectors, dtype)
     if encoding_format == "float":
         return rows
@@ -39,7 +39,10 @@ def encode(vectors: Vectors, encoding_format: EncodingFormat, dtype: OutputDtype
 
 
 def as_strings(vectors: Vectors, encoding: Literal["json", "base64"]) -> list[str]:
-    """Each vector as one string: a JSON list of numbers, or base64 of its float32 bytes, little-endian."""
+    """Encode each vector as one string.
+
+    It is a JSON list of numbers, or base64 of the little-endian float32 bytes.
+    """
     if encoding == "base64":
         return [base64.b64encode(row.tobytes()).decode("ascii") for row in vectors]
     rows = np.ascontiguousarray(vectors)
@@ -47,7 +50,7 @@ def as_strings(vectors: Vectors, encoding: Literal["json", "base64"]) -> list[st
 
 
 def as_bytes(rows: Rows) -> bytes:
-    """The rows one after the other, without those that are None."""
+    """Concatenate the bytes of all rows, leaving out those that are None."""
     parts = [row for row in rows if row is not None]
     return b"".join(
         base64.b64decode(part) if isinstance(part, str) else part.tobytes() for part in parts
@@ -55,7 +58,7 @@ def as_bytes(rows: Rows) -> bytes:
 
 
 def spread(rows: Rows, indices: Sequence[int], count: int) -> Rows:
-    """`rows` at their `indices` among `count` places, None elsewhere."""
+    """Put `rows` at their `indices` in a list of `count` places; the other places are None."""
     places: list[Array | str | None] = [None] * count
     for row, index in zip(rows, indices, strict=True):
         places[index] = row

@@ -1,13 +1,13 @@
-"""The only place that touches the process's environment."""
+"""Reads and sets the process's environment variables; no other module does."""
 
 import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-TELEMETRY_OFF = {  # each library's own switch
-    "ORT_DISABLE_TELEMETRY": "1",  # onnxruntime resolves a host, connects, and writes below HOME
-    "HF_HUB_DISABLE_TELEMETRY": "1",  # transformers too
+TELEMETRY_OFF = {
+    "ORT_DISABLE_TELEMETRY": "1",  # onnxruntime contacts a host and writes files below HOME
+    "HF_HUB_DISABLE_TELEMETRY": "1",  # huggingface_hub and transformers
     "RAY_USAGE_STATS_ENABLED": "0",
     "DO_NOT_TRACK": "1",  # consoledonottrack.com
 }
@@ -19,16 +19,19 @@ def variables() -> Mapping[str, str]:
 
 
 def disable_telemetry() -> None:
-    """Switch off what libraries send home, unless the operator has set their switches already.
+    """Turn off the telemetry of libraries, except where the operator has set their variables.
 
-    Must come before those libraries are imported.
+    Call this before those libraries are imported.
     """
     for name, value in TELEMETRY_OFF.items():
         os.environ.setdefault(name, value)
 
 
 def hub_cache(environ: Mapping[str, str] = os.environ) -> Path | None:
-    """Where the model hub's cache goes; None: its own choice, which needs a writable home."""
+    """The folder for the model hub's cache; None to keep the hub library's own default.
+
+    The default needs a writable home folder, so without one this is a temporary folder.
+    """
     if "HF_HOME" in environ or "HF_HUB_CACHE" in environ:
         return None
     home = environ.get("HOME", "")
@@ -36,11 +39,11 @@ def hub_cache(environ: Mapping[str, str] = os.environ) -> Path | None:
 
 
 def storage_emulator() -> str:
-    """The loopback server that stands in for Cloud Storage in tests; empty outside of them."""
+    """The address of the server that replaces Cloud Storage in tests; empty otherwise."""
     return os.environ.get("STORAGE_EMULATOR_HOST", "")
 
 
 def cloud_run_task() -> tuple[int, int]:
-    """The number of this task of a Cloud Run job, from 0, and how many there are; else (0, 1)."""
+    """The index of this Cloud Run task, from 0, and the number of tasks; (0, 1) elsewhere."""
     index = int(os.environ.get("CLOUD_RUN_TASK_INDEX", "0"))
     return index, int(os.environ.get("CLOUD_RUN_TASK_COUNT", "1"))

@@ -1,7 +1,9 @@
-"""The error tree. Each class has a stable public `code`; the HTTP status of each stands in functions/responses.py.
+"""The error tree. Each class has a stable public `code`.
+
+functions/responses.py maps each class to its HTTP status.
 
     EmbeddingError
-    ├── RequestError                the caller can mend it
+    ├── RequestError                the caller can correct it
     │   ├── InvalidRequest          invalid_request
     │   ├── Unauthorized            unauthorized
     │   ├── NotFound                not_found
@@ -9,6 +11,7 @@
     │   ├── MethodNotAllowed        method_not_allowed
     │   ├── TooLarge                too_large
     │   ├── UnsupportedMediaType    unsupported_media_type
+    │   ├── FingerprintMismatch     fingerprint_mismatch
     │   └── ImagesFailed            image_failed
     ├── ServiceError                the caller can try again
     │   ├── Overloaded              overloaded
@@ -40,8 +43,9 @@
         │   └── CorruptImage        corrupt_image
         └── ImageTimeout            timeout: not fetched or encoded before the request had to end
 
-Messages are for people: they name the field, the value's kind and the limit, and never hold a stack, a path, an
-internal address or a URL's query string. What only the operator may read goes into an ImageError's `reason`.
+Messages are for people: they name the field, the kind of value and the limit. They never contain a
+stack trace, a path, an internal address or a URL's query string. Details that only the operator may
+read go into the `reason` of an ImageError.
 """
 
 from collections.abc import Callable, Sequence
@@ -56,24 +60,24 @@ class EmbeddingError(Exception):
 
 @dataclass(frozen=True)
 class FieldError:
-    """One thing that is wrong with a request: `loc` is the path to the field, e.g. ("texts", 3)."""
+    """One fault of a request; `loc` is the path to the field, such as ("texts", 3)."""
 
     loc: tuple[str | int, ...]
     message: str
 
     @property
     def path(self) -> str:
-        """`("texts", 3)` as `texts[3]`."""
+        """The path as text, such as `texts[3]` for ("texts", 3)."""
         parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in self.loc)
         return "".join(parts).removeprefix(".")
 
 
 class RequestError(EmbeddingError):
-    """The request cannot be served as it is."""
+    """The request is not valid as it is."""
 
 
 class InvalidRequest(RequestError):
-    """Not JSON, a wrong type, an unknown field, an empty list, a limit passed. `errors` names each field."""
+    """The body is not JSON, a field is wrong, or a limit is passed. `errors` names each field."""
 
     code = "invalid_request"
 
@@ -83,13 +87,13 @@ class InvalidRequest(RequestError):
 
 
 class Unauthorized(RequestError):
-    """API keys are set and the request carries none of them."""
+    """API keys are required and the request has no valid one."""
 
     code = "unauthorized"
 
 
 class NotFound(RequestError):
-    """No such path."""
+    """There is no route with this path."""
 
     code = "not_found"
 
@@ -101,7 +105,7 @@ class ModelNotFound(NotFound):
 
 
 class MethodNotAllowed(RequestError):
-    """The path is known, the method is not; `allowed` lists those that are."""
+    """The path does not support the method; `allowed` lists the methods that it supports."""
 
     code = "method_not_allowed"
 
@@ -117,13 +121,19 @@ class TooLarge(RequestError):
 
 
 class UnsupportedMediaType(RequestError):
-    """The body is not of a media type that the route reads."""
+    """The route does not read bodies of this media type."""
 
     code = "unsupported_media_type"
 
 
+class FingerprintMismatch(RequestError):
+    """The caller expects vectors of another model than the served one."""
+
+    code = "fingerprint_mismatch"
+
+
 class ServiceError(EmbeddingError):
-    """The function cannot answer now; the same request may succeed after `retry_after_s` seconds."""
+    """The service cannot answer now; the same request may succeed after `retry_after_s` seconds."""
 
     def __init__(self, message: str, retry_after_s: float | None = None) -> None:
         super().__init__(message)
@@ -131,13 +141,13 @@ class ServiceError(EmbeddingError):
 
 
 class Overloaded(ServiceError):
-    """The queue is full."""
+    """The queue is full, or the request would wait too long."""
 
     code = "overloaded"
 
 
 class ModelLoading(ServiceError):
-    """The tower that the request needs is still being loaded."""
+    """The tower that the request needs is still loading."""
 
     code = "model_loading"
 
@@ -155,19 +165,20 @@ class DeadlineExceeded(ServiceError):
 
 
 class Cancelled(ServiceError):
-    """The caller has gone before its answer was ready."""
+    """The call was cancelled, for example because the caller disconnected."""
 
     code = "cancelled"
 
 
 class EncodingError(EmbeddingError):
-    """The engine raised on, or gave no finite vector for, this one item."""
+    """The engine failed on this one item, or returned a vector that is not finite."""
 
 
 class ImageError(EmbeddingError):
     """One image could not be embedded.
 
-    `str(error)` is public; `reason` is for the log only. `retryable` says whether the same image may work later.
+    `str(error)` is public; `reason` is for the log only. `retryable` says whether the same image
+    may work later.
     """
 
     retryable = False
@@ -180,33 +191,37 @@ class ImageError(EmbeddingError):
 
 
 class FetchError(ImageError):
-    """The image's bytes could not be had."""
+    """The image file could not be read from its source."""
 
 
 class InvalidUrl(FetchError):
-    """Not a URL that this function reads."""
+    """The URL is invalid, or its scheme is not supported."""
 
     code = "invalid_url"
 
 
 class BlockedUrl(FetchError):
-    """The URL leads where this function must not go. One public message for all, so that nobody can probe a network."""
+    """The URL points to an address that downloads must not reach.
+
+    All cases share one public message, so that callers cannot probe the network with it.
+    """
 
     code = "blocked_url"
 
     def __init__(self, reason: str) -> None:
-        super().__init__("this URL may not be fetched", reason=reason)
+        message = "this URL points to an address that this service does not fetch from"
+        super().__init__(message, reason=reason)
 
 
 class DnsFailure(FetchError):
-    """The host's name could not be resolved."""
+    """The host name could not be resolved."""
 
     code = "dns_failure"
     retryable = True
 
 
 class ConnectFailed(FetchError):
-    """No connection to the host."""
+    """No connection to the host could be made."""
 
     code = "connect_failed"
     retryable = True
@@ -219,45 +234,45 @@ class TlsFailed(FetchError):
 
 
 class FetchTimeout(FetchError):
-    """The download did not end within its deadline."""
+    """The download did not finish before its deadline."""
 
     code = "timeout"
     retryable = True
 
 
 class HttpStatus(FetchError):
-    """The server answered with another status than 200; `retryable` for 429 and 5xx."""
+    """The server answered with an error status; `retryable` says whether it may be temporary."""
 
     code = "http_status"
 
 
 class BadResponse(FetchError):
-    """What the server sent is not HTTP, or ended early."""
+    """The response is not valid HTTP, or ended early."""
 
     code = "bad_response"
     retryable = True
 
 
 class TooManyRedirects(FetchError):
-    """The redirects did not end."""
+    """The server redirected more often than the limit."""
 
     code = "too_many_redirects"
 
 
 class BodyTooLarge(FetchError):
-    """More bytes than the limit."""
+    """The image file is larger than the limit."""
 
     code = "too_large"
 
 
 class UnsupportedType(FetchError):
-    """A content type or encoding that cannot be an image we read."""
+    """The content type or the content encoding is not supported."""
 
     code = "unsupported_type"
 
 
 class ObjectNotFound(FetchError):
-    """No such object in the bucket."""
+    """The bucket or the object does not exist."""
 
     code = "not_found"
 
@@ -269,29 +284,29 @@ class ObjectForbidden(FetchError):
 
 
 class DecodeError(ImageError):
-    """The bytes did not become a picture."""
+    """The image file could not be decoded."""
 
 
 class NotAnImage(DecodeError):
-    """The bytes do not start like any format on the allow-list."""
+    """The first bytes match no known image format."""
 
     code = "not_an_image"
 
 
 class UnsupportedImage(DecodeError):
-    """A format, or a variant of one, that is not supported; the message names it."""
+    """The format, or this variant of it, is not supported; the message names it."""
 
     code = "unsupported_type"
 
 
 class TooManyPixels(DecodeError):
-    """A side or the area is over the limit."""
+    """A side or the area of the image is over the limit."""
 
     code = "too_many_pixels"
 
 
 class TooComplex(DecodeError):
-    """The file would cost far more time to decode than its size tells."""
+    """The file would take far more time to decode than its size suggests."""
 
     code = "too_complex"
 
@@ -311,7 +326,10 @@ class ImageTimeout(ImageError):
 
 @dataclass(frozen=True)
 class ItemError:
-    """An image's failure as the response carries it: `index` in the request, `url` without query string."""
+    """One item's failure as the response shows it.
+
+    `index` is the item's place in the request; `url` has no query string.
+    """
 
     index: int
     url: str
@@ -320,14 +338,15 @@ class ItemError:
     retryable: bool
 
     def at(self, index: int) -> "ItemError":
-        """The same failure, counted elsewhere."""
+        """The same failure with another index."""
         return replace(self, index=index)
 
 
 class ImagesFailed(RequestError):
-    """Images failed although none may; `items` lists them all, `locs` the path to each.
+    """Images failed in a request that does not allow partial results.
 
-    Their indices count in `field`, unless `place` says which field and place an index means.
+    `items` lists all failures, and `locs` the path to each in the request. Indices refer to
+    `field`, unless `place` maps an index to its own field and place.
     """
 
     code = "image_failed"

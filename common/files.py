@@ -1,4 +1,4 @@
-"""Files and folders: a file's sha256, and a folder that is replaced in one step."""
+"""Helpers for files and folders: the sha256 of a file, and replacing a folder in one step."""
 
 import hashlib
 import shutil
@@ -16,7 +16,7 @@ def sha256_of(path: Path) -> str:
 
 @contextmanager
 def replacing(folder: Path) -> Iterator[Path]:
-    """A new empty folder that takes the place of `folder` if the block succeeds.
+    """Yield a new empty folder, which replaces `folder` if the block succeeds.
 
     If the block raises, the new folder is removed and `folder` stays as it was.
     """

@@ -1,4 +1,4 @@
-"""Images to vectors: the pipeline that makes pixels of them, and the image tower's queue."""
+"""Turns images into vectors, with the image pipeline and the queue of the image tower."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 
 
 class LazyPipeline(Protocol):
-    """The image pipeline, built with the first image: it imports what texts do not need."""
+    """Builds the image pipeline with the first image, so that texts do not import its modules."""
 
     def get(self) -> "ImagePipeline":
-        """The pipeline, one for all threads."""
+        """The pipeline, shared by all threads; built on the first call."""
         ...
 
     def close(self) -> None:
-        """End its threads, if it was built."""
+        """End the pipeline's threads, if it was built."""
         ...
 
 
 class ImageRun:
-    """The images of one call on their way: downloads and decodes have started, `collect` waits."""
+    """The images of one call whose downloads and decodes have started; `collect` waits for them."""
 
     def __init__(self, images: Sequence[Image], job: Job[Pixels]) -> None:
         self.images = images
@@ -51,13 +51,16 @@ class ImageSide:
         self._load_timeout_s = load_timeout_s
 
     def start(self, images: Sequence[Image], allowance: Allowance, observer: Observer) -> ImageRun:
-        """Start on the images and return at once. Raises ServiceError if the queue is full."""
+        """Start to read the images and return at once. Raises ServiceError if the queue is full."""
         from common.images.pipeline import Sink
 
-        self._tower.start_loading()  # beside the downloads
+        self._tower.start_loading()  # while the images download
         unique = list(dict.fromkeys(images))
         job: Job[Pixels] = self._tower.batcher.open(
-            len(unique), deadline=allowance.deadline, waited_s=allowance.waited_s
+            len(unique),
+            deadline=allowance.deadline,
+            waited_s=allowance.waited_s,
+            is_patient=allowance.is_patient,
         )
         allowance.cancellation.on_cancel(job.abandon)
         load_timeout_s = min(self._load_timeout_s, allowance.remaining_s())
@@ -68,9 +71,10 @@ class ImageSide:
     def collect(
         self, run: ImageRun, allowance: Allowance, observer: Observer
     ) -> dict[Image, Vector | ImageError]:
-        """Each different image with its vector, or with why it has none.
+        """Wait for the vector of each distinct image, or the error that prevented one.
 
-        Late images get ImageTimeout. Raises ServiceError if the tower could not be loaded.
+        Images that are not ready by the deadline get ImageTimeout. Raises ServiceError if the tower
+        could not be loaded or the call was cancelled.
         """
         try:
             self._tower.wait(min(self._load_timeout_s, allowance.remaining_s()))
@@ -78,7 +82,7 @@ class ImageSide:
         finally:
             run.job.abandon()
         if allowance.cancellation.cancelled:
-            raise Cancelled("nobody waits for this call any more")
+            raise Cancelled("the call was cancelled")
         run.job.report(observer)
         some_worked = any(isinstance(result, np.ndarray) for result in results)
         outcomes = {
@@ -92,9 +96,9 @@ class ImageSide:
 
 
 def _outcome(result: Result, some_worked: bool) -> Vector | ImageError:
-    """A vector, or the image's own failure.
+    """The image's vector or its own error.
 
-    Raises what is not the fault of one image: a tower that is not there, an engine that is broken.
+    Raises errors that concern all images: the tower is not available, or the engine fails on each.
     """
     if result is None:
         return ImageTimeout("the request's time ran out before this image was embedded")

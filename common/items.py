@@ -1,4 +1,4 @@
-"""What can be embedded: a text, an image's bytes, or where an image is to be read from."""
+"""The kinds of items to embed: a text, the bytes of an image, or the URL of an image."""
 
 import sys
 from dataclasses import dataclass
@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A text of any length; what passes the model's context length is cut and reported."""
+    """A text of any length; it is cut at the model's context length, and the result says so."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class ImageBytes:
-    """An image file's bytes. `name` is what an error calls it, such as the name of an uploaded file."""
+    """The bytes of an image file. Errors name it by `name`, such as that of an uploaded file."""
 
     data: bytes
     name: str = ""
@@ -21,7 +21,7 @@ class ImageBytes:
 
 @dataclass(frozen=True, slots=True)
 class ImageUrl:
-    """Where an image is read from: `http(s)://`, `data:`, `gs://`, or the scheme of another image source."""
+    """The URL of an image: `http(s)://`, `data:`, `gs://`, or a scheme of another source."""
 
     url: str
 
@@ -31,7 +31,7 @@ Item = Text | Image
 
 
 def size_bytes(item: Item) -> int:
-    """The memory that the item's own content takes."""
+    """The bytes of memory that the item's content takes."""
     match item:
         case Text(content) | ImageBytes(content) | ImageUrl(content):
             return sys.getsizeof(content)

@@ -1,7 +1,8 @@
-"""Log records: one JSON object a line for Cloud Logging, readable lines on a terminal.
+"""Formats log records: one JSON object per line for Cloud Logging, readable lines on a terminal.
 
-Field names are Cloud Logging's for structured logs on stdout: severity, message, time, httpRequest, and the
-logging.googleapis.com/* ones. A formatter of our own, because google-cloud-logging costs half a second at import.
+The field names are those of Cloud Logging's structured logs on stdout: severity, message, time,
+httpRequest, and logging.googleapis.com/*. This module has its own formatter, because importing
+google-cloud-logging takes half a second.
 """
 
 import logging
@@ -9,11 +10,12 @@ import re
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TextIO
 
 import orjson
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+# Loggers of libraries whose DEBUG and INFO records are dropped. urllib3 logs query strings there.
 _QUIET = (
     "urllib3",
     "PIL",
@@ -23,7 +25,7 @@ _QUIET = (
     "httpx",
     "httpcore",
     "asyncio",
-)  # their records below WARNING are for their own developers
+)
 
 
 _QUERY = re.compile(r"""(/[^\s?"'<>]*)\?[^\s"'<>)]+""")
@@ -35,7 +37,7 @@ def without_queries(text: str) -> str:
 
 
 def _extra(record: logging.LogRecord) -> dict[str, object]:
-    """What was passed as `extra=`."""
+    """The fields that were passed to the logger as `extra=`."""
     return {key: value for key, value in vars(record).items() if key not in _STANDARD}
 
 
@@ -51,7 +53,7 @@ class _Formatter(logging.Formatter):
 
 
 class JsonFormatter(_Formatter):
-    """One JSON object a line. `shared_fields` gives what every record carries at that moment."""
+    """Formats a record as one JSON object; `shared_fields` returns fields to add to each record."""
 
     def __init__(self, shared_fields: Callable[[], dict[str, object]] = dict) -> None:
         super().__init__()
@@ -66,7 +68,7 @@ class JsonFormatter(_Formatter):
         }
         if record.exc_info:
             entry["stack_trace"] = self.formatException(record.exc_info)
-            # Error Reporting groups by the trace in the message.
+            # Error Reporting groups errors by the stack trace in the message.
             entry["message"] = f"{entry['message']}\n{entry['stack_trace']}"
         entry |= _extra(record) | self._shared_fields()
         options = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
@@ -74,7 +76,7 @@ class JsonFormatter(_Formatter):
 
 
 class TerminalFormatter(_Formatter):
-    """`12:00:01 INFO  message  key=value …`."""
+    """Formats a record as `12:00:01 INFO  message  key=value …`."""
 
     def format(self, record: logging.LogRecord) -> str:
         extra = "  ".join(
@@ -87,13 +89,19 @@ class TerminalFormatter(_Formatter):
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
-def configure(level: str, shared_fields: Callable[[], dict[str, object]] = dict) -> None:
-    """Install our handler on the root logger, whatever the platform installed before.
+def configure(
+    level: str,
+    shared_fields: Callable[[], dict[str, object]] = dict,
+    stream: TextIO | None = None,
+) -> None:
+    """Replace all handlers of the root logger with ours.
 
-    `shared_fields` gives what every JSON record carries, such as the id of the request in hand.
+    `shared_fields` returns fields to add to each JSON record, such as the current request's id.
+    `stream` None: standard output.
     """
-    handler = logging.StreamHandler(sys.stdout)
-    on_terminal = sys.stdout.isatty()
+    stream = stream or sys.stdout
+    handler = logging.StreamHandler(stream)
+    on_terminal = stream.isatty()
     handler.setFormatter(TerminalFormatter() if on_terminal else JsonFormatter(shared_fields))
     root = logging.getLogger()
     root.handlers[:] = [handler]

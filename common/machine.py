@@ -1,13 +1,14 @@
-"""The machine that the process runs on."""
+"""Facts about the machine: its usable cores and the default folder of weights."""
 
 import os
 from pathlib import Path
 
-WEIGHTS_DIR = Path(__file__).resolve().parents[1] / "weights"  # from wherever a process starts
+# An absolute path, so that it does not depend on the working directory.
+WEIGHTS_DIR = Path(__file__).resolve().parents[1] / "weights"
 
 
 def usable_cores() -> int:
-    """Cores that this process may run on."""
+    """The number of CPU cores that this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -1,4 +1,7 @@
-"""What the library tells of its work. The function counts and logs it; a script need not listen."""
+"""Interfaces through which the library reports its work, such as timings and failures.
+
+The HTTP function counts and logs these events. A script may ignore them.
+"""
 
 from typing import Protocol
 
@@ -8,50 +11,50 @@ from common.models.spec import TowerName
 
 
 class Observer(Protocol):
-    """Watches one call. Its methods may be called from any thread."""
+    """Receives the events of one call. Its methods may be called from any thread."""
 
     def stage(self, name: str, seconds: float) -> None:
-        """A stage of the call ended: `fetch` or `decode` of one image, `queue`, `encode`."""
+        """A stage ended: `fetch` or `decode` of one image, or `queue` or `encode` of the call."""
         ...
 
     def batches(self, sizes: list[int]) -> None:
-        """The sizes of the forward passes that held an item of this call."""
+        """Forward passes of these sizes included an item of this call."""
         ...
 
     def image_failed(self, image: Image, error: ImageError) -> None:
-        """An image could not be embedded. Equal images of a call fail once."""
+        """An image could not be embedded. Equal images of a call are reported once."""
         ...
 
 
 class TowerObserver(Protocol):
-    """Watches the encoders of a process. Its methods may be called from any thread."""
+    """Receives the events of a model's towers. Its methods may be called from any thread."""
 
     def batch_encoded(self, tower: TowerName, items: int, seconds: float) -> None:
-        """A forward pass ended."""
+        """A forward pass over `items` ended after `seconds`."""
         ...
 
     def load_ended(self, tower: TowerName, outcome: str, seconds: float) -> None:
-        """A tower's load ended, as `loaded` or `failed`."""
+        """The load of a tower ended, with outcome `loaded` or `failed`."""
         ...
 
 
 class Unobserved:
-    """Listens to nothing."""
+    """An observer that ignores all events."""
 
     def stage(self, name: str, seconds: float) -> None:
-        """See Observer."""
+        """Ignore the end of a stage."""
 
     def batches(self, sizes: list[int]) -> None:
-        """See Observer."""
+        """Ignore the batch sizes."""
 
     def image_failed(self, image: Image, error: ImageError) -> None:
-        """See Observer."""
+        """Ignore the failed image."""
 
     def batch_encoded(self, tower: TowerName, items: int, seconds: float) -> None:
-        """See TowerObserver."""
+        """Ignore the forward pass."""
 
     def load_ended(self, tower: TowerName, outcome: str, seconds: float) -> None:
-        """See TowerObserver."""
+        """Ignore the end of the load."""
 
 
 UNOBSERVED = Unobserved()

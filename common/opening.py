@@ -1,4 +1,4 @@
-"""Builds an embedder from plain values."""
+"""Creates an embedder from plain values; see `open_embedder`."""
 
 import threading
 from collections.abc import Sequence
@@ -19,11 +19,12 @@ from common.models.model import open_model
 from common.models.spec import EngineOptions
 from common.observer import UNOBSERVED, TowerObserver
 
-if TYPE_CHECKING:  # requests and Pillow cost a call with texts alone 0.2 s of its cold start
+# Importing these at run time would add 0.2 s to a cold start that only needs texts.
+if TYPE_CHECKING:
     from common.images.pipeline import ImagePipeline
     from common.images.source import ImageSource
 
-LOAD_TIMEOUT_S = 3600.0  # a script waits for a download of gigabytes
+LOAD_TIMEOUT_S = 3600.0  # a script may have to download gigabytes first
 
 BATCHES = BatchLimits()
 FETCHING = FetchLimits()
@@ -53,16 +54,18 @@ def open_embedder(
     sources: "Sequence[ImageSource]" = (),
     observer: TowerObserver = UNOBSERVED,
 ) -> Embedder:
-    """An embedder of `model`: clip, mclip, demo, demo-mclip or NAME/PRETRAINED of open_clip.
+    """Create an embedder of `model`: clip, mclip, demo, demo-mclip or NAME/PRETRAINED of open_clip.
 
-    It loads nothing and starts no thread: each encoder loads with the first item that needs it,
-    and a call waits up to `load_timeout_s` for that. Embedders share nothing, so one process may
-    have several. `threads` None: one a core. `policy` says which addresses image URLs may lead to.
-    `cache_bytes` is the memory for vectors of texts seen before. `engines` and `sources` are
-    further ones of your own; a source takes its schemes from ours.
+    This loads no weights and starts no thread. Each encoder loads with the first item that needs
+    it, and a call waits up to `load_timeout_s` for that. One process may have several embedders,
+    which share nothing.
 
-    Raises ModelNotFound for an unknown model; ValueError for an unknown engine, or for options
-    that suit no engine.
+    `threads` None means one per core. `policy` decides which addresses image URLs may point to.
+    `cache_bytes` is the memory for vectors of texts seen before. `engines` and `sources` add your
+    own implementations; your source replaces ours for the schemes that it names.
+
+    Raises ModelNotFound for an unknown model; ValueError for an unknown engine, or if no engine
+    supports the options.
     """
     spec = resolve(model)
     storage = CloudStorage()
@@ -83,7 +86,7 @@ def open_embedder(
 
 
 class _Lazy:
-    """The image pipeline, built with the first image."""
+    """Builds the image pipeline with the first image."""
 
     def __init__(self, *parts: Any) -> None:
         self._parts = parts
@@ -91,7 +94,7 @@ class _Lazy:
         self._pipeline: ImagePipeline | None = None
 
     def get(self) -> "ImagePipeline":
-        """The pipeline, one for all threads."""
+        """The pipeline, shared by all threads; built on the first call."""
         with self._lock:
             if self._pipeline is None:
                 from common.images.opening import open_pipeline

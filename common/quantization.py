@@ -1,4 +1,4 @@
-"""Vectors in smaller types."""
+"""Converts float32 vectors to smaller types."""
 
 from typing import Literal
 
@@ -12,10 +12,11 @@ Array = NDArray[np.float32] | NDArray[np.float16] | NDArray[np.int8] | NDArray[n
 
 
 def quantize(vectors: Vectors, dtype: OutputDtype) -> Array:
-    """`vectors`, (n, d), as (n, d) of `dtype`, or as (n, ceil(d / 8)) for the binary ones.
+    """Convert `vectors`, (n, d), to (n, d) of `dtype`; binary types have (n, ceil(d / 8)).
 
-    int8 scales each vector by its own largest absolute value, so cosines are kept up to rounding; uint8 is int8 + 128;
-    ubinary packs the signs, the first component in the highest bit; binary is ubinary - 128.
+    int8 scales each vector by its own largest absolute value, which keeps cosines up to rounding.
+    uint8 is int8 + 128. ubinary packs the signs, the first component in the highest bit.
+    binary is ubinary - 128.
     """
     if dtype == "float":
         return vectors

@@ -1,4 +1,4 @@
-"""Zero-shot ranking: candidates by their cosine to a query."""
+"""Zero-shot ranking: orders candidates by their cosine similarity to a query."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ ProbabilityKind = Literal["softmax", "sigmoid"]
 
 @dataclass(frozen=True)
 class Ranked:
-    """One candidate: its place in the request, its cosine to the query, and its probability."""
+    """One candidate: its index in the request, its cosine to the query, and its probability."""
 
     index: int
     cosine: float
@@ -23,21 +23,24 @@ class Ranked:
 
 @dataclass(frozen=True)
 class Logits:
-    """How a model makes a logit of a cosine: scale × cosine + bias. `bias` None: it was trained with a softmax."""
+    """How a model turns a cosine into a logit: scale × cosine + bias.
+
+    `bias` is None for models that were trained with a softmax.
+    """
 
     scale: float
     bias: float | None = None
 
     @property
     def kind(self) -> ProbabilityKind:
-        """`softmax`: the candidates' probabilities add up to 1. `sigmoid`: each stands by itself."""
+        """The kind of probabilities: `softmax` ones add up to 1, `sigmoid` ones are independent."""
         return "softmax" if self.bias is None else "sigmoid"
 
     def probabilities(self, cosines: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Of each candidate.
+        """The probability of each candidate, by its cosine.
 
-        softmax: CLIP's zero-shot classification (Radford et al. 2021, section 3.1); sigmoid: the probability that
-        SigLIP was trained to give a pair (Zhai et al. 2023, section 3.2).
+        softmax is CLIP's zero-shot classification (Radford et al. 2021, section 3.1). sigmoid is
+        what SigLIP is trained to predict for a pair (Zhai et al. 2023, section 3.2).
         """
         logits = self.scale * cosines + (self.bias or 0.0)
         if self.bias is not None:
@@ -51,7 +54,11 @@ class Logits:
 def rank(
     query: NDArray[np.float32], candidates: Vectors, indices: Sequence[int], logits: Logits
 ) -> list[Ranked]:
-    """Best first. `query` (d,) and `candidates` (n, d) are of unit norm; `indices` names the rows."""
+    """Rank the candidates, best first.
+
+    `query` (d,) and `candidates` (n, d) have unit norm. `indices` holds each row's index in the
+    request.
+    """
     cosines = candidates.astype(np.float64) @ query.astype(np.float64)
     probabilities = logits.probabilities(cosines)
     best_first = np.argsort(-cosines, kind="stable")

@@ -1,4 +1,4 @@
-"""Texts to vectors: the cache, the tokenizer and the text tower's queue."""
+"""Turns texts into vectors, with the cache, the tokenizer and the queue of the text tower."""
 
 from collections.abc import Sequence
 
@@ -11,9 +11,9 @@ from common.models.spec import TextEncoder, TokenIds, Tokens
 from common.models.tower import Tower
 from common.observer import Observer
 
-TOKENIZE_SLICE = (
-    64  # texts between two looks at the clock: at most 6.4 million characters, a second
-)
+# Texts tokenized between two checks of the deadline. They have at most 6.4 million characters,
+# which take about a second.
+TOKENIZE_SLICE = 64
 TOO_MANY_TEXTS = "the texts could not be encoded in time; send fewer at once"
 
 
@@ -30,9 +30,9 @@ class TextSide:
     def encode(
         self, texts: Sequence[str], allowance: Allowance, observer: Observer
     ) -> dict[str, EncodedText | Exception]:
-        """Each different text with its vector, or with why the encoder could not give one.
+        """Encode each distinct text to its vector, or to the error that prevented one.
 
-        Raises ServiceError if the tower is not there, the queue is full or the time is over.
+        Raises ServiceError if the tower is not available, the queue is full or the time is over.
         """
         unique = list(dict.fromkeys(texts))
         results: dict[str, EncodedText | Exception] = dict(self._cache.find(unique))
@@ -47,15 +47,15 @@ class TextSide:
         self, texts: Sequence[str], allowance: Allowance, observer: Observer
     ) -> dict[str, EncodedText | Exception]:
         encoder = self._tower.wait(min(self._load_timeout_s, allowance.remaining_s()))
-        cost = text_cost(texts, encoder.context_length)  # not tokenized yet: a refusal is cheap
+        cost = text_cost(texts, encoder.context_length)  # not tokenized yet: refusals are cheap
         job: Job[TokenIds] = self._tower.batcher.open(
-            len(texts), cost, allowance.deadline, allowance.waited_s
+            len(texts), cost, allowance.deadline, allowance.waited_s, allowance.is_patient
         )
         allowance.cancellation.on_cancel(job.abandon)
         try:
             tokens = _tokenize(encoder, texts, allowance)
             by_length = sorted(range(len(texts)), key=lambda index: len(tokens[index].ids))
-            for index in by_length:  # so that a batch holds texts of like length
+            for index in by_length:  # so that batches have texts of similar length
                 job.put(index, tokens[index].ids)
             rows = job.wait(allowance.deadline)
         finally:
@@ -73,7 +73,7 @@ class TextSide:
 
 
 def _tokenize(encoder: TextEncoder, texts: Sequence[str], allowance: Allowance) -> list[Tokens]:
-    """In slices, so that 32 MiB of text cannot outlive the call's deadline here."""
+    """Tokenize in slices, so that a large call ends soon after its deadline."""
     tokens: list[Tokens] = []
     for start in range(0, len(texts), TOKENIZE_SLICE):
         if allowance.is_over or allowance.cancellation.cancelled:
@@ -84,5 +84,5 @@ def _tokenize(encoder: TextEncoder, texts: Sequence[str], allowance: Allowance) 
 
 def _unfinished(allowance: Allowance) -> Cancelled | DeadlineExceeded:
     if allowance.cancellation.cancelled:
-        return Cancelled("nobody waits for this call any more")
+        return Cancelled("the call was cancelled")
     return DeadlineExceeded(TOO_MANY_TEXTS)

@@ -37,12 +37,12 @@ TORCH_CODE = ("common/models/torch_engine/*.py",)
 NEVER = ("__pycache__", "*.pyc", ".*")
 OF_A_BUNDLE = ("*.onnx", "*.onnx.data", MANIFEST)
 CHECKPOINTS = {".safetensors", ".bin", ".pt"}
-IGNORE = (
-    "# All of this folder is the function, but for what Python writes into it.\n__pycache__/\n*.pyc\n.gcloudignore\n"
-)
+IGNORE = "# All of this folder is the function, but for what Python writes into it.\n__pycache__/\n*.pyc\n.gcloudignore\n"
 MADE_AT = 946_684_800  # 2000-01-01: a zip file knows no time before 1980
 
-Files = dict[str, Path | bytes]  # by their place in the folder: where they come from, or what they hold
+Files = dict[
+    str, Path | bytes
+]  # by their place in the folder: where they come from, or what they hold
 
 
 class PackageError(Exception):
@@ -121,7 +121,9 @@ def _weights(choice: Choice, root: Path, notes: list[str]) -> Files:
         return _checkpoints(spec, root, notes)
     bundle = find_bundle(spec, EngineOptions(root / "weights"))
     if bundle is None:
-        raise PackageError(f"weights/ holds no bundle of {spec.id}: `make export MODEL={spec.id}` writes one")
+        raise PackageError(
+            f"weights/ holds no bundle of {spec.id}: `make export MODEL={spec.id}` writes one"
+        )
     return _bundle(bundle, choice.precision, _place(bundle.folder, spec, root), notes)
 
 
@@ -142,17 +144,23 @@ def _bundle(bundle: Bundle, precision: str, place: str, notes: list[str]) -> Fil
     kept = manifest.model_copy(
         update={
             "text": manifest.text.model_copy(update={"files": _only(manifest.text.files, text)}),
-            "image": manifest.image.model_copy(update={"files": _only(manifest.image.files, image)}),
+            "image": manifest.image.model_copy(
+                update={"files": _only(manifest.image.files, image)}
+            ),
             "sha256": {name: manifest.sha256[name] for name in sorted(names)},
         }
     )
-    sources[f"{place}/{MANIFEST}"] = (json.dumps(kept.model_dump(), indent=2, ensure_ascii=False) + "\n").encode()
+    sources[f"{place}/{MANIFEST}"] = (
+        json.dumps(kept.model_dump(), indent=2, ensure_ascii=False) + "\n"
+    ).encode()
     if manifest.random_weights:
         notes.append("RANDOM WEIGHTS of real size, for measuring alone: their vectors mean nothing")
     return sources
 
 
-def _only(files: Mapping[BundlePrecision, str], precision: BundlePrecision) -> dict[BundlePrecision, str]:
+def _only(
+    files: Mapping[BundlePrecision, str], precision: BundlePrecision
+) -> dict[BundlePrecision, str]:
     return {precision: files[precision]}
 
 
@@ -165,7 +173,9 @@ def _checkpoints(spec: ModelSpec, root: Path, notes: list[str]) -> Files:
         return {path.relative_to(root).as_posix(): path for path in files}
     shipped = sorted({tower.folder for tower in (spec.text, spec.image) if tower.folder})
     if not shipped:
-        notes.append("no weights inside: the function downloads them from the model hub at every cold start")
+        notes.append(
+            "no weights inside: the function downloads them from the model hub at every cold start"
+        )
     return {path.relative_to(ROOT).as_posix(): path for folder in shipped for path in _walk(folder)}
 
 
@@ -176,7 +186,9 @@ def _requirements(choice: Choice, root: Path) -> Files:
     files: Files = {"requirements.txt": b"".join((root / name).read_bytes() for name in names)}
     files["constraints.txt"] = root / "constraints.txt"
     if choice.engine == "torch":
-        files["requirements-serve.txt"] = root / "requirements-serve.txt"  # the other one includes it
+        files["requirements-serve.txt"] = (
+            root / "requirements-serve.txt"
+        )  # the other one includes it
     return files
 
 
@@ -208,7 +220,11 @@ def report(choice: Choice, package: Package, folder: Path, sha256: str) -> None:
         ("total", package.files),
     ):
         size = sum((folder / place).stat().st_size for place in files)
-        where = sorted({str(PurePosixPath(place).parent) for place in files}) if part == "weights" else []
+        where = (
+            sorted({str(PurePosixPath(place).parent) for place in files})
+            if part == "weights"
+            else []
+        )
         print(f"  {part:12} {size / 1e6:8.1f} MB {len(files):5} files  {' '.join(where)}".rstrip())
     print(f"  sha256 {sha256}")
     for note in package.notes:
@@ -220,15 +236,27 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m deploy.package", description=__doc__)
     parser.add_argument("model")
     parser.add_argument("--engine", choices=("onnx", "torch"), default="onnx")
-    parser.add_argument("--precision", default="auto", help="of the bundle: int8 or fp32; auto is what is served")
-    parser.add_argument("--weights-uri", default="", help="gs:// folder that the function fetches its bundle from")
-    parser.add_argument("--storage", action="store_true", help="with google-cloud-storage, for gs:// images")
+    parser.add_argument(
+        "--precision", default="auto", help="of the bundle: int8 or fp32; auto is what is served"
+    )
+    parser.add_argument(
+        "--weights-uri", default="", help="gs:// folder that the function fetches its bundle from"
+    )
+    parser.add_argument(
+        "--storage", action="store_true", help="with google-cloud-storage, for gs:// images"
+    )
     parser.add_argument("--out", type=Path, default=Path("build/function"))
     parsed = parser.parse_args(arguments)
     if parsed.weights_uri and parsed.engine == "torch":
         parser.error("--weights-uri is of a bundle, which the torch engine does not run")
     try:
-        choice = Choice(resolve(parsed.model), parsed.engine, parsed.precision, parsed.weights_uri, parsed.storage)
+        choice = Choice(
+            resolve(parsed.model),
+            parsed.engine,
+            parsed.precision,
+            parsed.weights_uri,
+            parsed.storage,
+        )
         package = plan(choice)
     except (EmbeddingError, PackageError) as error:
         print(f"not packaged: {error}", file=sys.stderr)

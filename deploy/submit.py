@@ -2,9 +2,11 @@
 
 Says what it will do and asks; then enables the APIs, makes the two service accounts where they are missing, gives the
 building one its roles, submits cloudbuild.yaml, and prints the function's URL. Running it again updates the function.
+Who may call changes on request alone: --open lets everybody, in the operator's name and after the smoke test.
 """
 
 import argparse
+import re
 import shlex
 import shutil
 import subprocess
@@ -28,9 +30,11 @@ APIS = (
 BUILD_ROLES = (  # of the account that builds, on the project
     "roles/cloudbuild.builds.builder",  # logs, images, the bucket with the source
     "roles/cloudfunctions.developer",
+    "roles/run.developer",  # traffic and tags of revisions; not who may call
     "roles/run.invoker",  # the smoke test calls what was deployed
+    "roles/logging.viewer",  # errors and latency between two steps of traffic
 )
-OPEN_ROLE = "roles/run.admin"  # may say who calls: where everybody may
+SERVICE_NAME = re.compile(r"[a-z]([a-z0-9-]{0,47}[a-z0-9])?")  # else the service has another name
 
 Command = list[str]
 
@@ -51,7 +55,9 @@ SIZES = {
     "clip": Size("2Gi", 2, 16),
     "mclip": Size("4Gi", 2, 8, machine="e2-highcpu-32"),  # quantizing its text tower takes 11.4 GB
 }
-OTHER = Size("4Gi", 4, 8, machine="e2-highcpu-32")  # NAME/PRETRAINED: measure, then say so in a substitution
+OTHER = Size(
+    "4Gi", 4, 8, machine="e2-highcpu-32"
+)  # NAME/PRETRAINED: measure, then say so in a substitution
 
 
 @dataclass(frozen=True)
@@ -63,20 +69,18 @@ class Deployment:
     model: str
     name: str = NAME
     substitutions: dict[str, str] = field(default_factory=dict)
+    is_open: bool = False
 
     @property
     def size(self) -> Size:
         """That of the model."""
         return SIZES.get(self.model, OTHER)
 
-    @property
-    def is_open(self) -> bool:
-        """Whether anybody may call it."""
-        return self.substitutions.get("_ALLOW_UNAUTHENTICATED") == "true"
-
     def account(self, substitution: str, name: str) -> str:
         """A service account: the operator's, or one named after the function."""
-        return self.substitutions.get(substitution) or f"{name}@{self.project}.iam.gserviceaccount.com"
+        return (
+            self.substitutions.get(substitution) or f"{name}@{self.project}.iam.gserviceaccount.com"
+        )
 
     @property
     def accounts(self) -> tuple[str, str]:
@@ -106,7 +110,15 @@ def create_accounts(deployment: Deployment) -> list[tuple[Command, Command]]:
     project = f"--project={deployment.project}"
     return [
         (
-            ["gcloud", "iam", "service-accounts", "describe", account, project, "--format=value(email)"],
+            [
+                "gcloud",
+                "iam",
+                "service-accounts",
+                "describe",
+                account,
+                project,
+                "--format=value(email)",
+            ],
             ["gcloud", "iam", "service-accounts", "create", account.partition("@")[0], project],
         )
         for account in deployment.accounts
@@ -118,11 +130,13 @@ def grant_roles(deployment: Deployment) -> list[Command]:
     """What the building account needs: to build, to deploy as both accounts, and a token for the smoke test."""
     project, (runs, builds) = f"--project={deployment.project}", deployment.accounts
     member = f"--member=serviceAccount:{builds}"
-    roles = BUILD_ROLES + ((OPEN_ROLE,) if deployment.is_open else ())
     on_project = ["gcloud", "projects", "add-iam-policy-binding", deployment.project]
     on_account = ["gcloud", "iam", "service-accounts", "add-iam-policy-binding"]
     return [
-        *([*on_project, member, f"--role={role}", "--condition=None", "--format=none"] for role in roles),
+        *(
+            [*on_project, member, f"--role={role}", "--condition=None", "--format=none"]
+            for role in BUILD_ROLES
+        ),
         *(
             [*on_account, account, project, member, f"--role={role}", "--format=none"]
             for account, role in (
@@ -160,7 +174,21 @@ def submit_build(deployment: Deployment) -> Command:
 def describe_url(deployment: Deployment) -> Command:
     """Prints the function's URL."""
     place = [f"--project={deployment.project}", f"--region={deployment.region}"]
-    return ["gcloud", "functions", "describe", deployment.name, *place, "--format=value(serviceConfig.uri)"]
+    return [
+        "gcloud",
+        "functions",
+        "describe",
+        deployment.name,
+        *place,
+        "--format=value(serviceConfig.uri)",
+    ]
+
+
+def open_to_all(deployment: Deployment) -> list[Command]:
+    """Lets anybody call, if that is asked for; run by the operator, who may grant it."""
+    place = [f"--project={deployment.project}", f"--region={deployment.region}"]
+    bind = ["gcloud", "functions", "add-invoker-policy-binding", deployment.name, *place]
+    return [[*bind, "--member=allUsers", "--format=none"]] if deployment.is_open else []
 
 
 def explain(deployment: Deployment) -> str:
@@ -171,13 +199,14 @@ def explain(deployment: Deployment) -> str:
         *(create for _, create in create_accounts(deployment)),
         *grant_roles(deployment),
         submit_build(deployment),
+        *open_to_all(deployment),
     ]
     return "\n".join(
         [
             f"Deploy model {deployment.model} as the function {deployment.name}",
             f"  in {deployment.region} of project {deployment.project}",
             f"  each instance {values['_CPU']} vCPU, {values['_MEMORY']}, {values['_CONCURRENCY']} requests at a time",
-            f"  called by {'ANYBODY' if deployment.is_open else 'whom IAM lets (roles/run.invoker)'}",
+            f"  called by {'ANYBODY' if deployment.is_open else 'the principals that IAM lists (roles/run.invoker)'}",
             f"  runs as {runs}, which gets no role; is built as {builds}",
             "with these commands (accounts are made where they are missing):",
             *(f"  {shlex.join(command)}" for command in commands),
@@ -203,7 +232,8 @@ def deploy(deployment: Deployment) -> str:
     for look, create in create_accounts(deployment):
         if subprocess.run(look, capture_output=True).returncode:
             run(create)
-    for command in [*grant_roles(deployment), submit_build(deployment)]:
+    build, opening = submit_build(deployment), open_to_all(deployment)
+    for command in [*grant_roles(deployment), build, *opening]:
         run(command)
     described = subprocess.run(describe_url(deployment), check=True, capture_output=True, text=True)
     return described.stdout.strip()
@@ -215,16 +245,26 @@ def parse(arguments: Sequence[str]) -> tuple[Deployment, bool]:
     for name in ("project", "region", "model"):
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--name", default=NAME)
+    parser.add_argument("--open", action="store_true", help="let anybody call")
     parser.add_argument("--yes", action="store_true", help="do not ask")
-    parser.add_argument("substitutions", nargs="*", metavar="_NAME=VALUE", help="of cloudbuild.yaml")
+    parser.add_argument(
+        "substitutions", nargs="*", metavar="_NAME=VALUE", help="of cloudbuild.yaml"
+    )
     parsed = parser.parse_args(arguments)
-    if wrong := [text for text in parsed.substitutions if not text.startswith("_") or "=" not in text]:
+    if wrong := [
+        text for text in parsed.substitutions if not text.startswith("_") or "=" not in text
+    ]:
         parser.error(f"{wrong[0]} is no substitution: _NAME=VALUE")
     if not parsed.project or not parsed.region:
         parser.error("PROJECT=… and REGION=… say where to deploy")
+    if not SERVICE_NAME.fullmatch(parsed.name):
+        parser.error(
+            f"{parsed.name} is no name: lower-case letters, digits and hyphens, at most 49"
+        )
     pairs = (text.partition("=") for text in parsed.substitutions)
     given = {name: value for name, _, value in pairs}
-    return Deployment(parsed.project, parsed.region, parsed.model, parsed.name, given), parsed.yes
+    where = (parsed.project, parsed.region, parsed.model, parsed.name)
+    return Deployment(*where, given, parsed.open), parsed.yes
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -240,7 +280,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         url = deploy(deployment)
     except subprocess.CalledProcessError as error:
-        print(f"not deployed: this failed: {shlex.join(error.cmd)}", file=sys.stderr)
+        print(f"stopped, since this failed: {shlex.join(error.cmd)}", file=sys.stderr)
         return 1
     print(f"\n{url}\n{call_it(url, deployment.is_open)}")
     return 0

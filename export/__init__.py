@@ -1,3 +1,7 @@
-"""From weights to a bundle: `python -m export MODEL`. It imports `common` alone; nothing imports it."""
+"""Export a model's weights to a bundle: `python -m export MODEL`.
 
-import common  # noqa: F401 - first: it switches telemetry off, before onnxruntime is imported
+This package imports only `common`, and `common` and `functions` never import it.
+"""
+
+# `common` comes first: it switches telemetry off before onnxruntime is imported.
+import common  # noqa: F401

@@ -1,7 +1,7 @@
 """Export a model to a bundle: `python -m export MODEL [--out weights] [--precisions int8,fp32]`.
 
-torch → ONNX by tower and precision, each compared with the torch reference before it is written into the manifest. The
-bundle appears at once, complete, as `<out>/<model>/`.
+Each tower is converted from torch to ONNX in each precision, and compared with the torch reference.
+The complete bundle appears in one step as `<out>/<model>/`.
 """
 
 import argparse
@@ -29,18 +29,20 @@ PRECISIONS: tuple[BundlePrecision, ...] = ("fp32", "int8")
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The exit status: 0, or 1 where nothing could be written."""
+    """Run the export; return the exit status: 0, or 1 if it failed."""
     parser = argparse.ArgumentParser(prog="python -m export", description=__doc__)
     parser.add_argument("model")
     parser.add_argument(
-        "--out", type=Path, default=Path("weights"), help="the bundle becomes OUT/MODEL"
+        "--out", type=Path, default=Path("weights"), help="write the bundle to OUT/MODEL"
     )
     parser.add_argument("--precisions", default="fp32,int8", help="fp32, int8, or both")
     parser.add_argument(
-        "--random-weights", action="store_true", help="of real size, for benchmarks only"
+        "--random-weights",
+        action="store_true",
+        help="use random weights of real size, for benchmarks only",
     )
     parser.add_argument(
-        "--pins", default="", help="text=SHA256[@REVISION],image=…: refuse other weights"
+        "--pins", default="", help="refuse weights other than text=SHA256[@REVISION],image=…"
     )
     parsed = parser.parse_args(arguments)
     precisions = [
@@ -61,7 +63,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def pinned(parser: argparse.ArgumentParser, spec: ModelSpec, pins: str) -> ModelSpec:
-    """The model with its pins; ends the program where they are none."""
+    """Pin the model's weights; end the program if the pins are invalid."""
     try:
         return pin(spec, pins)
     except ValueError as error:
@@ -71,7 +73,10 @@ def pinned(parser: argparse.ArgumentParser, spec: ModelSpec, pins: str) -> Model
 def export(
     spec: ModelSpec, folder: Path, precisions: Sequence[BundlePrecision], random_weights: bool
 ) -> Manifest:
-    """Write the bundle to `folder`, in place of what was there. Raises EmbeddingError; then nothing has changed."""
+    """Write the bundle to `folder` and replace what was there.
+
+    Raises EmbeddingError; `folder` is then unchanged.
+    """
     settings = get_settings()
     with tempfile.TemporaryDirectory() as scratch, replacing(folder) as build:
         options = EngineOptions(
@@ -90,12 +95,13 @@ def export(
 
 
 def report(manifest: Manifest, folder: Path, seconds: float) -> None:
-    """Print sizes and fidelity."""
+    """Print each tower's size and fidelity, in each precision."""
     print(f"{folder}: {manifest.full_name}, {manifest.dimensions} dimensions, {seconds:.0f} s")
     if manifest.random_weights:
-        print("RANDOM WEIGHTS: for benchmarks only; the gate was measured and not applied")
+        print("RANDOM WEIGHTS: for benchmarks only; fidelity was measured, the gate not applied")
     print(
-        f"{'tower':6} {'precision':9} {'MB':>7} {'cosine min':>11} {'mean':>9} {'neighbours':>11} {'overlap':>8}"
+        f"{'tower':6} {'precision':9} {'MB':>7} {'cosine min':>11} {'mean':>9} "
+        f"{'neighbours':>11} {'overlap':>8}"
     )
     for name, tower in (("text", manifest.text), ("image", manifest.image)):
         for precision, fidelity in tower.fidelity.items():
@@ -103,8 +109,9 @@ def report(manifest: Manifest, folder: Path, seconds: float) -> None:
             size = sum(path.stat().st_size for path in folder.glob(file.name + "*")) / 1e6
             shown = f"{size:7.1f}" if precision in tower.files else "refused"
             print(
-                f"{name:6} {precision:9} {shown} {fidelity.cosine_min:11.5f} {fidelity.cosine_mean:9.5f} "
-                f"{fidelity.neighbours_min:11.6f} {manifest.overlap[precision]:8.3f}"
+                f"{name:6} {precision:9} {shown} {fidelity.cosine_min:11.5f} "
+                f"{fidelity.cosine_mean:9.5f} {fidelity.neighbours_min:11.6f} "
+                f"{manifest.overlap[precision]:8.3f}"
             )
         for reason in tower.rejected.values():
             print(f"       {reason}")

@@ -1,4 +1,7 @@
-"""One bundle from one model: write each tower in each precision, compare with the reference, keep what passes."""
+"""Build a model's bundle: write each tower in each precision and keep what passes the gate.
+
+The fidelity gate compares a tower's vectors with those of the torch reference.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -34,7 +37,7 @@ MADE_WITH = ("torch", "open_clip_torch", "onnx", "onnxruntime")
 
 @dataclass
 class Reference(Generic[Item]):
-    """A tower's vectors over the evaluation set, by the torch engine."""
+    """The torch engine's vectors of a tower, over the evaluation set."""
 
     items: list[Item]
     vectors: Vectors
@@ -42,17 +45,21 @@ class Reference(Generic[Item]):
 
 
 class BundleBuilder:
-    """Writes a model's bundle into a folder. `progress` counts encoded items."""
+    """Writes a model's bundle into a folder; `progress` counts the encoded items."""
 
     def __init__(
         self, spec: ModelSpec, options: EngineOptions, folder: Path, progress: "tqdm[Any]"
     ) -> None:
-        self._spec, self._options, self._folder, self._progress = spec, options, folder, progress
+        self._spec = spec
+        self._options = options
+        self._folder = folder
+        self._progress = progress
 
     def run(self, precisions: Sequence[BundlePrecision], random_weights: bool) -> Manifest:
-        """The manifest of what was written. Raises ModelUnavailable if a tower passes in no precision.
+        """Write the bundle's files and return its manifest.
 
-        The gate does not apply to random weights, whose pictures are all alike: their ranking is noise.
+        Raises ModelUnavailable if a tower fails the gate in every precision. The gate does not
+        apply to random weights: they give all images similar vectors, so their ranking is noise.
         """
         text_manifest, texts = self._write_text(precisions)
         image_manifest, images = self._write_image(precisions)
@@ -100,7 +107,7 @@ class BundleBuilder:
         try:
             encoder.tokenizer.save(self._folder)
         except NotImplementedError as reason:
-            message = f"{reason}, so it cannot be bundled; serve it with CLIP_ENGINE=torch"
+            message = f"{reason}, so a bundle is not possible; set CLIP_ENGINE=torch to serve it"
             raise ModelUnavailable(f"model {self._spec.id}: {message}") from reason
         module, length = graphs.plain_text(encoder)
         path = self._folder / "text.fp32.onnx"
@@ -126,7 +133,7 @@ class BundleBuilder:
         path = self._folder / "image.fp32.onnx"
         graphs.write_image(graphs.plain_image(encoder), preprocessing.size, path)
         settings = preprocessing.as_dict()
-        del settings["reference"]  # the operator's choice, not the bundle's
+        del settings["reference"]  # the operator chooses it, not the bundle
         manifest = ImageManifest(
             files=self._write(path, precisions),
             weights_sha256=encoder.info.weights_sha256,
@@ -138,7 +145,10 @@ class BundleBuilder:
     def _write(
         self, path: Path, precisions: Sequence[BundlePrecision]
     ) -> dict[BundlePrecision, str]:
-        """The files by precision. `path` is the float32 one, removed where it is not wanted."""
+        """Write a tower's files and return their names by precision.
+
+        `path` is the float32 file. It is removed if `precisions` does not include fp32.
+        """
         files: dict[BundlePrecision, str] = {}
         if "int8" in precisions:
             files["int8"] = path.name.replace("fp32", "int8")
@@ -164,17 +174,18 @@ class BundleBuilder:
         texts: Reference[TokenIds],
         images: Reference[Pixels],
     ) -> tuple[Fidelity, Fidelity, float]:
-        """Both towers' fidelity and the ranking's overlap, through the very engine that will serve the bundle."""
-        bundle, options = (
-            Bundle(self._folder, manifest),
-            replace(self._options, precision=precision),
-        )
+        """Measure the fidelity of both towers and the overlap of their ranking.
+
+        The bundle runs in the same engine that serves it.
+        """
+        bundle = Bundle(self._folder, manifest)
+        options = replace(self._options, precision=precision)
         self._progress.set_description(f"fidelity of {precision}")
         self._progress.reset(total=len(texts.items) + len(images.items))
         text = onnx_engine.load_text_encoder(bundle, options)
         text_vectors = fidelity.encode_all(text, texts.items, self._progress.update)
         text_fidelity = fidelity.compare(text, texts.items, text_vectors, texts.vectors)
-        del text  # before the other tower comes: each may hold gigabytes
+        del text  # free it before the other tower loads: each may take gigabytes
         image = onnx_engine.load_image_encoder(bundle, options)
         image_vectors = fidelity.encode_all(image, images.items, self._progress.update)
         image_fidelity = fidelity.compare(image, images.items, image_vectors, images.vectors)
@@ -191,7 +202,10 @@ class BundleBuilder:
         overlaps: dict[BundlePrecision, float],
         random_weights: bool,
     ) -> Described:
-        """The tower's manifest with its fidelity; files of a precision that fails are removed."""
+        """Add the fidelity to a tower's manifest, and remove the files of a precision that failed.
+
+        Raises ModelUnavailable if all precisions failed.
+        """
         reasons = {
             key: fidelity.refusal(key, value, overlaps[key]) for key, value in measured.items()
         }
@@ -210,14 +224,15 @@ class BundleBuilder:
         if not files:
             message = "; ".join(f"{precision}: {reason}" for precision, reason in rejected.items())
             raise ModelUnavailable(
-                f"model {self._spec.id}: no precision of a tower is faithful; {message}"
+                f"model {self._spec.id}: every precision of a tower fails the fidelity gate; "
+                f"{message}"
             )
         return described.model_copy(
             update={"files": files, "fidelity": measured, "rejected": rejected}
         )
 
     def _remove(self, name: str) -> None:
-        """A model's file and that of its weights, if it has one."""
+        """Remove a graph's file, and the file of its weights if it has one."""
         for path in self._folder.glob(f"{name}*"):
             path.unlink()
 

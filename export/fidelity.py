@@ -1,4 +1,4 @@
-"""The fidelity gate: a bundle's vectors beside the torch reference's, over a fixed evaluation set."""
+"""The fidelity gate compares a bundle's vectors with the torch reference's, over a fixed set."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from export import emoji
 Item = TypeVar("Item")
 
 BATCH = 16
-RANKED = 160  # emoji of the evaluation set, whose names are ranked against their pictures
+RANKED = 160  # emoji of the evaluation set; their names are ranked against their images
 TOP = 10
 NEIGHBOURS_FLOOR = 0.9995
 OVERLAP_FLOOR = 0.9
@@ -27,7 +27,7 @@ OVERLAP_FLOOR = 0.9
 
 @dataclass(frozen=True)
 class Floor:
-    """What a tower must reach to be written in a precision."""
+    """The cosines to the reference that a tower must reach to pass the gate in a precision."""
 
     cosine_min: float
     cosine_mean: float
@@ -37,7 +37,11 @@ FLOORS: dict[BundlePrecision, Floor] = {"fp32": Floor(0.99999, 0.99999), "int8":
 
 
 def evaluation_texts() -> list[str]:
-    """The ranked emoji's English names, then names in other languages, then texts of many kinds and lengths."""
+    """The texts of the evaluation set.
+
+    They are the English names of the ranked emoji, names in other languages, and texts of many
+    kinds and lengths.
+    """
     entries = emoji.names()[:RANKED]
     others = [entries[place][language] for place, language in enumerate(emoji.LANGUAGES * 4)]
     kinds = [
@@ -58,7 +62,7 @@ def evaluation_texts() -> list[str]:
 
 
 def evaluation_images(preprocessing: Preprocessing) -> list[Pixels]:
-    """The ranked emoji's pictures, then drawn and random ones of many kinds."""
+    """The images of the evaluation set: the ranked emoji, then drawn and random images."""
     pictures = [
         prepare(emoji.picture_at(place), preprocessing, DecodeLimits(), Allowance())
         for place in range(RANKED)
@@ -86,7 +90,8 @@ def _drawn() -> list[Image.Image]:
         draw.text((20, 100), "a red sign", fill="red")
         images += [image, image.convert("L").convert("RGB")]
     ramp = np.linspace(0, 255, 256, dtype=np.uint8)
-    across, down = np.tile(ramp, (256, 1)), np.tile(ramp[:, None], (1, 256))
+    across = np.tile(ramp, (256, 1))
+    down = np.tile(ramp[:, None], (1, 256))
     images.append(Image.fromarray(np.stack([across, down, across], axis=-1)))
     return images
 
@@ -94,7 +99,7 @@ def _drawn() -> list[Image.Image]:
 def encode_all(
     encoder: Encoder[Item], items: Sequence[Item], done: Callable[[int], object]
 ) -> Vectors:
-    """(n, dimensions), in batches; `done` hears how many items each batch had."""
+    """Encode all items in batches: (n, dimensions). `done` gets the size of each finished batch."""
     rows = []
     for start in range(0, len(items), BATCH):
         rows.append(encoder.encode(items[start : start + BATCH]))
@@ -105,7 +110,10 @@ def encode_all(
 def compare(
     encoder: Encoder[Item], items: Sequence[Item], vectors: Vectors, reference: Vectors
 ) -> Fidelity:
-    """`vectors` are `encoder`'s of `items` in batches; some are encoded again alone, for the batch's influence."""
+    """Compare the `vectors` that `encoder` gave for `items` with the reference's.
+
+    Some items are encoded again, alone and in a mixed batch, to measure the influence of the batch.
+    """
     cosines = np.sum(vectors * reference, axis=1, dtype=np.float64)
     places = np.linspace(0, len(items) - 1, 24).astype(int)
     alone = np.concatenate([encoder.encode([items[place]]) for place in places])
@@ -121,7 +129,7 @@ def compare(
 def overlap(
     texts: Vectors, images: Vectors, reference_texts: Vectors, reference_images: Vectors
 ) -> float:
-    """The share of equal pictures among each ranked text's TOP, bundle against reference."""
+    """The share of images in each ranked text's TOP that the bundle and the reference agree on."""
 
     def best(queries: Vectors, gallery: Vectors) -> list[set[int]]:
         ranking = np.argsort(-(queries[:RANKED] @ gallery.T), axis=1, kind="stable")[:, :TOP]
@@ -132,7 +140,7 @@ def overlap(
 
 
 def refusal(precision: BundlePrecision, fidelity: Fidelity, overlap: float) -> str:
-    """Why a tower is not written in this precision; empty if it passes."""
+    """Why a tower fails the gate in this precision; empty if it passes."""
     floor = FLOORS[precision]
     checks = (
         ("its smallest cosine to the reference", fidelity.cosine_min, floor.cosine_min),

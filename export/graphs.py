@@ -1,4 +1,4 @@
-"""From a loaded reference tower to a float32 ONNX file."""
+"""Write a loaded reference tower as a float32 ONNX file."""
 
 import logging
 import warnings
@@ -13,23 +13,20 @@ from torch import Tensor, nn
 from common.models.spec import Preprocessing
 from common.models.torch_engine.families import TorchImage, TorchText
 from common.models.torch_engine.open_clip_towers import pooled
+from export.bert_towers import PlainBert, plain_hf_text, plain_multilingual
 from export.timm_towers import PlainTimmImage
 from export.towers import (
-    PlainBert,
     PlainImage,
     PlainText,
     Unsupported,
-    plain_hf_text,
-    plain_multilingual,
 )
 
 OPSET = 20
 MAX_BATCH = 4096
-EXTERNAL_DATA_BYTES = (
-    1 << 30
-)  # beyond, weights go into a file of their own: a protobuf holds no more than 2 GiB
+# Larger weights go into a separate file, because a protobuf is limited to 2 GiB.
+EXTERNAL_DATA_BYTES = 1 << 30
 
-# Each raises Unsupported for a module that it does not fit.
+# Each of these raises Unsupported for a module that it does not fit.
 PLAIN_TEXTS: tuple[Callable[[Any], PlainText | PlainBert], ...] = (
     PlainText,
     plain_hf_text,
@@ -41,7 +38,7 @@ log = logging.getLogger(__name__)
 
 
 class WholeImage(nn.Module):
-    """Any image tower, as it is, behind raw pixels."""
+    """Any image tower as it is, with the normalisation of raw pixels in front."""
 
     def __init__(self, module: nn.Module, preprocessing: Preprocessing) -> None:
         super().__init__()
@@ -50,7 +47,8 @@ class WholeImage(nn.Module):
             torch.tensor(values).view(1, 3, 1, 1)
             for values in (preprocessing.mean, preprocessing.std)
         )
-        self.mean, self.std = nn.Buffer(mean), nn.Buffer(std)
+        self.mean = nn.Buffer(mean)
+        self.std = nn.Buffer(std)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(n, size, size, 3) uint8 → (n, dimensions) of unit norm."""
@@ -59,7 +57,7 @@ class WholeImage(nn.Module):
 
 
 class WholeText(nn.Module):
-    """Any text tower, as it is; its texts are padded to the context length."""
+    """Any text tower as it is; its texts are padded to the context length."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
@@ -71,7 +69,7 @@ class WholeText(nn.Module):
 
 
 def plain_image(encoder: TorchImage) -> nn.Module:
-    """The tower to export: the first plain one that fits its module, else the module as it is."""
+    """The image tower to export: the first plain tower that fits, else the module as it is."""
     reasons = []
     for plain in PLAIN_IMAGES:
         try:
@@ -79,13 +77,17 @@ def plain_image(encoder: TorchImage) -> nn.Module:
         except Unsupported as reason:
             reasons.append(str(reason))
     log.warning(
-        "no plain image tower fits; its module is exported as it is", extra={"reasons": reasons}
+        "no plain image tower fits; the module is exported as it is", extra={"reasons": reasons}
     )
     return WholeImage(encoder.module, encoder.preprocessing)
 
 
 def plain_text(encoder: TorchText) -> tuple[nn.Module, int | None]:
-    """The tower to export, as for images, and the length that texts must be padded to; None: any."""
+    """The text tower to export, and the length in tokens that its texts must be padded to.
+
+    The tower is the first plain one that fits, else the module as it is. The length is None if
+    texts may have any length.
+    """
     reasons = []
     for plain in PLAIN_TEXTS:
         try:
@@ -95,19 +97,19 @@ def plain_text(encoder: TorchText) -> tuple[nn.Module, int | None]:
         else:
             return module, None if module.cuts else encoder.context_length
     log.warning(
-        "no plain text tower fits; its module is exported as it is", extra={"reasons": reasons}
+        "no plain text tower fits; the module is exported as it is", extra={"reasons": reasons}
     )
     return WholeText(encoder.module), encoder.context_length
 
 
 def write_image(module: nn.Module, size: int, path: Path) -> None:
-    """A graph of `pixels` (n, size, size, 3) uint8 → `vectors`."""
+    """Write a graph of `pixels` (n, size, size, 3) uint8 → `vectors` (n, dimensions) float32."""
     example = torch.zeros(2, size, size, 3, dtype=torch.uint8)
     _write(module, "pixels", example, {0: torch.export.Dim("n", min=1, max=MAX_BATCH)}, path)
 
 
 def write_text(module: nn.Module, context_length: int, length: int | None, path: Path) -> None:
-    """A graph of `ids` (n, length) int64 → `vectors`."""
+    """Write a graph of `ids` (n, length) int64 → `vectors` (n, dimensions) float32."""
     example = torch.full((2, length or min(9, context_length)), 5, dtype=torch.int64)
     dims = {0: torch.export.Dim("n", min=1, max=MAX_BATCH)}
     if length is None:
@@ -117,7 +119,7 @@ def write_text(module: nn.Module, context_length: int, length: int | None, path:
 
 def _write(module: nn.Module, name: str, example: Tensor, dims: dict[int, Any], path: Path) -> None:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of torch's exporter, about its own insides
+        warnings.simplefilter("ignore")  # torch's exporter warns about its own internals
         program = torch.export.export(module.eval(), (example,), dynamic_shapes=(dims,))
         onnx_program = torch.onnx.export(
             program, dynamo=True, external_data=False, opset_version=OPSET, input_names=[name],

@@ -1,4 +1,4 @@
-"""ONNX Runtime's own fusions, done once here and not at each cold start."""
+"""Apply ONNX Runtime's own fusions once, in the export, instead of at each cold start."""
 
 from pathlib import Path
 
@@ -6,9 +6,9 @@ import onnxruntime as ort
 
 
 def optimize(path: Path) -> None:
-    """Rewrite a graph in place, up to the level that is not tied to this machine's instructions.
+    """Optimise a graph file in place, up to the level that does not depend on this machine's CPU.
 
-    A graph whose weights stand in a file of their own stays as it is: the runtime would copy all of them.
+    A graph with its weights in a separate file is left alone: the runtime would copy all of them.
     """
     if path.with_name(f"{path.name}.data").exists():
         return

@@ -1,4 +1,4 @@
-"""What an export reports while it runs."""
+"""Show the progress of an export."""
 
 from typing import Any
 
@@ -6,5 +6,5 @@ from tqdm import tqdm
 
 
 def shown() -> "tqdm[Any]":
-    """A bar on stderr."""
+    """A progress bar on stderr that counts encoded items."""
     return tqdm(total=0, unit="item")

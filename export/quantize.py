@@ -1,10 +1,11 @@
-"""8-bit weights and activations, one activation scale a row: a vector does not depend on its neighbours in a batch.
+"""Quantize a graph to 8-bit weights and activations, with one activation scale for each row.
 
-ONNX Runtime's own dynamic quantization takes one scale over the whole batch: the same text alone and beside others then
-differs (cosine 0.9992 for CLIP's text tower).
+So a vector does not depend on its neighbours in a batch. ONNX Runtime's own dynamic quantization
+uses one scale for the whole batch. A text alone and in a batch then gives different vectors (cosine
+0.9992 for CLIP's text tower).
 
-Weights are symmetric with one scale an output column, in -63..63: a CPU without VNNI adds two products of a uint8 and
-an int8 in 16 bits, and 2 × 255 × 63 = 32,130 fits where 2 × 255 × 127 would saturate.
+Weights are symmetric in -63..63, with one scale for each output column. A CPU without VNNI adds two
+products of a uint8 and an int8 in 16 bits: 2 × 255 × 63 = 32,130 fits, 2 × 255 × 127 saturates.
 """
 
 from collections.abc import Iterable
@@ -18,16 +19,21 @@ from onnx import helper, numpy_helper
 
 WEIGHT_LIMIT = 63
 ZERO_POINT = 128
-ACTIVATION_LIMIT = 127  # around the zero point
-SMALLEST = 1e-30  # a row of zeros must not divide by zero
-GELU_MINIMUM = -0.17  # of x · Φ(x) at -0.752, rounded down; QuickGelu's is -0.164
-GELU_ZERO_POINT = 24  # what follows a GELU is nearly all positive: twice the resolution, and no minimum to look for
+ACTIVATION_LIMIT = 127  # on either side of the zero point
+SMALLEST = 1e-30  # a row of zeros must not cause a division by zero
+GELU_MINIMUM = -0.17  # the minimum of x · Φ(x), at -0.752, rounded down; QuickGelu's is -0.164
+# The output of a GELU is nearly all positive. A low zero point doubles the resolution, and the
+# minimum need not be computed.
+GELU_ZERO_POINT = 24
 
 Weights = NDArray[np.float32]
 
 
 def quantize_weights(weights: Weights, axis: int) -> tuple[NDArray[np.int8], Weights]:
-    """(k, n) → int8 of the same shape, and the float32 scale of each column (axis 0) or row (axis 1)."""
+    """Quantize (k, n) weights to int8; return them and the float32 scales of columns or rows.
+
+    Axis 0 gives one scale for each column, axis 1 one for each row.
+    """
     largest = np.maximum(np.abs(weights).max(axis=axis, keepdims=True), SMALLEST)
     scales: Weights = (largest / WEIGHT_LIMIT).astype(np.float32)
     return np.rint(weights / scales).astype(np.int8), scales.ravel()
@@ -35,7 +41,10 @@ def quantize_weights(weights: Weights, axis: int) -> tuple[NDArray[np.int8], Wei
 
 @dataclass(frozen=True)
 class QuantizedRows:
-    """Names of a tensor's `rows` (rows, width) uint8 and of their `scales` (rows, 1); what stands for 0."""
+    """The names of a quantized tensor's `rows` (rows, width) uint8 and `scales` (rows, 1).
+
+    `zero_point` is the uint8 value that stands for 0.
+    """
 
     rows: str
     scales: str
@@ -43,15 +52,16 @@ class QuantizedRows:
 
 
 class RowQuantizer:
-    """Rewrites a float32 model: each MatMul and Gemm with constant weights, and each embedding table."""
+    """Quantizes a float32 model: MatMul and Gemm with constant weights, and embedding tables."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
-        self._model, self._graph = model, model.graph
+        self._model = model
+        self._graph = model.graph
         self._weights = {tensor.name: tensor for tensor in model.graph.initializer}
         self._nodes: list[onnx.NodeProto] = []
         self._added: dict[str, onnx.TensorProto] = {}
-        self._rows: dict[str, QuantizedRows] = {}  # by float tensor
-        self._made: set[str] = set()  # zero points
+        self._rows: dict[str, QuantizedRows] = {}  # by the name of the float tensor
+        self._made: set[str] = set()  # the names of the zero points
         self._producers = {name: node.op_type for node in model.graph.node for name in node.output}
         self._shapes = {  # an unknown dimension is 0
             value.name: [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]
@@ -59,7 +69,7 @@ class RowQuantizer:
         }
 
     def run(self) -> onnx.ModelProto:
-        """The quantized model; the given one is used up."""
+        """Quantize the given model in place and return it."""
         for node in list(self._graph.node):
             weights = self._matrix(node, 0 if node.op_type == "Gather" else 1)
             if weights is None or node.op_type not in ("MatMul", "Gemm", "Gather"):
@@ -83,7 +93,7 @@ class RowQuantizer:
         return self._model
 
     def _matrix(self, node: onnx.NodeProto, place: int) -> Weights | None:
-        """The node's constant weights as (k, n), None where they are no matrix."""
+        """The node's constant weights as (k, n); None if they are not a matrix worth quantizing."""
         if len(node.input) <= place or node.input[place] not in self._weights:
             return None
         tensor = self._weights[node.input[place]]
@@ -100,7 +110,7 @@ class RowQuantizer:
         return matrix.T if transposed else matrix
 
     def _is_matrix(self, name: str) -> bool:
-        """Whether a tensor that is computed has two dimensions, for all that the graph says of it."""
+        """Whether the graph declares two dimensions for a computed tensor."""
         return len(self._shapes.get(name, ())) == 2
 
     def _constant(self, name: str, value: object, dtype: type = np.float32) -> str:
@@ -116,7 +126,7 @@ class RowQuantizer:
         return output
 
     def _quantized_rows(self, name: str, width: int) -> QuantizedRows:
-        """`name` (…, width) row by row; made once for all that read it."""
+        """Quantize the tensor `name` (…, width) row by row, once for all nodes that read it."""
         if name not in self._rows:
             flat = name
             if not self._is_matrix(name):
@@ -136,7 +146,7 @@ class RowQuantizer:
         return self._rows[name]
 
     def _scales(self, flat: str) -> str:
-        """Of each row (rows, width): its largest value without its sign, over what 8 bits hold of it."""
+        """The scale of each row of (rows, width): its largest magnitude / ACTIVATION_LIMIT."""
         axes = self._constant("last_axis", [1], np.int64)
         high = self._add("ReduceMax", [flat, axes], f"{flat}_high", keepdims=0)
         low = self._add("ReduceMin", [flat, axes], f"{flat}_low", keepdims=0)
@@ -149,7 +159,7 @@ class RowQuantizer:
         )
 
     def _scales_after_gelu(self, flat: str) -> str:
-        """The same of rows that hold nothing below GELU_MINIMUM."""
+        """The scale of each row, for rows without values below GELU_MINIMUM."""
         high = self._add(
             "ReduceMax",
             [flat, self._constant("last_axis", [1], np.int64)],
@@ -163,7 +173,7 @@ class RowQuantizer:
         return self._add("Max", [scales, smallest], f"{flat}_scales")
 
     def _zeros(self, zero_point: int, flat: str, scales: str) -> str:
-        """The zero point, as often as there are rows; made once for all tensors of as many rows."""
+        """Repeat the zero point for each row; tensors with the same number of rows share it."""
         count = self._shapes[flat][0] if flat in self._shapes else None
         name = f"zeros_{zero_point}_{count or flat}"
         if name not in self._made:
@@ -177,8 +187,12 @@ class RowQuantizer:
         return name
 
     def _replace_product(self, node: onnx.NodeProto, weights: Weights) -> None:
-        """MatMul or Gemm → integer product, scaled by column inside, by row behind."""
-        name, (source, out) = node.output[0], (node.input[0], node.output[0])
+        """Replace a MatMul or Gemm with an integer product.
+
+        The product itself scales each column; a Mul after it scales each row.
+        """
+        source = node.input[0]
+        name = out = node.output[0]
         values, column_scales = quantize_weights(weights, axis=0)
         quantized = self._quantized_rows(source, weights.shape[0])
         inputs = [
@@ -208,8 +222,9 @@ class RowQuantizer:
         return self._add("Concat", [shape, last], f"{name}_target", axis=0)
 
     def _replace_table(self, node: onnx.NodeProto, table: Weights) -> None:
-        """An embedding table with one scale a row."""
-        name, out = f"{node.output[0]}_table", node.output[0]
+        """Replace an embedding table with an int8 table that has one scale for each row."""
+        out = node.output[0]
+        name = f"{out}_table"
         values, scales = quantize_weights(table, axis=1)
         picked = self._add(
             "Gather", [self._constant(name, values, np.int8), node.input[1]], f"{name}_picked"

@@ -1,4 +1,4 @@
-"""Checkpoints of real size and random content, for benchmarks where no model hub can be reached."""
+"""Write checkpoints of real size with random weights, for benchmarks without a model hub."""
 
 import random
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from common.models.spec import ModelSpec
-from common.models.torch_engine import runtime  # noqa: F401 - before open_clip: see its operators
+from common.models.torch_engine import runtime  # noqa: F401 - it must come before open_clip
 from common.models.weights import MCLIP_TOKENIZER
 from export.fidelity import evaluation_texts
 from export.vocabulary import write_vocabulary
@@ -16,13 +16,16 @@ MAX_PIECE_CHARS = 16
 SPECIAL_IDS = 5  # <s>, <pad>, </s>, <unk>, <mask>
 XLMR_LARGE = {
     "vocab_size": 250_002, "hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16,
-    "intermediate_size": 4096, "max_position_embeddings": 514, "type_vocab_size": 1, "layer_norm_eps": 1e-5,
-    "bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2,
+    "intermediate_size": 4096, "max_position_embeddings": 514, "type_vocab_size": 1,
+    "layer_norm_eps": 1e-5, "bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2,
 }  # fmt: skip
 
 
 def write_random_weights(spec: ModelSpec, weights_dir: Path) -> None:
-    """Where the torch engine looks for them: `<weights_dir>/<model>/<tower>/`."""
+    """Write random weights where the torch engine reads them: `<weights_dir>/<model>/<tower>/`.
+
+    A model with one file for both towers has them in `<weights_dir>/<model>/`.
+    """
     folder = spec.folder_in(weights_dir)
     if spec.text == spec.image:  # one file holds both towers
         WRITERS[spec.text.family](folder, spec.text, spec)
@@ -31,7 +34,7 @@ def write_random_weights(spec: ModelSpec, weights_dir: Path) -> None:
         WRITERS[spec.image.family](folder / "image", spec.image, spec)
 
 
-def _write_open_clip(folder: Path, tower: Any, spec: ModelSpec) -> None:  # noqa: ARG001 - the shape has all it needs
+def _write_open_clip(folder: Path, tower: Any, spec: ModelSpec) -> None:  # noqa: ARG001
     import open_clip
     import torch
     from safetensors.torch import save_file
@@ -65,7 +68,7 @@ def _write_multilingual(folder: Path, tower: Any, spec: ModelSpec) -> None:  # n
     write_vocabulary(_random_pieces(config.vocab_size - SPECIAL_IDS), folder / MCLIP_TOKENIZER)
 
 
-# By family: writes what the torch engine reads, from the tower's source.
+# Each family's function, which writes the files that the torch engine reads for that family.
 WRITERS: dict[str, Callable[[Path, Any, ModelSpec], None]] = {
     "open_clip": _write_open_clip,
     "mclip": _write_multilingual,
@@ -73,8 +76,11 @@ WRITERS: dict[str, Callable[[Path, Any, ModelSpec], None]] = {
 
 
 def _random_pieces(count: int) -> list[tuple[str, float]]:
-    """Random words, each with a log probability; those of the evaluation texts are whole, as to the real one."""
-    draw = random.Random(SEED)  # noqa: S311 - no secret
+    """Random vocabulary pieces, each with a log probability.
+
+    The words of the evaluation texts are whole pieces, as in the real vocabulary.
+    """
+    draw = random.Random(SEED)  # noqa: S311 - not for secrets
     letters = "abcdefghijklmnopqrstuvwxyzабвгдежзийклмнопрстуфхцчшщыэюя你好世界语言图像狐狸"
     words = {f"▁{letter}" for letter in letters} | set(letters) | {"▁"}
     whole = {

@@ -1,4 +1,4 @@
-"""timm's plain vision transformers, as SigLIP's, written plainly for export."""
+"""Plain image towers for timm's vision transformers, such as SigLIP's."""
 
 from typing import Any
 
@@ -12,7 +12,10 @@ from export.towers import Unsupported, activation_of, attend, block_of, patch_la
 
 
 class LatentPool(nn.Module):
-    """SigLIP's attention pooling: one learned query, the same for all pictures, so it is computed here."""
+    """SigLIP's attention pooling with one learned query.
+
+    The query is the same for all images, so it is computed once, in the constructor.
+    """
 
     def __init__(self, pool: Any) -> None:
         super().__init__()
@@ -20,11 +23,14 @@ class LatentPool(nn.Module):
         if kind != "AttentionPoolLatent" or pool.latent_len != 1 or pool.pos_embed is not None:
             raise Unsupported(kind)
         if not (isinstance(pool.q_norm, nn.Identity) and isinstance(pool.k_norm, nn.Identity)):
-            raise Unsupported("its norm of queries")
+            raise Unsupported("query normalisation")
         self.query = pool.q(pool.latent).detach().reshape(1, 1, -1)
         self.key, self.value = split(pool.kv, 2)
-        self.heads, self.out, self.norm = pool.num_heads, pool.proj, pool.norm
-        self.up, self.down = pool.mlp.fc1, pool.mlp.fc2
+        self.heads = pool.num_heads
+        self.out = pool.proj
+        self.norm = pool.norm
+        self.up = pool.mlp.fc1
+        self.down = pool.mlp.fc2
         self.activation = activation_of(pool.mlp.act)
 
     def forward(self, x: Tensor, count: int) -> Tensor:
@@ -38,7 +44,7 @@ class LatentPool(nn.Module):
 
 
 class PlainTimmImage(nn.Module):
-    """A timm VisionTransformer that takes raw pixels, pooled by a latent query or at its class token."""
+    """A timm VisionTransformer for raw pixels, pooled by a latent query or at its class token."""
 
     def __init__(self, module: Any, preprocessing: Preprocessing) -> None:
         super().__init__()
@@ -47,12 +53,14 @@ class PlainTimmImage(nn.Module):
         if not isinstance(module, TimmModel) or kind != "VisionTransformer":
             raise Unsupported(kind)
         if trunk.reg_token is not None or trunk.dynamic_img_size or trunk.no_embed_class:
-            raise Unsupported("its registers or positions")
+            raise Unsupported("register tokens or another kind of positions")
         if trunk.attn_pool is None and (trunk.global_pool != "token" or trunk.cls_token is None):
-            raise Unsupported(f"its pooling, {trunk.global_pool}")
-        self.patch, self.grid = trunk.patch_embed.patch_size[0], trunk.patch_embed.grid_size[0]
+            raise Unsupported(f"pooling {trunk.global_pool!r}")
+        self.patch = trunk.patch_embed.patch_size[0]
+        self.grid = trunk.patch_embed.grid_size[0]
         self.embed = patch_layer(trunk.patch_embed.proj, preprocessing)
-        self.start, self.positions = trunk.cls_token, trunk.pos_embed
+        self.start = trunk.cls_token
+        self.positions = trunk.pos_embed
         self.norm_in = nn.Sequential(trunk.patch_embed.norm, trunk.norm_pre)
         self.blocks = nn.ModuleList(block_of(block) for block in trunk.blocks)
         self.norm_out = trunk.norm
@@ -62,7 +70,9 @@ class PlainTimmImage(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(n, size, size, 3) uint8 → (n, dimensions) of unit norm."""
-        count, grid, patch = pixels.shape[0], self.grid, self.patch
+        count = pixels.shape[0]
+        grid = self.grid
+        patch = self.patch
         patches = pixels.reshape(count, grid, patch, grid, patch * 3).permute(0, 1, 3, 2, 4)
         x = self.embed(patches.reshape(count * grid * grid, patch * patch * 3).float())
         x = x.reshape(count, grid * grid, -1)
@@ -76,7 +86,7 @@ class PlainTimmImage(nn.Module):
         if self.pool is None:
             x = x[torch.arange(count) * places]  # the class token
         else:
-            if self.skipped:  # the class token is no place of the picture
+            if self.skipped:  # the pooling leaves out the class token
                 x = x.reshape(count, places, -1)[:, self.skipped :].flatten(0, 1)
             x = self.pool(x, count)
         return F.normalize(self.head(x), dim=-1)

@@ -1,4 +1,4 @@
-"""Write a vocabulary in XLM-RoBERTa's own file format, sentencepiece's."""
+"""Write a vocabulary in sentencepiece's file format, which XLM-RoBERTa uses."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,11 +11,12 @@ CONTROL_PIECES = ("<s>", "</s>")
 
 
 def write_vocabulary(pieces: Sequence[tuple[str, float]], path: Path) -> None:
-    """`pieces`: each with its log probability, in order of their ids, without XLM-RoBERTa's special tokens.
+    """Write `pieces`, each with its log probability, in the order of their ids.
 
-    The normalisation is the one XLM-RoBERTa was trained with, nmt_nfkc.
+    XLM-RoBERTa's special tokens are added. The normalisation is nmt_nfkc, with which XLM-RoBERTa
+    was trained.
     """
-    messages: Any = proto  # generated when it is imported: no types
+    messages: Any = proto  # its classes are generated at import, so it has no types
     model = messages.ModelProto.FromString(
         SentencePieceNormalizer(rule_name="nmt_nfkc").serialized_model_proto()
     )

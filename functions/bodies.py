@@ -16,7 +16,7 @@ from common.allowance import Allowance
 from common.errors import DeadlineExceeded, InvalidRequest, TooLarge, UnsupportedMediaType
 from functions import strict_json
 from functions.field_errors import kind_of, validate
-from functions.forms import FORM, read_form
+from functions.forms import FORM, read_form, read_single_fields
 from functions.schemas import MAX_BODY_BYTES
 
 Body = TypeVar("Body", bound=BaseModel)
@@ -82,6 +82,18 @@ def parse_json_or_form(form: type[BaseModel]) -> Callable[[Request, type[Body], 
         return validate(read_form(request, _read(request, allowance)), form)
 
     return parse
+
+
+def read_fields(request: Request, allowance: Allowance) -> dict[str, Any]:
+    """The fields of a multipart form, each given once; files are ImageBytes.
+
+    Raises InvalidRequest, TooLarge, UnsupportedMediaType for another body than a form.
+    """
+    if request.mimetype != FORM:
+        raise UnsupportedMediaType(
+            f"the content type {request.mimetype[:100]!r} is not read; send {FORM}"
+        )
+    return read_single_fields(request, _read(request, allowance))
 
 
 def _read(request: Request, allowance: Allowance) -> bytes:

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from common.config import Settings
 from common.embeddings import Embeddings
-from common.errors import EncodingError
+from common.errors import EncodingError, FingerprintMismatch
 from common.items import Item, Text, size_bytes
+from common.joint import Joint, join, parts_of
 from common.models.model import Model
 from functions.request_record import RequestRecord
 from functions.service import Service
@@ -32,8 +33,10 @@ class Call:
     def embed(self, items: Sequence[Item]) -> Embeddings:
         """Vectors of the items within the request's time, counted and logged.
 
-        Raises ServiceError as Embedder.embed does; EncodingError if the model fails on a text.
+        Raises ServiceError as Embedder.embed does; EncodingError if the model fails on a text;
+        FingerprintMismatch if the caller expects another model's vectors.
         """
+        self._check_fingerprint()
         texts = sum(isinstance(item, Text) for item in items)
         self._note(texts=texts, images=len(items) - texts)
         allowance = self.record.allowance.holding(sum(map(size_bytes, items)))
@@ -48,6 +51,32 @@ class Call:
             codes = [error.code for error in failed]
             self.service.counters.note_items("image", len(items) - texts - len(failed), codes)
         return result
+
+    def embed_joints(self, joints: Sequence[Joint]) -> Embeddings:
+        """As `embed`, one vector for each of `joints`."""
+        return join(self.embed(parts_of(joints)), joints)
+
+    @property
+    def fingerprint(self) -> str | None:
+        """That of the model whose vectors this call has given; None if it gave none."""
+        return self.model.fingerprint if self.record.facts.keys() & {"texts", "images"} else None
+
+    def _check_fingerprint(self) -> None:
+        expected = self.record.expected_fingerprint
+        if not expected:
+            return
+        if self.model.fingerprint is None:  # then both towers have to be there to tell it
+            for tower in self.model.towers:
+                tower.start_loading()
+            wait_s = self.settings.load_timeout_s
+            for tower in self.model.towers:
+                tower.wait(min(wait_s, self.record.allowance.remaining_s()))
+        own = self.model.fingerprint
+        if own != expected:
+            raise FingerprintMismatch(
+                f"the model's fingerprint is {own}, the request expects {expected[:100]}: "
+                "nothing was embedded; vectors of two fingerprints do not mix"
+            )
 
     def _note(self, **counts: int) -> None:
         self.record.facts |= {name: count for name, count in counts.items() if count}

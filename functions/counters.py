@@ -95,64 +95,54 @@ class Counters:
 
     def collect(self, queues: dict[str, Queue]) -> "Iterator[Metric]":
         """Metric families; what can be read off now is read off now."""
-        from prometheus_client.core import (
-            CounterMetricFamily,
-            GaugeMetricFamily,
-            HistogramMetricFamily,
-        )
-
-        def counted(
-            name: str, says: str, labels: Labels, counts: Counter[Labels]
-        ) -> CounterMetricFamily:
-            family = CounterMetricFamily(name, says, labels=labels)
-            for values, count in counts.items():
-                family.add_metric(values, count)
-            return family
-
-        def spread(
-            name: str, says: str, label: str, distribution: Distribution
-        ) -> HistogramMetricFamily:
-            return distribution.fill(HistogramMetricFamily(name, says, labels=[label]))
-
         with self._lock:
-            yield counted("clip_requests", "Requests answered", ("route", "status"), self._requests)
-            yield spread(
-                "clip_request_duration_seconds", "Time to an answer", "route", self._request_seconds
-            )
-            yield spread(
-                "clip_stage_duration_seconds",
-                "Time of a request's stage",
-                "stage",
-                self._stage_seconds,
-            )
-            yield counted(
-                "clip_items_embedded", "Texts and images embedded", ("kind",), self._items
-            )
-            yield counted(
-                "clip_images_failed",
-                "Images that failed, by error code",
-                ("code",),
-                self._failed_images,
-            )
-            yield spread(
-                "clip_batch_size_items", "Items of a forward pass", "tower", self._batch_items
-            )
-            yield spread(
-                "clip_batch_duration_seconds",
-                "Time of a forward pass",
-                "tower",
-                self._batch_seconds,
-            )
-            yield counted("clip_tower_loads", "Loads of a tower", ("tower", "outcome"), self._loads)
-            yield spread(
-                "clip_tower_load_duration_seconds", "Time of a load", "tower", self._load_seconds
-            )
-        waiting = GaugeMetricFamily(
-            "clip_queue_items", "Items admitted and not answered", labels=["tower"]
-        )
-        for tower, queue in queues.items():
-            waiting.add_metric([tower], queue.queue_items)
-        yield waiting
-        yield GaugeMetricFamily(
-            "clip_resident_memory_bytes", "Memory the process holds", value=resident_bytes()
-        )
+            for name, says, labels, counts in self._counted():
+                yield _counter_family(name, says, labels, counts)
+            for name, says, label, distribution in self._spread():
+                yield _histogram_family(name, says, label, distribution)
+        sizes = {tower: queue.queue_items for tower, queue in queues.items()}
+        yield _gauge_family("clip_queue_items", "Items admitted and not answered", "tower", sizes)
+        resident = {"": resident_bytes()}
+        yield _gauge_family("clip_resident_memory_bytes", "Memory the process holds", "", resident)
+
+    def _counted(self) -> "Iterator[tuple[str, str, Labels, Counter[Labels]]]":
+        """Each counter: name, help text, names of its labels, counts by their values."""
+        yield "clip_requests", "Requests answered", ("route", "status"), self._requests
+        yield "clip_items_embedded", "Texts and images embedded", ("kind",), self._items
+        failed = self._failed_images
+        yield "clip_images_failed", "Images that failed, by error code", ("code",), failed
+        yield "clip_tower_loads", "Loads of a tower", ("tower", "outcome"), self._loads
+
+    def _spread(self) -> "Iterator[tuple[str, str, str, Distribution]]":
+        """Each distribution: name, help text, name of its label, observations."""
+        seconds = "duration_seconds"
+        yield f"clip_request_{seconds}", "Time to an answer", "route", self._request_seconds
+        yield f"clip_stage_{seconds}", "Time of a request's stage", "stage", self._stage_seconds
+        yield "clip_batch_size_items", "Items of a forward pass", "tower", self._batch_items
+        yield f"clip_batch_{seconds}", "Time of a forward pass", "tower", self._batch_seconds
+        yield f"clip_tower_load_{seconds}", "Time of a load", "tower", self._load_seconds
+
+
+def _counter_family(name: str, says: str, labels: Labels, counts: Counter[Labels]) -> "Metric":
+    from prometheus_client.core import CounterMetricFamily
+
+    family = CounterMetricFamily(name, says, labels=labels)
+    for values, count in counts.items():
+        family.add_metric(values, count)
+    return family
+
+
+def _histogram_family(name: str, says: str, label: str, distribution: Distribution) -> "Metric":
+    from prometheus_client.core import HistogramMetricFamily
+
+    return distribution.fill(HistogramMetricFamily(name, says, labels=[label]))
+
+
+def _gauge_family(name: str, says: str, label: str, values: dict[str, int]) -> "Metric":
+    """A gauge by `label`, or one without if `label` is empty."""
+    from prometheus_client.core import GaugeMetricFamily
+
+    family = GaugeMetricFamily(name, says, labels=[label] if label else [])
+    for value, number in values.items():
+        family.add_metric([value] if label else [], number)
+    return family

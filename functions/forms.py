@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 from flask import Request
 from pydantic import BaseModel
@@ -12,11 +12,14 @@ from werkzeug.formparser import FormDataParser
 
 from common.errors import InvalidRequest
 from common.items import ImageBytes
+from functions.request_schema import all_empty
 from functions.schemas import MAX_IMAGES
 
 FORM = "multipart/form-data"
 MAX_PARTS = 8 * MAX_IMAGES  # so that a form with too many images is told their number
 MAX_NAME_CHARS = 200
+# `format: binary` is OpenAPI 3.0's word for a file, which most generators look for in 3.1 too.
+FILE = {"type": "string", "format": "binary", "contentMediaType": "application/octet-stream"}
 FILES, URLS = "files", "urls"
 
 
@@ -26,6 +29,37 @@ def read_form(request: Request, body: bytes) -> dict[str, Any]:
     Raises InvalidRequest for what is not a form, a file in another field or without a file
     name, and a field that is given twice.
     """
+    form, files = _parse(request, body)
+    _check_names(form, files)
+    uploads = [
+        ImageBytes(file.read(), _name_of(file, index))
+        for index, file in enumerate(files.getlist(FILES))
+    ]
+    lists = {FILES: uploads, URLS: form.getlist(URLS)}
+    return {name: value for name, value in form.items() if name not in lists} | lists
+
+
+def read_single_fields(request: Request, body: bytes) -> dict[str, Any]:
+    """The form's fields, each given once: a file as ImageBytes with its name, others as strings.
+
+    Raises InvalidRequest for what is not a form, and a field without a name or given twice.
+    """
+    form, files = _parse(request, body)
+    given = [*form.items(multi=True), *files.items(multi=True)]
+    fields: dict[str, Any] = {}
+    for name, value in given:
+        if not name or name in fields:
+            raise InvalidRequest(f'the field "{(name or "")[:100]}" has no name or is given twice')
+        if isinstance(value, FileStorage):
+            fields[name] = ImageBytes(value.read(), _name_of(value, 0))
+        else:
+            fields[name] = value
+    return fields
+
+
+def _parse(
+    request: Request, body: bytes
+) -> tuple[MultiDict[str, str], MultiDict[str, FileStorage]]:
     parser = FormDataParser(
         stream_factory=lambda *_, **__: io.BytesIO(), max_form_parts=MAX_PARTS, silent=False
     )
@@ -35,13 +69,7 @@ def read_form(request: Request, body: bytes) -> dict[str, Any]:
     except (ValueError, HTTPException) as error:
         message = f"the form could not be read, or has more than {MAX_PARTS:,} parts"
         raise InvalidRequest(f"{message}; one request takes {MAX_IMAGES} images") from error
-    _check_names(form, files)
-    uploads = [
-        ImageBytes(file.read(), _name_of(file, index))
-        for index, file in enumerate(files.getlist(FILES))
-    ]
-    lists = {FILES: uploads, URLS: form.getlist(URLS)}
-    return {name: value for name, value in form.items() if name not in lists} | lists
+    return form, files
 
 
 def _check_names(form: MultiDict[str, str], files: MultiDict[str, FileStorage]) -> None:
@@ -70,13 +98,18 @@ def _name_of(file: FileStorage, index: int) -> str:
 
 
 def form_schema(model: type[BaseModel]) -> dict[str, Any]:
-    """The JSON schema of a form with the fields of `model`."""
-    return {"type": "object", "properties": dict(_properties(model))}
+    """The JSON schema of a form with the fields of `model`; one of the lists has to have an image."""
+    return {
+        "type": "object",
+        "properties": dict(_properties(model)),
+        "additionalProperties": False,
+        "not": all_empty(FILES, URLS),
+    }
 
 
 def _properties(model: type[BaseModel]) -> Iterator[tuple[str, dict[str, Any]]]:
-    text = {"type": "string"}
-    file = text | {"contentMediaType": "application/octet-stream"}
-    lists = {FILES: {"type": "array", "items": file}, URLS: {"type": "array", "items": text}}
-    for name in model.model_fields:
-        yield name, lists.get(name, text)
+    text = {"type": "string", "minLength": 1}
+    lists = {FILES: {"type": "array", "items": FILE}, URLS: {"type": "array", "items": text}}
+    for name, field in model.model_fields.items():
+        choices = {"type": "string", "enum": list(get_args(field.annotation))}
+        yield name, {**lists[name], "maxItems": MAX_IMAGES} if name in lists else choices

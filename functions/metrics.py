@@ -23,7 +23,16 @@ class _Collector:
         queues: dict[str, Queue] = {
             tower.name: tower.batcher for tower in self._service.model.towers
         }
-        return self._service.counters.collect(queues)
+        yield from self._service.counters.collect(queues)
+        yield self._model()
+
+    def _model(self) -> "Metric":
+        """Which vectors this instance gives; the fingerprint is empty until it is known."""
+        from prometheus_client.core import InfoMetricFamily
+
+        model = self._service.model
+        names = {"model": model.spec.id, "fingerprint": model.fingerprint or ""}
+        return InfoMetricFamily("clip_model", "The served model", value=names)
 
 
 def scrape(call: Call) -> File:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from common.encoding import Rows, encode
 from common.errors import ItemError
@@ -12,11 +12,16 @@ from functions import schemas
 from functions.call import Call
 from functions.examples import DEMO, FOX, FOX_SIGNS, SIGNS, TEXT_SIGNS, Example
 from functions.image_rows import ImagesRequest, image_rows
+from functions.request_schema import FLOAT16_AS_NUMBERS, all_empty, refusing
 from functions.route import IMAGE_ERRORS, Answer, Body, Route
 
 
 class MixedRequest(ImagesRequest):
     """POST /embed/mixed: either list may be missing, not both."""
+
+    model_config = ConfigDict(
+        json_schema_extra=refusing(FLOAT16_AS_NUMBERS, all_empty("texts", "urls"))
+    )
 
     texts: schemas.Texts = Field([])
     urls: schemas.Urls = Field([])

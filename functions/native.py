@@ -1,10 +1,10 @@
 """The function's own protocol: each route stands with its shapes in a module of its own."""
 
-from functions import image, mixed, rank, text
+from functions import image, listed, mixed, rank, text
 from functions.route import Protocol
 
 PROTOCOL = Protocol(
     tag="Embedding",
     description="The function's own routes.",
-    routes=(text.ROUTE, image.ROUTE, mixed.ROUTE, rank.ROUTE),
+    routes=(text.ROUTE, image.ROUTE, mixed.ROUTE, listed.ROUTE, rank.ROUTE),
 )

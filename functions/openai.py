@@ -1,6 +1,6 @@
 """POST /v1/embeddings and GET /v1/models, as OpenAI's clients know them.
 
-Images may be sent as infinity's clients send them.
+Images may be sent as infinity's, Jina's and multimodal callers send them.
 """
 
 import re
@@ -9,25 +9,27 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Annotated, Literal
 
-from pydantic import PlainValidator
+from pydantic import ConfigDict, PlainValidator, model_validator
 
-from common.encoding import Row, encode
+from common.encoding import Row, Rows, encode
 from common.errors import FieldError, ImagesFailed, InvalidRequest, ModelNotFound
 from common.images.url_policy import as_url
+from common.items import ImageUrl, Item, Text
+from common.joint import Joint, parts_of
 from common.models.model import Model
+from common.models.spec import Vectors
 from common.version import SERVICE
 from functions.call import Call
+from functions.content import Input, Inputs, Kind, Part, read_inputs
 from functions.envelopes import Envelope, code_of, message_of
 from functions.examples import FOX, FOX_SIGNS, SIGNS, TEXT_SIGNS, Example
+from functions.model_names import check_dimensions, check_model
+from functions.request_schema import FLOAT16_AS_NUMBERS, refusing
 from functions.responses import status_of
 from functions.route import IMAGE_ERRORS, Answer, Body, Protocol, Route
 from functions.schemas import (
-    MAX_IMAGES,
     MAX_TEXT_CHARS,
-    MAX_TEXTS,
     EmbeddingRequest,
-    Item,
-    Request,
     WholeNumber,
     checked_counts,
 )
@@ -38,90 +40,80 @@ ERROR_TYPES = {
 }
 # A data: URL of an image, told from a text that only speaks of one.
 _IMAGE_DATA = re.compile(r"\s*data:image/[\w.+-]+(?:\s*;[^,]*,|,\S)", re.IGNORECASE)
-UNSPECIFIED_MODEL = (
-    "default/not-specified"  # what infinity's client sends where its caller named none
-)
+# What infinity's client sends where its caller named no model.
+UNSPECIFIED_MODEL = "default/not-specified"
+TYPE_FIELDS = ("embedding_type", "encoding_format", "output_dtype")
 
-
-Kind = Literal["text", "image"]
-_KINDS: tuple[Kind, ...] = ("text", "image")
-
-
-@dataclass(frozen=True)
-class Input:
-    """One input; a plain string's `kind` is None: the request's modality tells."""
-
-    value: str
-    kind: Kind | None = None
-
-
-def _read_inputs(value: object) -> list[Input]:
-    """A string, `{"text": …}` or `{"image": URL, data: URL or bare base64}`, or a list of them."""
-    parts = value if isinstance(value, list) else [value]
-    if not 1 <= len(parts) <= MAX_TEXTS + MAX_IMAGES:
-        raise ValueError(
-            f"has {len(parts):,} items, the limits are 1 and {MAX_TEXTS + MAX_IMAGES:,}"
-        )
-    return [
-        _read_input(f"item {index}" if parts is value else "", part)
-        for index, part in enumerate(parts)
-    ]
-
-
-def _read_input(place: str, part: object) -> Input:
-    if isinstance(part, str):
-        return Input(part)
-    if isinstance(part, dict):
-        given = {kind: value for kind, value in part.items() if value is not None}
-        for kind in _KINDS:
-            if given.keys() == {kind} and isinstance(given[kind], str):
-                return Input(given[kind], kind)
-    if isinstance(part, int | list) and not isinstance(part, bool):
-        fault = "holds token ids, which belong to another model's tokenizer; send strings"
-    else:
-        fault = 'is neither a string nor {"text": "…"} nor {"image": "…"}'
-    raise ValueError(f"{place} {fault}".strip())
-
-
-class _TextInput(Request):
-    text: str
-
-
-class _ImageInput(Request):
-    image: str
-
-
-_Inputs = str | list[str | _TextInput | _ImageInput]  # as the OpenAPI document tells it
+EmbeddingType = Literal["float", "base64", "binary", "ubinary"]
+TASKS = Literal[  # Jina's, which choose an adapter of its models; CLIP has none to choose
+    "retrieval.query", "retrieval.passage", "text-matching", "classification", "separation"
+]
 
 
 class EmbeddingsRequest(EmbeddingRequest):
     """`modality` image: plain strings are images. `user` is not read.
 
-    `dimensions` must be the model's own, or 0, which infinity's client sends where its caller asked for none.
+    `dimensions` must be the model's own, or 0, which infinity's client sends where its caller
+    asked for none. `embedding_type` is Jina's name for how the vectors are written. `task`,
+    `normalized`, `late_chunking` and `truncate` are Jina's too, with the values that are true here.
     """
 
-    input: Annotated[list[Input], PlainValidator(_read_inputs, json_schema_input_type=_Inputs)]
+    model_config = ConfigDict(
+        json_schema_extra=refusing(
+            FLOAT16_AS_NUMBERS,
+            {
+                "properties": {name: {"type": "string"} for name in TYPE_FIELDS},
+                "required": ["embedding_type"],
+                "anyOf": [{"required": ["encoding_format"]}, {"required": ["output_dtype"]}],
+            },
+        )
+    )
+
+    input: Annotated[list[Input], PlainValidator(read_inputs, json_schema_input_type=Inputs)]
     model: str | None = None
     modality: Kind = "text"
     dimensions: WholeNumber | None = None
     user: str | None = None
+    embedding_type: EmbeddingType | None = None
+    task: TASKS | None = None
+    normalized: Literal[True] = True
+    late_chunking: Literal[False] = False
+    truncate: Literal[True] = True
 
-    def items(self) -> list[Item]:
+    @model_validator(mode="after")
+    def _one_way_to_write(self) -> "EmbeddingsRequest":
+        given = self.model_fields_set & {"encoding_format", "output_dtype"}
+        if self.embedding_type and given:
+            raise ValueError(f"embedding_type and {min(given)} say the same: give one of them")
+        return self
+
+    def rows(self, vectors: Vectors) -> Rows:
+        """`vectors` as the caller asked for them."""
+        match self.embedding_type:
+            case None:
+                return encode(vectors, self.encoding_format, self.output_dtype)
+            case "base64":
+                return encode(vectors, "base64", "float")
+            case dtype:
+                return encode(vectors, "float", dtype)
+
+    def joints(self) -> list[Joint]:
         """The inputs in order.
 
         Raises InvalidRequest for a text that is too long, or an image that is empty.
         """
         return [
-            self._item(index, part.value, part.kind or self._kind_of(part.value))
-            for index, part in enumerate(self.input)
+            Joint(tuple(self._item(index, part) for part in parts))
+            for index, parts in enumerate(self.input)
         ]
 
-    def _kind_of(self, value: str) -> str:
+    def _kind_of(self, value: str) -> Kind:
         """What a plain string is: as `modality` says, or an image if it is a data: URL of one."""
         is_left_open = "modality" not in self.model_fields_set
         return "image" if is_left_open and _IMAGE_DATA.match(value) else self.modality
 
-    def _item(self, index: int, value: str, kind: str) -> Item:
+    def _item(self, index: int, part: Part) -> Item:
+        kind, value = part.kind or self._kind_of(part.value), part.value
         if kind == "text" and len(value) > MAX_TEXT_CHARS:
             fault = FieldError(
                 ("input", index), f"has {len(value):,} characters, the limit is {MAX_TEXT_CHARS:,}"
@@ -129,8 +121,14 @@ class EmbeddingsRequest(EmbeddingRequest):
         elif kind == "image" and not value.strip():
             fault = FieldError(("input", index), "is an empty string")
         else:
-            return Item(text=value) if kind == "text" else Item(url=as_url(value))
+            return Text(value) if kind == "text" else ImageUrl(as_url(value))
         raise InvalidRequest(f"{fault.path} {fault.message}", [fault])
+
+
+class ImagesRequest(EmbeddingsRequest):
+    """As POST /v1/embeddings; plain strings are images."""
+
+    modality: Kind = "image"
 
 
 @dataclass(frozen=True)
@@ -161,16 +159,26 @@ class EmbeddingsResponse:
 
 
 @dataclass(frozen=True)
+class Stats:
+    """What infinity's clients read of a model beside its name: how many items wait for it."""
+
+    queue_absolute: int
+
+
+@dataclass(frozen=True)
 class ModelCard:
-    """The served model."""
+    """The served model. infinity's client reads no other owner than its own, OpenAI's reads any."""
 
     id: str
     full_name: str
     dimensions: int | None
     fingerprint: str | None
+    stats: Stats
     object: str = "model"
     created: int = 0
-    owned_by: str = SERVICE
+    owned_by: str = "infinity"
+    backend: str = SERVICE
+    capabilities: tuple[str, ...] = ("embed", "image_embed")
 
 
 @dataclass(frozen=True)
@@ -186,28 +194,20 @@ def embeddings(body: EmbeddingsRequest, call: Call) -> EmbeddingsResponse:
 
     Raises ImagesFailed: the shape has no place for one failure.
     """
-    items = body.items()
+    joints = body.joints()
     if body.model not in (None, UNSPECIFIED_MODEL):
-        _check_model(body.model, call)
-    _check_dimensions(body.dimensions, call.model.dimensions)
-    checked_counts(items)
-    embedded = call.embed([item.read() for item in items])
-    _check_dimensions(body.dimensions, call.model.dimensions)  # now it is known of every model
+        check_model(body.model, call)
+    check_dimensions("dimensions", body.dimensions, call.model.dimensions)
+    checked_counts(parts_of(joints))
+    embedded = call.embed_joints(joints)
+    check_dimensions("dimensions", body.dimensions, embedded.dimensions)  # now it is known
     if embedded.errors:
         first = embedded.errors[0]
         raise ImagesFailed(
             f"input[{first.index}]: {first.detail} ({first.code})", embedded.errors, field="input"
         )
-    rows = encode(embedded.vectors, body.encoding_format, body.output_dtype)
-    data = [Embedding(index, row) for index, row in enumerate(rows)]
+    data = [Embedding(index, row) for index, row in enumerate(body.rows(embedded.vectors))]
     return EmbeddingsResponse(data, call.model.spec.id, Usage(embedded.tokens, embedded.tokens))
-
-
-def _check_dimensions(asked: int | None, own: int | None) -> None:
-    if own and asked not in (None, 0, own):
-        why = "CLIP is not Matryoshka-trained, so its vectors cannot be cut"
-        fault = FieldError(("dimensions",), f"is {asked:,}, and the model has {own}: {why}")
-        raise InvalidRequest(f"{fault.path} {fault.message}", [fault])
 
 
 def models(call: Call) -> ModelsResponse:
@@ -217,18 +217,19 @@ def models(call: Call) -> ModelsResponse:
 
 def model(call: Call, id: str) -> ModelCard:
     """The served model by any of its names. Raises ModelNotFound."""
-    _check_model(id, call)
+    check_model(id, call)
     return _card(call.model)
 
 
 def _card(served: Model) -> ModelCard:
-    return ModelCard(served.spec.id, served.spec.full_name, served.dimensions, served.fingerprint)
-
-
-def _check_model(name: str, call: Call) -> None:
-    served = call.model
-    if name not in (served.spec.id, served.spec.full_name, *call.settings.model_aliases):
-        raise ModelNotFound(f"the model {name[:100]!r} is not served here; {served.spec.id!r} is")
+    waiting = sum(tower.batcher.queue_items for tower in served.towers)
+    return ModelCard(
+        served.spec.id,
+        served.spec.full_name,
+        served.dimensions,
+        served.fingerprint,
+        Stats(waiting),
+    )
 
 
 @dataclass(frozen=True)
@@ -275,6 +276,17 @@ EXAMPLES = {
             "object": "list",
         },
     ),
+    "one vector of a text and a picture together": Example(
+        {"input": [{"text": "a fox", "image": FOX}]}
+    ),
+    "content parts": Example(
+        {
+            "input": [
+                {"type": "text", "text": "a fox"},
+                {"type": "image_url", "image_url": {"url": FOX}},
+            ]
+        }
+    ),
     "pictures as plain strings": Example({"input": [FOX], "modality": "image"}),
 }
 PROTOCOL = Protocol(
@@ -291,6 +303,15 @@ PROTOCOL = Protocol(
             raises=(*IMAGE_ERRORS, ModelNotFound),
             examples=EXAMPLES,
             aliases=("/embeddings",),
+        ),
+        Route(
+            "POST",
+            "/embeddings_image",
+            embeddings,
+            Answer(EmbeddingsResponse, "The vectors."),
+            Body(ImagesRequest),
+            raises=(*IMAGE_ERRORS, ModelNotFound),
+            examples={"a picture": Example({"input": [FOX]})},
         ),
         Route(
             "GET",

@@ -6,11 +6,11 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from common.errors import EmbeddingError, ServiceError, Unauthorized
+from common.errors import EmbeddingError, FingerprintMismatch, ServiceError, Unauthorized
 from common.version import SERVICE, VERSION
 from functions.envelopes import Envelope
 from functions.examples import Example
-from functions.responses import JSON, status_of_class
+from functions.responses import FINGERPRINT, JSON, OCTETS, status_of_class
 from functions.route import Body, Protocol, Route, routes_of
 
 Node = dict[str, Any]
@@ -37,11 +37,35 @@ HEADERS: Node = {
         "schema": {"type": "string"},
         "description": "The caller's own, or one that was made.",
     },
+    "X-Embedding-Count": {"schema": {"type": "integer"}, "description": "Rows in the body."},
+    "X-Embedding-Dimensions": {
+        "schema": {"type": "integer"},
+        "description": "Numbers in a row before they are packed.",
+    },
+    FINGERPRINT: {
+        "schema": {"type": "string"},
+        "description": "Of the model, once it is known: vectors of two fingerprints do not mix.",
+    },
+    "X-Embedding-Indices": {
+        "schema": {"type": "string"},
+        "description": "The input that each row belongs to, with commas, where some may fail.",
+    },
     "Server-Timing": {"schema": {"type": "string"}, "description": "Milliseconds by stage."},
 }
 REF = "#/components/schemas/{model}"
 ALWAYS: Node = {
     name: {"$ref": f"#/components/headers/{name}"} for name in ("X-Request-Id", "Server-Timing")
+}
+OF_RAW_ROWS: Node = {
+    name: {"$ref": f"#/components/headers/{name}"}
+    for name in ("X-Embedding-Count", "X-Embedding-Dimensions", "X-Embedding-Indices")
+}
+OF_VECTORS: Node = {FINGERPRINT: {"$ref": f"#/components/headers/{FINGERPRINT}"}}
+EXPECTED: Node = {
+    "name": "X-Expect-Fingerprint",
+    "in": "header",
+    "description": "The fingerprint of the vectors that the caller has; another model's is refused.",
+    "schema": {"type": "string"},
 }
 RETRY_AFTER: Node = {"Retry-After": {"$ref": "#/components/headers/Retry-After"}}
 
@@ -59,9 +83,9 @@ def document(protocols: Sequence[Protocol]) -> Node:
             "title": SERVICE,
             "version": VERSION,
             "description": DESCRIPTION,
-            "license": {"name": "MIT"},
+            "license": {"name": "MIT", "identifier": "MIT"},
         },
-        "servers": [{"url": "./"}],
+        "servers": [{"url": "."}],
         "tags": [{"name": own.tag, "description": own.description} for own in protocols],
         "paths": paths,
         "components": {"schemas": components, "headers": HEADERS, "securitySchemes": SECURITY},
@@ -70,13 +94,35 @@ def document(protocols: Sequence[Protocol]) -> Node:
 
 def _schemas(routes: Sequence[Route]) -> tuple[dict[Any, Node], Node]:
     """A reference for each type that routes read or write, and what they refer to."""
-    read = {route.body.model for route in routes if route.body}
+    read = {route.body.model for route in routes if route.body and route.body.takes_json}
     written = {route.answer.model for route in routes if route.answer.model}
     written |= {route.envelope.body for route in routes}
     every = [(kind, "validation") for kind in read] + [(kind, "serialization") for kind in written]
     inputs: Any = [(kind, mode, TypeAdapter(kind)) for kind, mode in sorted(every, key=str)]
     references, definitions = TypeAdapter.json_schemas(inputs, ref_template=REF)
-    return {kind: schema for (kind, _), schema in references.items()}, definitions["$defs"]
+    used = {kind: schema for (kind, _), schema in references.items()}
+    return used, _reached(list(used.values()), definitions["$defs"])
+
+
+def _reached(schemas: Iterable[Node], definitions: Node) -> Node:
+    """Those of `definitions` that `schemas` refer to, over however many steps."""
+    reached: set[str] = set()
+    ahead = set(_references(list(schemas)))
+    while ahead:
+        reached |= ahead
+        inner = [definitions[name] for name in ahead]
+        ahead = set(_references(inner)) - reached
+    return {name: schema for name, schema in definitions.items() if name in reached}
+
+
+def _references(node: object) -> Iterator[str]:
+    if isinstance(node, list):
+        for part in node:
+            yield from _references(part)
+    elif isinstance(node, dict):
+        if isinstance(node.get("$ref"), str):
+            yield node["$ref"].rpartition("/")[2]
+        yield from _references(list(node.values()))
 
 
 def _operation(route: Route, schemas: dict[Any, Node]) -> Node:
@@ -89,16 +135,17 @@ def _operation(route: Route, schemas: dict[Any, Node]) -> Node:
         "operationId": _operation_id(route),
         "tags": [route.tag],
         "summary": _first_line(route.handler).split(" Raises ")[0],
-        "description": also,
+        "description": f"{_first_line(route.handler)} {also}".strip(),
         "security": [] if route.is_open else [{}, *({name: []} for name in SECURITY)],
         "parameters": [
             {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
             for name in re.findall(r"{(\w+)}", route.path)
-        ],
+        ]
+        + ([EXPECTED] if FingerprintMismatch in route.raises else []),
         "responses": dict(sorted(_responses(route, schemas))),
     }
     if route.body:
-        content = dict(_bodies(route, route.body, schemas[route.body.model]))
+        content = dict(_bodies(route, route.body, schemas.get(route.body.model, {})))
         operation["requestBody"] = {"required": True, "content": content}
     return {name: value for name, value in operation.items() if value or name == "security"}
 
@@ -114,7 +161,8 @@ def _operation_id(route: Route) -> str:
 
 def _bodies(route: Route, body: Body, schema: Node) -> Iterator[tuple[str, Node]]:
     examples = {name: {"value": example.request} for name, example in route.examples.items()}
-    yield JSON, {"schema": schema, **({"examples": examples} if examples else {})}
+    if body.takes_json:
+        yield JSON, {"schema": schema, **({"examples": examples} if examples else {})}
     for media_type, other in body.others.items():
         yield media_type, {"schema": other}
 
@@ -127,7 +175,10 @@ def _responses(route: Route, schemas: dict[Any, Node]) -> Iterator[tuple[str, No
             media_type: _content(media_type, schemas.get(answer.model), examples)
             for media_type in answer.media_types
         }
-        response = {"description": description, "headers": ALWAYS}
+        headers = ALWAYS | (OF_RAW_ROWS if OCTETS in answer.media_types else {})
+        if FingerprintMismatch in route.raises:
+            headers = headers | OF_VECTORS
+        response = {"description": description, "headers": headers}
         yield str(status), response | ({"content": content} if content else {})
     raised = [*route.raises, *([] if route.is_open else [Unauthorized]), EmbeddingError]
     for status in sorted({status_of_class(kind) for kind in raised}):
@@ -136,7 +187,10 @@ def _responses(route: Route, schemas: dict[Any, Node]) -> Iterator[tuple[str, No
 
 
 def _content(media_type: str, schema: Node | None, examples: Mapping[str, Example]) -> Node:
-    if media_type != JSON or schema is None:
+    if media_type != JSON:
+        is_text = media_type.startswith("text/")
+        return {"schema": {"type": "string", **({} if is_text else {"format": "binary"})}}
+    if schema is None:
         return {}
     answers = {
         name: {"value": example.response} for name, example in examples.items() if example.response

@@ -11,7 +11,7 @@ from common.ranking import ProbabilityKind, Ranked, rank
 from functions.call import Call
 from functions.examples import BROKEN, FOX, NOT_AN_IMAGE, Example
 from functions.route import IMAGE_ERRORS, Answer, Body, Route
-from functions.schemas import MAX_IMAGES, MAX_TEXTS, Item, Request, WholeNumber, checked_counts
+from functions.schemas import MAX_IMAGES, MAX_TEXTS, Count, Item, Request, checked_counts
 
 
 class RankRequest(Request):
@@ -19,7 +19,7 @@ class RankRequest(Request):
 
     query: Item
     candidates: Annotated[list[Item], Field(min_length=1, max_length=MAX_TEXTS + MAX_IMAGES)]
-    top_k: Annotated[WholeNumber, Field(ge=1)] | None = None
+    top_k: Count | None = None
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,9 @@ class RankResponse:
 
 def embed_and_rank(body: RankRequest, call: Call) -> RankResponse:
     """The candidates, best first. Raises ImagesFailed where the query is an image that fails."""
-    checked_counts(body.candidates)
-    embedded = call.embed([item.read() for item in (body.query, *body.candidates)])
+    candidates = [item.read() for item in body.candidates]
+    checked_counts(candidates)
+    embedded = call.embed([body.query.read(), *candidates])
     failed = [error for error in embedded.errors if error.index == 0]
     if failed:
         raise ImagesFailed("the query's image could not be embedded", failed, field="query")

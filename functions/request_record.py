@@ -60,6 +60,7 @@ class RequestRecord:
     allowance: Allowance
     trace: Trace | None = None
     execution_id: str = ""
+    expected_fingerprint: str = ""  # of the model, by the caller's word; "" if it says none
     started: float = field(default_factory=time.monotonic)
     stages: dict[str, float] = field(default_factory=dict)  # stage → seconds
     batch_sizes: list[int] = field(default_factory=list)  # of batches with an item of this request
@@ -80,6 +81,7 @@ class RequestRecord:
             allowance=Allowance.lasting(timeout_s, waited_s),
             trace=Trace.from_headers(headers),
             execution_id=headers.get("Function-Execution-Id", "")[:128],
+            expected_fingerprint=headers.get("X-Expect-Fingerprint", "").strip(),
         )
 
     def elapsed_s(self) -> float:

@@ -2,6 +2,7 @@
 
 import gzip
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.client import responses
@@ -15,6 +16,7 @@ from common.errors import (
     Cancelled,
     DeadlineExceeded,
     EmbeddingError,
+    FingerprintMismatch,
     ImagesFailed,
     InvalidRequest,
     MethodNotAllowed,
@@ -34,6 +36,7 @@ STATUS: dict[type[EmbeddingError], int] = {
     Unauthorized: 401,
     NotFound: 404,
     MethodNotAllowed: 405,
+    FingerprintMismatch: 409,
     TooLarge: 413,
     UnsupportedMediaType: 415,
     ImagesFailed: 422,
@@ -51,11 +54,13 @@ COMMON_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
 CORS_HEADERS = {
-    "Access-Control-Allow-Headers": "Authorization, Content-Type, X-API-Key, X-Request-Id",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, X-API-Key, X-Request-Id, X-Expect-Fingerprint",
     "Access-Control-Expose-Headers": "X-Request-Id, Server-Timing, Retry-After, X-Embedding-Count, "
-    "X-Embedding-Dimensions, X-Embedding-Indices",
+    "X-Embedding-Dimensions, X-Embedding-Indices, X-Embedding-Fingerprint",
     "Access-Control-Max-Age": "3600",
 }
+_HEADER_NAMES = re.compile(r"[\w!#$%&'*+.^`|~-]+(\s*,\s*[\w!#$%&'*+.^`|~-]+){0,99}", re.ASCII)
+FINGERPRINT = "X-Embedding-Fingerprint"
 OK = 200
 NO_CONTENT = 204
 UNHEALTHY = 503
@@ -168,10 +173,26 @@ def write_error_body(error: BaseException, body: object, content_type: str) -> R
     return response
 
 
-def write_options(allowed: list[str]) -> Response:
-    """The answer to OPTIONS, a browser's preflight too."""
+def name_fingerprint(response: Response, fingerprint: str | None) -> Response:
+    """`response` with the model that its vectors are of, if it has any and that is known."""
+    if fingerprint:
+        response.headers[FINGERPRINT] = fingerprint
+    return response
+
+
+def write_options(allowed: list[str], requested_headers: str) -> Response:
+    """The answer to OPTIONS, a browser's preflight too.
+
+    A page that may call may send any header: clients add headers of their own, which say nothing
+    here. So the preflight allows those that it asks for.
+    """
     methods = ", ".join(allowed)
-    return Response(status=204, headers={"Allow": methods, "Access-Control-Allow-Methods": methods})
+    headers = {"Allow": methods, "Access-Control-Allow-Methods": methods}
+    if _HEADER_NAMES.fullmatch(requested_headers):
+        headers["Access-Control-Allow-Headers"] = requested_headers
+    response = Response(status=204, headers=headers)
+    response.vary.add("Access-Control-Request-Headers")
+    return response
 
 
 def finish(
@@ -183,9 +204,10 @@ def finish(
     if origin and (origin in allowed_origins or "*" in allowed_origins):
         response.headers["Access-Control-Allow-Origin"] = origin
         for name, value in CORS_HEADERS.items():
-            response.headers[name] = value
+            response.headers.setdefault(name, value)
     else:
         response.headers.pop("Access-Control-Allow-Methods", None)
+        response.headers.pop("Access-Control-Allow-Headers", None)
     for name, value in COMMON_HEADERS.items():
         response.headers.setdefault(name, value)
     if record.allowance.cancellation.cancelled:

@@ -10,6 +10,7 @@ from common.allowance import Allowance
 from common.errors import (
     DeadlineExceeded,
     EmbeddingError,
+    FingerprintMismatch,
     ImagesFailed,
     InvalidRequest,
     ModelLoading,
@@ -34,6 +35,7 @@ TEXT_ERRORS: tuple[type[EmbeddingError], ...] = (
     ModelLoading,
     ModelUnavailable,
     DeadlineExceeded,
+    FingerprintMismatch,
 )
 IMAGE_ERRORS = (*TEXT_ERRORS, ImagesFailed)
 
@@ -42,12 +44,14 @@ IMAGE_ERRORS = (*TEXT_ERRORS, ImagesFailed)
 class Body:
     """A request's body: the `model` that `parse` makes of it.
 
-    `others` are media types that `parse` reads beside JSON, each with its JSON schema.
+    `others` are media types that `parse` reads beside JSON, each with its JSON schema; or in place
+    of it if `takes_json` is False.
     """
 
     model: type[schemas.Request]
     parse: Callable[[Request, type[Any], Allowance], Any] = parse_json
     others: Mapping[str, Schema] = field(default_factory=dict)
+    takes_json: bool = True
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,8 @@ class Route:
     """One path and method. `handler` takes the parsed body, if any, the call, and the `{name}`.
 
     `raises` are the errors that the route itself can end in, beside those that any can.
-    `aliases` are further paths. `is_open` routes ask for no API key. `tag` and `envelope` are
+    `aliases` are further paths. `is_for_weaviate` routes are called by Weaviate's modules, see
+    `weaviate_callers`. `is_open` routes ask for no API key. `tag` and `envelope` are
     those of the route's protocol, see `routes_of`.
     """
 
@@ -84,6 +89,7 @@ class Route:
     examples: Mapping[str, Example] = field(default_factory=dict)
     aliases: tuple[str, ...] = ()
     is_open: bool = False
+    is_for_weaviate: bool = False
     tag: str = ""
     envelope: Envelope = PROBLEM
 

@@ -15,9 +15,11 @@ from functions.caller_watch import CallerWatch
 from functions.connection import Connection
 from functions.envelopes import PROBLEM
 from functions.request_record import RequestRecord, current_record
-from functions.responses import finish, is_crash, write_options
+from functions.responses import finish, is_crash, name_fingerprint, write_options
 from functions.route import Protocol, Route, routes_of
 from functions.service import Service
+from functions.weaviate_callers import TIMEOUT_S as WEAVIATE_TIMEOUT_S
+from functions.weaviate_callers import is_weaviate
 
 MAX_LOGGED_CHARS = 200  # of what a caller can make as long as it likes
 
@@ -38,13 +40,20 @@ class Router:
         settings = self._service.settings
         connection: socket.socket | None = request.environ.get("gunicorn.socket")
         spent_s = connection.waited_s() if isinstance(connection, Connection) else 0.0
-        timeout_s = settings.request_timeout_s - spent_s
-        record = RequestRecord.from_headers(request.headers, timeout_s, waited_s(connection))
-        call = Call(self._service, record)
-        token = current_record.set(record)
         path = request.path.rstrip("/") or "/"
         routes = {own.method: own for own in self._routes if own.match(path) is not None}
         matched = next(iter(routes.values()), None)
+        timeout_s = settings.request_timeout_s
+        is_patient = (matched and matched.is_for_weaviate) or is_weaviate(request.headers)
+        if is_patient:
+            timeout_s = min(timeout_s, WEAVIATE_TIMEOUT_S)
+        record = RequestRecord.from_headers(
+            request.headers, timeout_s - spent_s, waited_s(connection)
+        )
+        if is_patient:
+            record.allowance = record.allowance.patient()
+        call = Call(self._service, record)
+        token = current_record.set(record)
         failure: Exception | None = None
         if connection:
             self._callers.add(connection, record.allowance.cancellation)
@@ -115,7 +124,7 @@ def _answer(request: Request, path: str, routes: dict[str, Route], call: Call) -
         raise NotFound(f"there is no {path[:200]}; GET / lists the routes")
     allowed = [*routes, *(["HEAD"] if "GET" in routes else []), "OPTIONS"]
     if request.method == "OPTIONS":
-        return write_options(allowed)
+        return write_options(allowed, request.headers.get("Access-Control-Request-Headers", ""))
     route = routes.get("GET" if request.method == "HEAD" else request.method)
     if route is None:
         raise MethodNotAllowed(
@@ -125,4 +134,5 @@ def _answer(request: Request, path: str, routes: dict[str, Route], call: Call) -
         call.service.api_keys.check(request.headers)
     body = route.body
     given = [body.parse(request, body.model, call.record.allowance)] if body else []
-    return route.answer.write(route.handler(*given, call, **(route.match(path) or {})), request)
+    result = route.handler(*given, call, **(route.match(path) or {}))
+    return name_fingerprint(route.answer.write(result, request), call.fingerprint)

@@ -20,6 +20,12 @@ from common import items
 from common.encoding import EncodingFormat
 from common.errors import InvalidRequest
 from common.quantization import OutputDtype
+from functions.request_schema import (
+    FLOAT16_AS_NUMBERS,
+    all_null,
+    describe_optional_fields,
+    refusing,
+)
 
 MAX_TEXTS = 2048
 MAX_IMAGES = 256
@@ -29,7 +35,11 @@ MAX_EXACT = 2**53  # floats are exact integers up to here
 
 OnError = Literal["skip", "null", "fail"]
 Text = Annotated[str, StringConstraints(max_length=MAX_TEXT_CHARS)]
-Url = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Url = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1),
+    Field(json_schema_extra={"pattern": r"\S"}),
+]
 Texts = Annotated[list[Text], Field(max_length=MAX_TEXTS)]
 Urls = Annotated[list[Url], Field(max_length=MAX_IMAGES)]
 
@@ -41,12 +51,18 @@ def _as_whole(value: object) -> object:
 
 
 WholeNumber = Annotated[int, BeforeValidator(_as_whole)]
+Count = Annotated[int, Field(ge=1), BeforeValidator(_as_whole)]
 
 
 class Request(BaseModel):
     """Base of all request bodies. An optional field that is null is as good as absent."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        json_schema_extra=describe_optional_fields,
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -63,6 +79,16 @@ class Request(BaseModel):
 class Item(Request):
     """A text or an image, not both."""
 
+    model_config = ConfigDict(
+        json_schema_extra=refusing(
+            all_null("text", "url"),
+            {
+                "properties": {"text": {"type": "string"}, "url": {"type": "string"}},
+                "required": ["text", "url"],
+            },
+        )
+    )
+
     text: Text | None = None
     url: Url | None = None
 
@@ -77,19 +103,20 @@ class Item(Request):
         return items.Text(self.text) if self.text is not None else items.ImageUrl(self.url or "")
 
 
-def checked_counts(given: Sequence[Item]) -> None:
+def checked_counts(given: Sequence[items.Item]) -> None:
     """Raises InvalidRequest for more texts or more images than one request may hold."""
-    texts = sum(item.text is not None for item in given)
+    texts = sum(isinstance(item, items.Text) for item in given)
     images = len(given) - texts
     if texts > MAX_TEXTS or images > MAX_IMAGES:
         raise InvalidRequest(
-            f"{texts:,} texts and {images:,} images, "
-            f"the limits are {MAX_TEXTS:,} and {MAX_IMAGES:,}"
+            f"{texts:,} texts and {images:,} images, the limits are {MAX_TEXTS:,} and {MAX_IMAGES:,}"
         )
 
 
 class EmbeddingRequest(Request):
     """How the vectors shall be written."""
+
+    model_config = ConfigDict(json_schema_extra=refusing(FLOAT16_AS_NUMBERS))
 
     encoding_format: EncodingFormat = "float"
     output_dtype: OutputDtype = "float"

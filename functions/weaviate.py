@@ -99,6 +99,7 @@ PROTOCOL = Protocol(
             examples={
                 "a text and a picture": Example({"texts": ["a fox"], "images": [FOX_BASE64]}),
             },
+            is_for_weaviate=True,
         ),
         Route("GET", "/meta", meta, Answer(MetaResponse, "What is served.")),
         Route(

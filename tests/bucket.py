@@ -25,7 +25,9 @@ class Bucket:
     """
 
     host: str
-    folder: str = field(default_factory=lambda: uuid4().hex)  # of this bucket alone: manifests are read once
+    folder: str = field(
+        default_factory=lambda: uuid4().hex
+    )  # of this bucket alone: manifests are read once
     ranges: dict[str, list[str]] = field(default_factory=dict)
     together: threading.Barrier | None = None
 
@@ -39,7 +41,9 @@ class Bucket:
         from google.auth.credentials import AnonymousCredentials
         from google.cloud import storage
 
-        client = storage.Client("test", AnonymousCredentials(), client_options={"api_endpoint": self.host})
+        client = storage.Client(
+            "test", AnonymousCredentials(), client_options={"api_endpoint": self.host}
+        )
         for name, data in objects.items():
             client.bucket(BUCKET).blob(name).upload_from_string(data)
 
@@ -58,7 +62,9 @@ def serving_bucket() -> Iterator[Bucket]:
     class Handler(RequestHandler):  # type: ignore[misc]
         def do_GET(self) -> None:  # noqa: N802 - the standard library's name
             if asked := self.headers.get("Range"):
-                served.ranges.setdefault(self.path.rpartition("/")[2].partition("?")[0], []).append(asked)
+                served.ranges.setdefault(self.path.rpartition("/")[2].partition("?")[0], []).append(
+                    asked
+                )
                 if served.together:
                     served.together.wait(30)
             super().do_GET()

@@ -66,4 +66,6 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture(scope="session")
 def serve_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The interpreter of a fresh environment that holds requirements-serve.txt and nothing else."""
-    return environment(tmp_path_factory.mktemp("serve") / "environment", ROOT / "requirements-serve.txt")
+    return environment(
+        tmp_path_factory.mktemp("serve") / "environment", ROOT / "requirements-serve.txt"
+    )

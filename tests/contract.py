@@ -28,7 +28,10 @@ def check_contract(path: str, response: requests.Response) -> None:
     """That the document has this status for the route at `path`, and that the body is as its schema says."""
     method = "post" if response.request.method == "POST" else "get"
     documented = contract()["paths"][path][method]["responses"]
-    status, media_type = str(response.status_code), response.headers.get("Content-Type", "").partition(";")[0]
+    status, media_type = (
+        str(response.status_code),
+        response.headers.get("Content-Type", "").partition(";")[0],
+    )
     assert status in documented, f"{method} {path} answered {status}, which is not in the document"
     content = documented[status].get("content")
     if not content or response.request.method == "HEAD":

@@ -24,8 +24,7 @@ def pictures(style: str) -> Vectors:
 def picture_vectors(encoder: ImageEncoder, style: str) -> Vectors:
     """(400, 256): what `encoder` makes of every emoji in `style`."""
     pixels = [
-        decode(picture_at(index, style), encoder.preprocessing)
-        for index in range(len(names()))
+        decode(picture_at(index, style), encoder.preprocessing) for index in range(len(names()))
     ]
     batches = [pixels[start : start + BATCH] for start in range(0, len(pixels), BATCH)]
     return np.concatenate([encoder.encode(batch) for batch in batches])

@@ -7,7 +7,11 @@ from dataclasses import dataclass
 from tests.paths import ROOT
 
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-LANGUAGES = {"bash": ["bash", "-euo", "pipefail", "-c"], "sh": ["sh", "-euc"], "python": [sys.executable, "-c"]}
+LANGUAGES = {
+    "bash": ["bash", "-euo", "pipefail", "-c"],
+    "sh": ["sh", "-euc"],
+    "python": [sys.executable, "-c"],
+}
 BUILDS_OR_NEEDS_A_CLOUD = re.compile(r"^\s*(make|gcloud|bq|gsutil|docker)\s", re.MULTILINE)
 BLOCK = re.compile(
     r"(?:^<!-- not run: (?P<reason>[^\n]+) -->\n)?"
@@ -30,7 +34,11 @@ class Snippet:
     @property
     def runs(self) -> bool:
         """Whether it is to be run."""
-        return self.language in LANGUAGES and not self.reason and not BUILDS_OR_NEEDS_A_CLOUD.search(self.code)
+        return (
+            self.language in LANGUAGES
+            and not self.reason
+            and not BUILDS_OR_NEEDS_A_CLOUD.search(self.code)
+        )
 
 
 def snippets_of(text: str) -> list[Snippet]:

@@ -29,7 +29,9 @@ class FakeText:
 
     def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
         limit = self.context_length
-        return [Tokens(np.array([ord(c) for c in text[:limit]]), len(text) > limit) for text in texts]
+        return [
+            Tokens(np.array([ord(c) for c in text[:limit]]), len(text) > limit) for text in texts
+        ]
 
     def encode(self, items: Sequence[TokenIds]) -> Vectors:
         self.gate.wait(GATE_S)

@@ -32,25 +32,46 @@ APIS = (
     "CLOUDSCHEDULER",
 )
 COMMANDS = (
+    "alpha monitoring policies create",
+    "alpha services quota list",
+    "artifacts repositories set-cleanup-policies",
     "auth login",
     "auth print-identity-token",
+    "billing budgets create",
     "builds submit",
+    "compute backend-services add-backend",
+    "compute backend-services create",
+    "compute forwarding-rules create",
+    "compute network-endpoint-groups create",
     "compute networks subnets create",
     "compute routers create",
     "compute routers nats create",
+    "compute ssl-certificates create",
+    "compute target-https-proxies create",
+    "compute url-maps create",
     "functions add-invoker-policy-binding",
+    "functions delete",
     "functions deploy",
     "functions describe",
-    "functions delete",
     "functions logs read",
+    "functions remove-invoker-policy-binding",
     "iam service-accounts add-iam-policy-binding",
     "iam service-accounts create",
     "iam service-accounts describe",
+    "logging metrics create",
+    "logging read",
+    "monitoring dashboards create",
+    "org-policies describe",
     "projects add-iam-policy-binding",
     "run deploy",
+    "run revisions list",
     "run services add-iam-policy-binding",
+    "run services describe",
     "run services update",
+    "run services update-traffic",
     "scheduler jobs create http",
+    "secrets add-iam-policy-binding",
+    "secrets create",
     "services enable",
     "storage buckets add-iam-policy-binding",
     "storage buckets create",
@@ -63,7 +84,9 @@ COMMANDS = (
 def help_flags(command: str) -> frozenset[str]:
     """The flags that `gcloud COMMAND --help` lists."""
     assert GCLOUD
-    shown = subprocess.run([GCLOUD, *command.split(), "--help"], capture_output=True, text=True, check=True).stdout
+    shown = subprocess.run(
+        [GCLOUD, *command.split(), "--help"], capture_output=True, text=True, check=True
+    ).stdout
     text = ESCAPES.sub("", shown)
     names = set(FLAG.findall(text))
     return frozenset(names | {f"no-{name}" for name in re.findall(r"--\[no-\]([a-z0-9-]+)", text)})
@@ -87,7 +110,9 @@ class Cloud:
 
     def run(self, command: Sequence[str], cwd: Path) -> "subprocess.CompletedProcess[str]":
         """Real gcloud; the parser's errors are exit status 2, everything later is 1."""
-        return subprocess.run(command, cwd=cwd, env=self.environment, capture_output=True, text=True, timeout=120)
+        return subprocess.run(
+            command, cwd=cwd, env=self.environment, capture_output=True, text=True, timeout=120
+        )
 
 
 @contextmanager
@@ -96,7 +121,9 @@ def walled_cloud(folder: Path) -> Iterator[Cloud]:
 
     class Handler(BaseHTTPRequestHandler):
         def answer(self) -> None:
-            cloud.bodies[self.path.partition("?")[0]] = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            cloud.bodies[self.path.partition("?")[0]] = self.rfile.read(
+                int(self.headers.get("Content-Length", 0))
+            )
             body = b'{"error": {"code": 403, "message": "a wall", "status": "PERMISSION_DENIED"}}'
             self.send_response(403)
             self.send_header("Content-Type", "application/json")
@@ -112,8 +139,15 @@ def walled_cloud(folder: Path) -> Iterator[Cloud]:
     (folder / "token").write_text("none")
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        own = {name: value for name, value in os.environ.items() if not name.startswith(("CLOUDSDK", "GOOGLE"))}
-        own |= {f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{name}": f"http://127.0.0.1:{server.server_port}/" for name in APIS}
+        own = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("CLOUDSDK", "GOOGLE"))
+        }
+        own |= {
+            f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{name}": f"http://127.0.0.1:{server.server_port}/"
+            for name in APIS
+        }
         cloud = Cloud(
             own
             | {

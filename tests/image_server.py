@@ -13,7 +13,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from PIL import Image
 
 
-def picture(image_format: str = "PNG", size: tuple[int, int] = (96, 64), colour: str = "tomato") -> bytes:
+def picture(
+    image_format: str = "PNG", size: tuple[int, int] = (96, 64), colour: str = "tomato"
+) -> bytes:
     """A small picture with some structure, as a file of that format."""
     image = Image.new("RGB", size, colour)
     image.paste("white", (size[0] // 4, size[1] // 4, size[0] // 2, size[1] // 2))
@@ -43,7 +45,8 @@ class _Handler(BaseHTTPRequestHandler):
     def reply(self, status: int = 200, body: bytes = b"", **headers: str) -> None:
         self.send_response(status)
         for name, value in (
-            {"Content-Length": str(len(body))} | {k.replace("_", "-"): v for k, v in headers.items()}
+            {"Content-Length": str(len(body))}
+            | {k.replace("_", "-"): v for k, v in headers.items()}
         ).items():
             self.send_header(name, value)
         self.end_headers()
@@ -105,7 +108,9 @@ class ImageServer(ThreadingHTTPServer):
         if path in self._files:
             body, content_type = self._files[path]
             return lambda handler: handler.reply(200, body, Content_Type=content_type)
-        return getattr(self, "answer_" + path.strip("/").split("/")[0].replace("-", "_"), self.answer_not_found)
+        return getattr(
+            self, "answer_" + path.strip("/").split("/")[0].replace("-", "_"), self.answer_not_found
+        )
 
     def answer_not_found(self, handler: _Handler) -> None:
         handler.reply(404, b"no such image", Content_Type="text/plain")
@@ -220,7 +225,9 @@ class ImageServer(ThreadingHTTPServer):
 def serving() -> Iterator[ImageServer]:
     """A fresh server that answers until the end."""
     server = ImageServer()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread = threading.Thread(
+        target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+    )
     thread.start()
     try:
         yield server

@@ -43,9 +43,17 @@ def _config(kind: str, text: Path) -> dict[str, Any]:
     if kind == "siglip":
         make_hub_tokenizer(text, "siglip")
         vision = _timm("vit_tiny_patch16_224", "map", "none")
-        words |= {"vocab_size": 600, "hf_tokenizer_name": str(text), "width": 192, "pool_type": "last"}
+        words |= {
+            "vocab_size": 600,
+            "hf_tokenizer_name": str(text),
+            "width": 192,
+            "pool_type": "last",
+        }
         words |= {"no_causal_mask": True, "proj_bias": True, "norm_kwargs": {"eps": 1e-6}}
-        words |= {"act_kwargs": {"approximate": "tanh"}, "tokenizer_kwargs": {"clean": "canonicalize"}}
+        words |= {
+            "act_kwargs": {"approximate": "tanh"},
+            "tokenizer_kwargs": {"clean": "canonicalize"},
+        }
         extra = {"init_logit_bias": -10}
     elif kind == "xlm-roberta":
         make_tiny_mclip(text)
@@ -59,7 +67,12 @@ def _config(kind: str, text: Path) -> dict[str, Any]:
     else:
         vision = _timm("vit_tiny_patch16_224", "token", None)
     dimensions = 192 if kind == "siglip" else 64
-    return {"embed_dim": dimensions, "custom_text": True, "vision_cfg": vision, "text_cfg": words} | extra
+    return {
+        "embed_dim": dimensions,
+        "custom_text": True,
+        "vision_cfg": vision,
+        "text_cfg": words,
+    } | extra
 
 
 def _timm(name: str, pool: str, projection: str | None) -> dict[str, Any]:

@@ -6,5 +6,7 @@ from types import ModuleType
 
 def import_open_clip() -> ModuleType:
     """open_clip, also beside a torch that torchvision's operators were not built for."""
-    importlib.import_module("common.models.torch_engine.runtime")  # declares the operators that torchvision lacks
+    importlib.import_module(
+        "common.models.torch_engine.runtime"
+    )  # declares the operators that torchvision lacks
     return importlib.import_module("open_clip")

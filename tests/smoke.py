@@ -37,7 +37,9 @@ class Smoke:
     def call(self, method: str, path: str, expected: int, body: object = None) -> Any:
         """The JSON answer, whose status must be `expected`."""
         response = self._session.request(method, self._url + path, json=body, timeout=120)
-        assert response.status_code == expected, f"{method} {path}: {response.status_code} {response.text[:300]}"
+        assert response.status_code == expected, (
+            f"{method} {path}: {response.status_code} {response.text[:300]}"
+        )
         return response.json()
 
     def check_health(self) -> None:
@@ -56,17 +58,23 @@ class Smoke:
         """The banner names the model and its dimensions."""
         banner = self.call("GET", "/", 200)
         self._dimensions = banner["dimensions"]
-        print(f"  {banner['model']}, {banner['dimensions']} dimensions, fingerprint {banner['fingerprint']}")
+        print(
+            f"  {banner['model']}, {banner['dimensions']} dimensions, fingerprint {banner['fingerprint']}"
+        )
 
     def check_text(self) -> None:
         """Unit vectors in order."""
-        vectors = self.call("POST", "/embed/text", 200, {"texts": ["a fox", "a pizza", "a fox"]})["embeddings"]
+        vectors = self.call("POST", "/embed/text", 200, {"texts": ["a fox", "a pizza", "a fox"]})[
+            "embeddings"
+        ]
         self._check_vectors(vectors, 3)
         assert vectors[0] == vectors[2] != vectors[1]
 
     def check_image(self) -> None:
         """Unit vectors; a bad image among good ones costs one entry."""
-        urls = [_data_url(CAPTIONS[0]), "data:image/png;base64,AAAA"] + ([self._image_url] if self._image_url else [])
+        urls = [_data_url(CAPTIONS[0]), "data:image/png;base64,AAAA"] + (
+            [self._image_url] if self._image_url else []
+        )
         body = self.call("POST", "/embed/image", 200, {"urls": urls})
         self._check_vectors(body["embeddings"], len(urls) - 1)
         assert [error["code"] for error in body["errors"]] == ["not_an_image"], body["errors"]
@@ -110,7 +118,9 @@ class Smoke:
     def _check_vectors(self, vectors: list[list[float]], count: int) -> None:
         assert len(vectors) == count, f"{len(vectors)} vectors, expected {count}"
         for vector in vectors:
-            assert len(vector) == self._dimensions, f"{len(vector)} dimensions, expected {self._dimensions}"
+            assert len(vector) == self._dimensions, (
+                f"{len(vector)} dimensions, expected {self._dimensions}"
+            )
             norm = math.hypot(*vector)
             assert abs(norm - 1) < 1e-4, f"norm {norm}"
 

@@ -21,8 +21,15 @@ RATE_S = 0.01  # seconds a unit of cost takes in these tests
 BURST_S = 1.0
 
 
-def arrival(cost: float, time_s: float = 60.0, now: float = 0.0, **more: float) -> Arrival:
-    return Arrival(size=1, cost=cost, deadline=now + time_s, now=now, **more)
+def arrival(
+    cost: float,
+    time_s: float = 60.0,
+    now: float = 0.0,
+    waited_s: float = 0.0,
+    is_patient: bool = False,
+) -> Arrival:
+    deadline = now + time_s
+    return Arrival(1, cost, deadline, now, waited_s, is_patient)
 
 
 def experienced(max_items: int = PLENTY, jitter: float = 0.0) -> Admission:
@@ -75,8 +82,12 @@ def test_jobs_share_the_encoder(cost: float, queued: list[float], expected: floa
     assert experienced().estimate_wait_s(cost, queued) == pytest.approx(expected * RATE_S)
 
 
-@pytest.mark.parametrize(("time_s", "is_admitted"), [(60, True), (51, True), (49, False), (5, False)])
-def test_a_job_is_admitted_if_it_ends_well_within_its_deadline(time_s: float, is_admitted: bool) -> None:
+@pytest.mark.parametrize(
+    ("time_s", "is_admitted"), [(60, True), (51, True), (49, False), (5, False)]
+)
+def test_a_job_is_admitted_if_it_ends_well_within_its_deadline(
+    time_s: float, is_admitted: bool
+) -> None:
     """4 jobs of 10 s each: 40 s are four fifths of 50 s."""
     refusal = experienced().check(arrival(1000, time_s), 3, [1000.0] * 3)
     assert (refusal is None) == is_admitted
@@ -155,7 +166,9 @@ def test_batches_of_single_items_do_not_pass_for_the_speed_of_full_ones() -> Non
     assert admission.estimate_wait_s(100, ()) == pytest.approx(100 * RATE_S)
 
 
-@pytest.mark.parametrize(("text", "tokens"), [("", 2), ("a fox", 3.25), ("狐" * 10, 12), ("long " * 1000, 77)])
+@pytest.mark.parametrize(
+    ("text", "tokens"), [("", 2), ("a fox", 3.25), ("狐" * 10, 12), ("long " * 1000, 77)]
+)
 def test_texts_are_costed_by_their_characters(text: str, tokens: float) -> None:
     assert text_cost([text, text], context_length=77) == pytest.approx(2 * tokens)
 
@@ -166,3 +179,12 @@ def test_waiting_for_a_thread_of_the_server_is_a_sign_of_overload() -> None:
     assert admission.check(arrival(1, now=10, waited_s=late), 7, [1.0] * 7) is not None
     assert admission.check(arrival(1, now=10), 7, [1.0] * 7) is None
     assert admission.check(arrival(1, now=10, waited_s=STRETCH * RATE_S), 7, [1.0] * 7) is not None
+
+
+def test_a_patient_caller_is_admitted_under_overload_as_long_as_its_deadline_can_be_met() -> None:
+    admission = experienced()
+    admitted_at(admission, 10, seconds=30)  # far over what it can do
+    queued = [1.0] * STRETCH * 2
+    assert admission.check(arrival(1, now=30), len(queued), queued) is not None
+    assert admission.check(arrival(1, now=30, is_patient=True), len(queued), queued) is None
+    assert admission.check(arrival(1, 1, 30.0, is_patient=True), 10**6, [1.0] * 10**6) is not None

@@ -63,22 +63,38 @@ def test_an_animation_whose_sides_are_no_powers_of_two_is_decoded(size: tuple[in
     assert decode(data)[16, 16, 0] > 200
 
 
-@pytest.mark.parametrize("make", [lambda data: data, in_two_parts], ids=["in one part", "in two parts"])
-def test_a_large_frame_that_is_told_to_be_small_is_refused_before_it_is_decoded(liar: bytes, make: object) -> None:
+@pytest.mark.parametrize(
+    "make", [lambda data: data, in_two_parts], ids=["in one part", "in two parts"]
+)
+def test_a_large_frame_that_is_told_to_be_small_is_refused_before_it_is_decoded(
+    liar: bytes, make: object
+) -> None:
     data = make(liar)  # type: ignore[operator]
     assert plan(data).sizes == {LARGE}
     with pytest.raises(TooManyPixels, match="MB to decode"):
-        prepare(data, PREPROCESSING, DecodeLimits(), Allowance.lasting(30), MemoryBudget(32 * 2**20))
+        prepare(
+            data, PREPROCESSING, DecodeLimits(), Allowance.lasting(30), MemoryBudget(32 * 2**20)
+        )
 
 
 @pytest.mark.parametrize(
     ("mode", "subsampling", "plane_bytes"),
-    [("RGB", "4:2:0", 1.5), ("RGB", "4:2:2", 2), ("RGB", "4:4:4", 3), ("RGB", "4:0:0", 1), ("RGBA", "4:2:0", 2.5)],
+    [
+        ("RGB", "4:2:0", 1.5),
+        ("RGB", "4:2:2", 2),
+        ("RGB", "4:4:4", 3),
+        ("RGB", "4:0:0", 1),
+        ("RGBA", "4:2:0", 2.5),
+    ],
 )
-def test_the_planes_of_a_frame_count_by_their_subsampling(mode: str, subsampling: str, plane_bytes: float) -> None:
+def test_the_planes_of_a_frame_count_by_their_subsampling(
+    mode: str, subsampling: str, plane_bytes: float
+) -> None:
     data = saved(Image.new(mode, (1024, 1024)), "AVIF", subsampling=subsampling, speed=10)
     streams = 2 if mode == "RGBA" else 1
-    assert plan(data).held_bytes == streams * STREAM_BYTES + int(2**20 * (plane_bytes + streams * SCRATCH))
+    assert plan(data).held_bytes == streams * STREAM_BYTES + int(
+        2**20 * (plane_bytes + streams * SCRATCH)
+    )
 
 
 def unit(kind: int, content: bytes) -> bytes:
@@ -94,9 +110,29 @@ def bits(*fields: tuple[int, int]) -> bytes:
 SEQUENCE = bits(  # 1,024 × 1,024 at most, written in 12 bits; 8 bits a sample, 4:2:0
     *[(0, 3), (0, 1), (0, 1), (0, 1), (0, 1), (0, 5), (0, 12), (0, 5)],
     *[(11, 4), (11, 4), (1023, 12), (1023, 12), (0, 1), (0, 3)],
-    *[(0, 4), (0, 1), (1, 1), (1, 1), (0, 3), (0, 1), (0, 1), (0, 1), (0, 1), (0, 2), (0, 1), (0, 1), (1, 8)],
+    *[
+        (0, 4),
+        (0, 1),
+        (1, 1),
+        (1, 1),
+        (0, 3),
+        (0, 1),
+        (0, 1),
+        (0, 1),
+        (0, 1),
+        (0, 2),
+        (0, 1),
+        (0, 1),
+        (1, 8),
+    ],
 )
-SHOWN_KEY = [(0, 1), (0, 2), (1, 1), (0, 1), (0, 1)]  # not an earlier frame, key, shown, up to allow_screen_content
+SHOWN_KEY = [
+    (0, 1),
+    (0, 2),
+    (1, 1),
+    (0, 1),
+    (0, 1),
+]  # not an earlier frame, key, shown, up to allow_screen_content
 HIDDEN_KEY = [(0, 1), (0, 2), (0, 1), (0, 1), (0, 1), (0, 1), (0, 1)]
 
 
@@ -119,7 +155,9 @@ def of_units(*units: bytes) -> bytes:
     ],
     ids=["as told", "smaller", "larger than told", "hidden", "cut off", "an earlier frame"],
 )
-def test_a_frame_is_as_large_as_its_own_header_says(header: bytes, sizes: set[tuple[int, int]]) -> None:
+def test_a_frame_is_as_large_as_its_own_header_says(
+    header: bytes, sizes: set[tuple[int, int]]
+) -> None:
     assert plan(of_units(unit(6, header + bytes(40 if header else 0)))).sizes == sizes
 
 
@@ -203,14 +241,25 @@ def offsets_of(data: bytes, kind: bytes) -> list[int]:
 @pytest.mark.parametrize(
     ("found", "message"),
     [
-        ("Failed to decode image: Not implemented", "this AVIF uses a feature that the decoder does not support"),
+        (
+            "Failed to decode image: Not implemented",
+            "this AVIF uses a feature that the decoder does not support",
+        ),
         ("Conversion from YUV failed: Reformat failed", "this AVIF uses a feature"),
-        ("Failed to decode image: BMFF parsing failed", "this AVIF has broken tables, or uses a feature"),
+        (
+            "Failed to decode image: BMFF parsing failed",
+            "this AVIF has broken tables, or uses a feature",
+        ),
         ("Failed to decode image: Truncated data", "the AVIF file is truncated or broken"),
-        ("Failed to decode frame 0: Decoding of color planes failed", "the AVIF file is truncated or broken"),
+        (
+            "Failed to decode frame 0: Decoding of color planes failed",
+            "the AVIF file is truncated or broken",
+        ),
     ],
 )
-def test_a_refusal_says_whether_the_file_or_the_decoder_is_to_blame(found: str, message: str) -> None:
+def test_a_refusal_says_whether_the_file_or_the_decoder_is_to_blame(
+    found: str, message: str
+) -> None:
     assert str(avif_error(RuntimeError(found))).startswith(message)
 
 
@@ -230,7 +279,9 @@ def test_an_item_in_two_parts_is_still_a_picture() -> None:
         (box(b"stco", bytes(8), bytes(4)) * (MAX_PARTS + 1), TooComplex),
     ],
 )
-def test_what_costs_time_or_makes_no_sense_is_refused(boxes: bytes, error: type[ImageError]) -> None:
+def test_what_costs_time_or_makes_no_sense_is_refused(
+    boxes: bytes, error: type[ImageError]
+) -> None:
     with pytest.raises(error):
         plan(box(b"ftyp", b"avif", bytes(4)) + boxes)
 
@@ -240,13 +291,19 @@ def of_items(*entries: bytes, sizes: bytes = b"\x44\x00") -> bytes:
     infe = box(b"infe", b"\2", bytes(3), struct.pack(">HH4s", 1, 0, b"av01"))
     iloc = box(b"iloc", bytes(4), sizes, struct.pack(">H", len(entries)), *entries)
     iinf = box(b"iinf", bytes(4), struct.pack(">H", 1), infe)
-    return box(b"ftyp", b"avif", bytes(4)) + box(b"meta", bytes(4), iinf, iloc) + box(b"mdat", bytes(1000))
+    return (
+        box(b"ftyp", b"avif", bytes(4))
+        + box(b"meta", bytes(4), iinf, iloc)
+        + box(b"mdat", bytes(1000))
+    )
 
 
 @pytest.mark.parametrize(
     "data",
     [
-        of_items(*[struct.pack(">HHH", 1, 0, 0xFFFF)] * 0xFFFF, sizes=b"\0\0"),  # 65,535 extents in not a byte
+        of_items(
+            *[struct.pack(">HHH", 1, 0, 0xFFFF)] * 0xFFFF, sizes=b"\0\0"
+        ),  # 65,535 extents in not a byte
         of_items(*[struct.pack(">HHH", 2, 0, 0)] * 0xFFFF),  # items that are no pictures
         # the same bytes, joined anew each time
         of_items(*[struct.pack(">HHHIIII", 1, 0, 2, 0, 900, number, 90) for number in range(100)]),

@@ -56,7 +56,9 @@ class GatedEncoder:
             job.wait(soon())
 
 
-def make(encoder: GatedEncoder, size: int = 4, queue: int = 100, cost: int | None = None) -> MicroBatcher[int]:
+def make(
+    encoder: GatedEncoder, size: int = 4, queue: int = 100, cost: int | None = None
+) -> MicroBatcher[int]:
     limits = BatchLimits(max_batch_size=size, max_queue_items=queue, max_batch_cost=cost)
     return MicroBatcher("test", encoder, limits, length_of=lambda item: item)
 
@@ -134,7 +136,10 @@ def test_a_vector_that_is_not_finite_is_an_error_of_its_item_alone() -> None:
 
 
 def test_too_few_vectors_are_an_error_not_a_hang() -> None:
-    assert firsts(submit(make(GatedEncoder()), [77, 1])) == [77, 1]  # one by one the encoder gives each
+    assert firsts(submit(make(GatedEncoder()), [77, 1])) == [
+        77,
+        1,
+    ]  # one by one the encoder gives each
 
 
 def test_a_full_queue_refuses_and_takes_again_when_it_has_emptied() -> None:
@@ -202,7 +207,9 @@ def test_a_cap_makes_batches_smaller_and_never_larger(cap: int, sizes: list[int]
         job = batcher.open(7)
         for item in range(1, 8):
             job.put(item - 1, item)
-    assert [result[0] for result in job.wait(soon()) if isinstance(result, np.ndarray)] == list(range(1, 8))
+    assert [result[0] for result in job.wait(soon()) if isinstance(result, np.ndarray)] == list(
+        range(1, 8)
+    )
     assert [len(batch) for batch in encoder.batches[1:]] == sizes
 
 

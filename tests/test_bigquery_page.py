@@ -32,20 +32,26 @@ def found(pattern: str, text: str) -> str:
     return match[1]
 
 
-@pytest.mark.parametrize("statement", STATEMENTS, ids=lambda statement: statement.split("\n")[0][:60])
+@pytest.mark.parametrize(
+    "statement", STATEMENTS, ids=lambda statement: statement.split("\n")[0][:60]
+)
 def test_the_sql_parses(statement: str) -> None:
     (tree,) = sqlglot.parse(statement, dialect="bigquery")
     assert isinstance(tree, exp.Command) == statement.startswith(NOT_KNOWN_TO_THE_PARSER)
 
 
 def test_the_parser_refuses_broken_sql() -> None:
-    broken = next(statement for statement in STATEMENTS if "UNNEST" in statement).replace("UNNEST(", "UNNEST((")
+    broken = next(statement for statement in STATEMENTS if "UNNEST" in statement).replace(
+        "UNNEST(", "UNNEST(("
+    )
     with pytest.raises(sqlglot.errors.ParseError):
         sqlglot.parse(broken, dialect="bigquery")
 
 
 def test_a_text_and_an_image_function_are_shown() -> None:
-    contexts = [dict(ast.literal_eval(found(r"user_defined_context = (\[.*\])", sql))) for sql in REMOTE]
+    contexts = [
+        dict(ast.literal_eval(found(r"user_defined_context = (\[.*\])", sql))) for sql in REMOTE
+    ]
     assert [Context.model_validate(context).input for context in contexts] == ["text", "image"]
 
 

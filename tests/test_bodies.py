@@ -34,9 +34,15 @@ def read(given: Request) -> bytes:
 
 
 def chunked(body: bytes) -> Request:
-    environ = EnvironBuilder(method="POST", headers=[("Transfer-Encoding", "chunked")]).get_environ()
+    environ = EnvironBuilder(
+        method="POST", headers=[("Transfer-Encoding", "chunked")]
+    ).get_environ()
     environ.pop("CONTENT_LENGTH", None)
-    environ |= {"wsgi.input": io.BytesIO(body), "wsgi.input_terminated": True, "CONTENT_TYPE": "application/json"}
+    environ |= {
+        "wsgi.input": io.BytesIO(body),
+        "wsgi.input_terminated": True,
+        "CONTENT_TYPE": "application/json",
+    }
     return Request(environ)
 
 
@@ -75,8 +81,14 @@ def test_a_chunked_body_is_read() -> None:
         ('{"texts": [true]}', "texts[0] is a boolean, expected a string"),
         ('{"texts": [1e999]}', "not valid JSON"),
         ('{"text": ["a"], "texts": ["a"]}', "text is not a field here; the fields are"),
-        ('{"texts": ["a"], "encoding_format": "hex"}', "encoding_format is \"hex\", expected 'float' or 'base64'"),
-        ('{"texts": ["a"], "output_dtype": "float16"}', 'output_dtype "float16" needs encoding_format "base64"'),
+        (
+            '{"texts": ["a"], "encoding_format": "hex"}',
+            "encoding_format is \"hex\", expected 'float' or 'base64'",
+        ),
+        (
+            '{"texts": ["a"], "output_dtype": "float16"}',
+            'output_dtype "float16" needs encoding_format "base64"',
+        ),
     ],
 )
 def test_a_bad_body_is_refused_with_words_that_help(body: str, message: str) -> None:
@@ -95,7 +107,9 @@ def test_limits_are_named_with_the_value_and_the_limit() -> None:
         parse(request('{"texts": [' + ",".join(['"a"'] * 2049) + "]}"), TextRequest)
     with pytest.raises(InvalidRequest, match=r"urls has 257 items, the limit is 256"):
         parse(request('{"urls": [' + ",".join(['"a"'] * 257) + "]}"), ImageRequest)
-    with pytest.raises(InvalidRequest, match=r"texts\[0\] has 100,001 characters, the limit is 100,000"):
+    with pytest.raises(
+        InvalidRequest, match=r"texts\[0\] has 100,001 characters, the limit is 100,000"
+    ):
         parse(request('{"texts": ["' + "a" * 100_001 + '"]}'), TextRequest)
 
 

@@ -34,7 +34,10 @@ def options(folder: Path, **changes: object) -> EngineOptions:
 
 
 def test_the_operators_bundle_wins_over_the_shipped_one(copy: Bundle, tmp_path: Path) -> None:
-    found, shipped = find_bundle(DEMO, options(tmp_path)), find_bundle(DEMO, options(tmp_path / "empty"))
+    found, shipped = (
+        find_bundle(DEMO, options(tmp_path)),
+        find_bundle(DEMO, options(tmp_path / "empty")),
+    )
     assert found is not None
     assert shipped is not None
     assert (found.folder, shipped.folder) == (copy.folder, DEMO.bundle)
@@ -51,9 +54,15 @@ def test_a_folder_without_a_manifest_is_no_bundle(copy: Bundle, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda text: text[: len(text) // 2], "manifest of its bundle cannot be read"),
-        (lambda text: text.replace('"format": 1', '"format": 2'), "manifest of its bundle cannot be read"),
-        (lambda text: text.replace('"model": "demo"', '"model": "clip"'), "is of model clip"),
+        (
+            lambda text: text[: len(text) // 2],
+            "manifest.json of its bundle is unreadable or invalid",
+        ),
+        (
+            lambda text: text.replace('"format": 1', '"format": 2'),
+            "manifest.json of its bundle is unreadable or invalid",
+        ),
+        (lambda text: text.replace('"model": "demo"', '"model": "clip"'), "is for model clip"),
     ],
 )
 def test_a_manifest_that_is_not_right_is_refused(
@@ -80,9 +89,13 @@ def test_a_file_that_is_not_right_is_named(copy: Bundle, tmp_path: Path) -> None
 
 
 def test_a_file_that_the_engine_cannot_read_tells_no_path(copy: Bundle, tmp_path: Path) -> None:
-    manifest = copy.manifest.model_copy(update={"sha256": copy.manifest.sha256 | {"text.int8.onnx": NOTHING_SHA256}})
+    manifest = copy.manifest.model_copy(
+        update={"sha256": copy.manifest.sha256 | {"text.int8.onnx": NOTHING_SHA256}}
+    )
     (copy.folder / "text.int8.onnx").write_bytes(b"")
-    with pytest.raises(ModelUnavailable, match="the text tower of its bundle could not be loaded") as caught:
+    with pytest.raises(
+        ModelUnavailable, match="the text tower of its bundle could not be loaded"
+    ) as caught:
         onnx_engine.load_text_encoder(Bundle(copy.folder, manifest), options(tmp_path))
     assert str(tmp_path) not in str(caught.value)
 
@@ -92,7 +105,7 @@ NOTHING_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b8
 
 def test_a_precision_that_the_bundle_has_not_is_refused(copy: Bundle) -> None:
     assert copy.choose("text", "auto") == "int8"
-    with pytest.raises(ModelUnavailable, match="the text tower of its bundle is int8, not fp32"):
+    with pytest.raises(ModelUnavailable, match="the text tower of its bundle has int8, not fp32"):
         copy.choose("text", "fp32")
 
 
@@ -124,7 +137,9 @@ def test_onnx_without_a_bundle_says_how_to_get_one(tmp_path: Path) -> None:
         choose_engine(clip, chosen, engines_for("onnx", chosen, ENGINES))
 
 
-def test_preprocessing_comes_from_the_bundle_and_the_operators_choice(copy: Bundle, tmp_path: Path) -> None:
+def test_preprocessing_comes_from_the_bundle_and_the_operators_choice(
+    copy: Bundle, tmp_path: Path
+) -> None:
     encoder = onnx_engine.load_image_encoder(copy, options(tmp_path, reference_preprocessing=True))
     assert (encoder.preprocessing.size, encoder.preprocessing.reference) == (64, True)
     assert encoder.preprocessing.mean == pytest.approx((0.48145466, 0.4578275, 0.40821073))

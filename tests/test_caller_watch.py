@@ -46,7 +46,9 @@ def test_a_caller_that_leaves_is_noticed(pair: Pair, way: str) -> None:
     assert gone.wait(SOON_S)
 
 
-def test_a_caller_whose_next_request_has_come_is_noticed_when_it_leaves_and_not_before(pair: Pair) -> None:
+def test_a_caller_whose_next_request_has_come_is_noticed_when_it_leaves_and_not_before(
+    pair: Pair,
+) -> None:
     ours, theirs = pair
     watch = CallerWatch()
     (cancellation, gone), (other, other_gone) = watched(), watched()

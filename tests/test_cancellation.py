@@ -1,6 +1,5 @@
 """A cancellation runs each of its callbacks once, whenever they are registered."""
 
-
 from common.allowance import Allowance
 from common.cancellation import Cancellation
 

@@ -14,7 +14,11 @@ FIGURES = re.compile(r"^\| `.*\d\.\d{3} \|$", re.MULTILINE)
 
 
 def loss(dtype: str, search: str) -> Loss:
-    (one,) = (one for one in measured() if one.way.dtypes == (dtype,) and one.way.search.startswith(search))
+    (one,) = (
+        one
+        for one in measured()
+        if one.way.dtypes == (dtype,) and one.way.search.startswith(search)
+    )
     return one
 
 

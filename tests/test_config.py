@@ -9,7 +9,11 @@ from common.config import Settings, SettingsError
 
 def test_an_empty_environment_gives_the_defaults() -> None:
     settings = Settings.from_env({"PATH": "/bin", "CLIP_MODEL": ""})
-    assert (settings.model, settings.fetch_max_bytes, settings.log_level) == ("clip", 20 * 2**20, "INFO")
+    assert (settings.model, settings.fetch_max_bytes, settings.log_level) == (
+        "clip",
+        20 * 2**20,
+        "INFO",
+    )
     assert settings.num_threads >= 1
 
 
@@ -36,7 +40,9 @@ def test_values_are_read_in_their_types() -> None:
 
 
 def test_a_mistyped_name_is_an_error_that_suggests_the_right_one() -> None:
-    with pytest.raises(SettingsError, match=r"CLIP_MODLE is not a setting; did you mean CLIP_MODEL\?"):
+    with pytest.raises(
+        SettingsError, match=r"CLIP_MODLE is not a setting; did you mean CLIP_MODEL\?"
+    ):
         Settings.from_env({"CLIP_MODLE": "demo"})
 
 

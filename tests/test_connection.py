@@ -34,7 +34,9 @@ def take_all(connection: Connection, theirs: socket.socket, size: int) -> bytes:
     return bytes(taken)
 
 
-def test_an_answer_that_is_not_taken_is_kept_and_sent_later_in_order(pair: Pair, budget: Budget) -> None:
+def test_an_answer_that_is_not_taken_is_kept_and_sent_later_in_order(
+    pair: Pair, budget: Budget
+) -> None:
     connection, theirs = pair
     connection.sendall(LARGE)
     connection.sendall(b"end")
@@ -54,7 +56,11 @@ def test_a_connection_that_closes_gives_its_place_back(pair: Pair, budget: Budge
 
 def test_without_room_a_caller_that_takes_nothing_is_given_up() -> None:
     ours, theirs = socket.socketpair()
-    with Connection(ours, Budget(0)) as connection, theirs, pytest.raises(ConnectionResetError, match="too slowly"):
+    with (
+        Connection(ours, Budget(0)) as connection,
+        theirs,
+        pytest.raises(ConnectionResetError, match="too slowly"),
+    ):
         connection.sendall(LARGE)
 
 

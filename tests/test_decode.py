@@ -24,7 +24,8 @@ def png(width: int, height: int, *chunks: tuple[bytes, bytes]) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     listed = [(b"IHDR", header), *chunks, (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in listed
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in listed
     )
 
 
@@ -78,7 +79,9 @@ def test_a_jpeg_of_many_scans_is_refused_before_it_is_decoded() -> None:
 
 def test_a_file_of_a_million_empty_chunks_is_refused_before_it_is_decoded() -> None:
     empty = struct.pack(">I", 0) + b"teSt" + struct.pack(">I", zlib.crc32(b"teSt"))
-    data = png(8, 8).replace(struct.pack(">I", 0) + b"IEND", empty * 1_000_000 + struct.pack(">I", 0) + b"IEND")
+    data = png(8, 8).replace(
+        struct.pack(">I", 0) + b"IEND", empty * 1_000_000 + struct.pack(">I", 0) + b"IEND"
+    )
     with pytest.raises(TooComplex, match="more than 100,000 chunks"):
         decode(data)
 
@@ -89,11 +92,15 @@ def test_a_file_that_takes_too_long_ends_at_the_deadline() -> None:
 
 
 def test_broken_exif_does_not_lose_the_picture() -> None:
-    data = saved(Image.new("RGB", (40, 40), "red"), "JPEG", exif=b"Exif\0\0garbage that is no TIFF header")
+    data = saved(
+        Image.new("RGB", (40, 40), "red"), "JPEG", exif=b"Exif\0\0garbage that is no TIFF header"
+    )
     assert decode(data)[16, 16, 0] > 200
 
 
-def test_a_broken_mpo_header_and_a_resolution_of_nothing_by_nothing_do_not_lose_the_picture() -> None:
+def test_a_broken_mpo_header_and_a_resolution_of_nothing_by_nothing_do_not_lose_the_picture() -> (
+    None
+):
     image = Image.new("RGB", (40, 40), "red")
     mpo = saved(image, "MPO", save_all=True, append_images=[image])
     place = mpo.index(b"MPF\0") + 4
@@ -115,7 +122,15 @@ def test_a_broken_mpo_header_and_a_resolution_of_nothing_by_nothing_do_not_lose_
         picture("BMP")[:14] + bytes(4) + picture("BMP")[18:],
         saved(Image.new("P", (8, 8)), "PNG").replace(b"PLTE", b"pLTE"),
     ],
-    ids=["no width", "no height", "empty GIF", "JPEG and PDF", "GIF and script", "BMP of no header", "no palette"],
+    ids=[
+        "no width",
+        "no height",
+        "empty GIF",
+        "JPEG and PDF",
+        "GIF and script",
+        "BMP of no header",
+        "no palette",
+    ],
 )
 def test_zero_sizes_polyglots_and_files_without_what_they_need_are_refused(data: bytes) -> None:
     with pytest.raises(DecodeError):

@@ -8,14 +8,19 @@ from export.emoji import LANGUAGES
 from tests.demo_recall import captions, pictures, recall
 
 
-@pytest.mark.parametrize(("style", "at", "floor"), [("google", 1, 0.80), ("google", 5, 0.95), ("twitter", 5, 0.35)])
+@pytest.mark.parametrize(
+    ("style", "at", "floor"), [("google", 1, 0.80), ("google", 5, 0.95), ("twitter", 5, 0.35)]
+)
 def test_names_find_their_pictures(style: str, at: int, floor: float) -> None:
     """`google` is a style that the model was trained on, `twitter` one that it never saw."""
     assert recall(captions("demo", "en"), pictures(style), at) >= floor
 
 
 def test_names_in_twelve_languages_find_their_pictures() -> None:
-    fifths = {language: recall(captions("demo-mclip", language), pictures("google"), 5) for language in LANGUAGES}
+    fifths = {
+        language: recall(captions("demo-mclip", language), pictures("google"), 5)
+        for language in LANGUAGES
+    }
     assert np.mean(list(fifths.values())) >= 0.80, fifths
 
 

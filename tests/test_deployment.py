@@ -31,7 +31,7 @@ case "$*" in *describe*) exit "${MISSING:-0}" ;; esac
 """
 VARIANTS: list[dict[str, str]] = [
     {},
-    {"_ENGINE": "torch", "_ALLOW_UNAUTHENTICATED": "true"},
+    {"_ENGINE": "torch", "_TRAFFIC_STEPS": "10,50,100"},
     {
         "_MODEL": "ViT-L-14/openai",
         "_WEIGHTS_URI": "gs://acme-weights",
@@ -47,16 +47,22 @@ class Recorded:
     def __init__(self, folder: Path) -> None:
         self.record, self.folder = folder / "record", folder / "bin"
         self.folder.mkdir()
-        for name in ("gcloud", "make"):
+        for name in ("gcloud", "make", "python3"):
             (self.folder / name).write_text(RECORDER)
             (self.folder / name).chmod(0o755)
-        self.environment = os.environ | {"PATH": f"{self.folder}:{os.environ['PATH']}", "RECORD": str(self.record)}
+        self.environment = os.environ | {
+            "PATH": f"{self.folder}:{os.environ['PATH']}",
+            "RECORD": str(self.record),
+        }
 
     @property
     def calls(self) -> list[list[str]]:
         """The command lines so far."""
         lines = self.record.read_text().split("\0\n") if self.record.exists() else []
-        return [[Path(words[0]).name, *words[1:]] for words in (line.split("\0") for line in lines if line)]
+        return [
+            [Path(words[0]).name, *words[1:]]
+            for words in (line.split("\0") for line in lines if line)
+        ]
 
 
 @pytest.fixture
@@ -72,17 +78,29 @@ def cloud(tmp_path: Path) -> Iterator[Cloud]:
 
 def substitutions(**changes: str) -> dict[str, str]:
     """What Cloud Build puts into a script's environment."""
-    values = {name: value.replace("${PROJECT_ID}", "acme") for name, value in BUILD["substitutions"].items()}
+    values = {
+        name: value.replace("${PROJECT_ID}", "acme")
+        for name, value in BUILD["substitutions"].items()
+    }
     return BUILT_IN | values | changes
 
 
 def run_build(recorded: Recorded, folder: Path, changes: dict[str, str]) -> list[list[str]]:
     """The commands that the steps run, with an export that finds nothing in the bucket."""
-    for name in ("build", "weights/clip", "weights/ViT-L-14-openai"):  # which the recorded `make` does not write
+    for name in (
+        "build",
+        "weights/clip",
+        "weights/ViT-L-14-openai",
+    ):  # which the recorded `make` does not write
         (folder / name).mkdir(parents=True, exist_ok=True)
+    (folder / "build" / "audience").write_text("https://x.run.app")
+    (folder / "build" / "url").write_text("https://candidate---x.run.app")
     for script in SCRIPTS.values():
         done = subprocess.run(
-            ["bash", "-c", script], cwd=folder, env=recorded.environment | substitutions(**changes), capture_output=True
+            ["bash", "-c", script],
+            cwd=folder,
+            env=recorded.environment | substitutions(**changes),
+            capture_output=True,
         )
         assert done.returncode == 0, done.stderr
     return recorded.calls
@@ -102,36 +120,48 @@ def documented() -> list[list[str]]:
         for snippet in snippets_of(path.read_text("utf-8")):
             if snippet.language == "bash":
                 text = re.sub(
-                    r"^.*\$\((gcloud [^)]*)\).*$", r"\1", snippet.code.replace("\\\n", " "), flags=re.MULTILINE
+                    r"^.*\$\((gcloud [^)]*)\).*$",
+                    r"\1",
+                    snippet.code.replace("\\\n", " "),
+                    flags=re.MULTILINE,
                 )
                 commands += [
-                    shlex.split(line, comments=True) for line in text.splitlines() if line.startswith("gcloud ")
+                    shlex.split(line, comments=True)
+                    for line in text.splitlines()
+                    if line.startswith("gcloud ")
                 ]
     return commands
 
 
 def submitted() -> list[list[str]]:
     """Every command of `make deploy`."""
-    deployment = Deployment("acme", "us-central1", "mclip", substitutions={"_ALLOW_UNAUTHENTICATED": "true"})
+    deployment = Deployment("acme", "us-central1", "mclip", is_open=True)
     pairs = submit.create_accounts(deployment)
     return [
         submit.enable_apis(deployment),
         *(command for pair in pairs for command in pair),
         *submit.grant_roles(deployment),
         submit.submit_build(deployment),
+        *submit.open_to_all(deployment),
         submit.describe_url(deployment),
     ]
 
 
 @needs_gcloud
-def test_gcloud_knows_every_flag_that_is_written_anywhere(recorded: Recorded, tmp_path: Path) -> None:
+def test_gcloud_knows_every_flag_that_is_written_anywhere(
+    recorded: Recorded, tmp_path: Path
+) -> None:
     for changes in VARIANTS:
         run_build(recorded, tmp_path, changes)
     commands = [call for call in recorded.calls if call[0] == "gcloud"] + submitted() + documented()
     assert len(documented()) >= 15
-    wrong = {shlex.join(command): flags for command in commands if (flags := unknown_flags(command))}
+    wrong = {
+        shlex.join(command): flags for command in commands if (flags := unknown_flags(command))
+    }
     assert not wrong
-    assert unknown_flags(["gcloud", "functions", "deploy", "x", "--memmory=1Gi", "--gen2"]) == ["memmory"]
+    assert unknown_flags(["gcloud", "functions", "deploy", "x", "--memmory=1Gi", "--gen2"]) == [
+        "memmory"
+    ]
 
 
 @needs_gcloud
@@ -144,7 +174,11 @@ def test_gclouds_own_parser_takes_the_deploy(
     (deploy,) = [call for call in recorded.calls if call[1:3] == ["functions", "deploy"]]
     assert (taken := cloud.run(deploy, tmp_path)).returncode == 1, taken.stderr
     assert "a wall" in taken.stderr
-    for spoil in (("--concurrency=16", "--concurrency=many"), ("--memory", "--memmory"), ("--gen2", "--gen2=yes")):
+    for spoil in (
+        ("--concurrency=16", "--concurrency=many"),
+        ("--memory", "--memmory"),
+        ("--gen2", "--gen2=yes"),
+    ):
         refused = cloud.run([word.replace(*spoil) for word in deploy], tmp_path)
         assert refused.returncode == 2
         assert "argument" in refused.stderr
@@ -153,17 +187,29 @@ def test_gclouds_own_parser_takes_the_deploy(
 @needs_gcloud
 def test_gcloud_reads_cloudbuild_yaml_and_sends_what_it_says(cloud: Cloud, tmp_path: Path) -> None:
     command = submit.submit_build(Deployment("acme", "us-central1", "clip"))
-    command = ["--no-source" if word == "." else word for word in command if not word.startswith("--ignore-file")]
+    command = [
+        "--no-source" if word == "." else word
+        for word in command
+        if not word.startswith("--ignore-file")
+    ]
     assert cloud.run(command, ROOT).returncode == 1
     (body,) = [body for path, body in cloud.bodies.items() if path.endswith("/builds")]
     sent = json.loads(body)
     assert [step["id"] for step in sent["steps"]] == list(SCRIPTS)
     assert sent["options"]["automapSubstitutions"] is True
     assert sent["options"]["logging"] == "CLOUD_LOGGING_ONLY", "an account of our own needs it"
-    assert sent["substitutions"]["_SERVICE_ACCOUNT"] == "clip-embeddings@acme.iam.gserviceaccount.com"
+    assert (
+        sent["substitutions"]["_SERVICE_ACCOUNT"] == "clip-embeddings@acme.iam.gserviceaccount.com"
+    )
     spoiled = tmp_path / "cloudbuild.yaml"
-    spoiled.write_text((ROOT / "cloudbuild.yaml").read_text().replace("automapSubstitutions", "automapSubstitution"))
-    refused = cloud.run([f"--config={spoiled}" if word.startswith("--config") else word for word in command], ROOT)
+    spoiled.write_text(
+        (ROOT / "cloudbuild.yaml")
+        .read_text()
+        .replace("automapSubstitutions", "automapSubstitution")
+    )
+    refused = cloud.run(
+        [f"--config={spoiled}" if word.startswith("--config") else word for word in command], ROOT
+    )
     assert "automapSubstitution" in refused.stderr
 
 
@@ -177,13 +223,17 @@ def test_substitutions_are_declared_used_and_not_mistaken_for_the_shells() -> No
         assert step["script"].startswith("#!/usr/bin/env bash\nset -euo pipefail\n")
         subprocess.run(["bash", "-n"], input=step["script"].encode(), check=True)
     declared = set(BUILD["substitutions"])
-    used = set(re.findall(r"\$\{?(_[A-Z_]+)", "\n".join(SCRIPTS.values()) + BUILD["serviceAccount"]))
+    used = set(
+        re.findall(r"\$\{?(_[A-Z_]+)", "\n".join(SCRIPTS.values()) + BUILD["serviceAccount"])
+    )
     assert used == declared
     assert all(isinstance(value, str) for value in BUILD["substitutions"].values())
     for model in SIZES:
         assert set(Deployment("acme", "us-central1", model).all_substitutions()) <= declared
     ours = Deployment("acme", BUILD["substitutions"]["_REGION"], "clip").all_substitutions()
-    assert ours == {name: substitutions()[name] for name in ours}, "the defaults are those of `make deploy MODEL=clip`"
+    assert ours == {name: substitutions()[name] for name in ours}, (
+        "the defaults are those of `make deploy MODEL=clip`"
+    )
 
 
 @pytest.mark.parametrize("changes", VARIANTS)
@@ -195,14 +245,19 @@ def test_the_function_starts_with_the_settings_that_are_deployed(
     variables = environment_of(deploy)
     settings = Settings.from_env(variables)
     assert settings.model == changes.get("_MODEL", "clip")
-    assert settings.engine == changes.get("_ENGINE", "onnx"), "a missing bundle must not become a download"
+    assert settings.engine == changes.get("_ENGINE", "onnx"), (
+        "a missing bundle must not become a download"
+    )
     assert int(variables["THREADS"]) >= int(substitutions()["_CONCURRENCY"])
     assert settings.preload == (("text", "image") if "_SETTINGS" in changes else ())
-    assert settings.weights_uri == ("gs://acme-weights/ViT-L-14-openai" if "_FETCH_WEIGHTS" in changes else "")
+    assert settings.weights_uri == (
+        "gs://acme-weights/ViT-L-14-openai" if "_FETCH_WEIGHTS" in changes else ""
+    )
     build = environment_of(deploy, "--set-build-env-vars=")
     assert ("PIP_EXTRA_INDEX_URL" in build) is (settings.engine == "torch")
-    assert ("--allow-unauthenticated" in deploy) is ("_ALLOW_UNAUTHENTICATED" in changes)
-    assert ("--no-allow-unauthenticated" in deploy) is ("_ALLOW_UNAUTHENTICATED" not in changes)
+    assert not [word for word in deploy if "unauthenticated" in word], (
+        "that sets IAM once it is live"
+    )
 
 
 def test_a_bundle_is_exported_once_and_kept(recorded: Recorded, tmp_path: Path) -> None:
@@ -216,7 +271,13 @@ def test_a_bundle_is_exported_once_and_kept(recorded: Recorded, tmp_path: Path) 
     export, copy = recorded.calls
     assert export[:3] == ["make", "export", "MODEL=clip"]
     assert export[3] == f"ARGS=--precisions fp32,int8 --pins {changes['_PINS']}"
-    assert copy == ["gcloud", "storage", "cp", "weights/clip/manifest.json", "gs://acme-weights/clip/"]
+    assert copy == [
+        "gcloud",
+        "storage",
+        "cp",
+        "weights/clip/manifest.json",
+        "gs://acme-weights/clip/",
+    ]
     for step in ("look for the bundle", "export", "keep the bundle"):
         subprocess.run(["bash", "-c", SCRIPTS[step]], cwd=tmp_path, env=environment, check=True)
     assert len(recorded.calls) == 2, "a bundle that came with the source is served as it is"
@@ -226,7 +287,16 @@ def test_a_bundle_is_exported_once_and_kept(recorded: Recorded, tmp_path: Path) 
 def test_weights_go_up_and_tests_do_not(tmp_path: Path) -> None:
     """Of a clone with a bundle, and of the package made of it."""
     clone = tmp_path / "clone"
-    for name in ("common", "functions", "tests/e2e", "weights/clip", ".git", ".venv/bin", "build/function", "docs"):
+    for name in (
+        "common",
+        "functions",
+        "tests/e2e",
+        "weights/clip",
+        ".git",
+        ".venv/bin",
+        "build/function",
+        "docs",
+    ):
         (clone / name).mkdir(parents=True)
     places = """main.py requirements.txt requirements-serve.txt constraints.txt common/a.py functions/b.py
         weights/clip/manifest.json weights/clip/text.int8.onnx weights/clip/text.fp32.onnx.data""".split()
@@ -237,7 +307,9 @@ def test_weights_go_up_and_tests_do_not(tmp_path: Path) -> None:
     shutil.copy(ROOT / ".gitignore", clone)
     shutil.copy(ROOT / ".gcloudignore", clone)
     assert uploaded(clone) == set(places)
-    shutil.copy(ROOT / ".gcloudbuildignore", clone / ".gcloudignore")  # the command has no --ignore-file
+    shutil.copy(
+        ROOT / ".gcloudbuildignore", clone / ".gcloudignore"
+    )  # the command has no --ignore-file
     assert uploaded(clone) - {".gitignore", ".gcloudignore"} == {
         *places, "tests/smoke.py", "tests/e2e/server.py", "docs/a.md", "README.md",
     }  # fmt: skip
@@ -256,18 +328,30 @@ def uploaded(folder: Path) -> set[str]:
 
 def test_all_that_a_bare_deploy_uploads_compiles() -> None:
     """The platform compiles it: `main.py`, `common/` and `functions/` of the clone."""
-    for path in (ROOT / "main.py", *(ROOT / "common").rglob("*.py"), *(ROOT / "functions").rglob("*.py")):
+    for path in (
+        ROOT / "main.py",
+        *(ROOT / "common").rglob("*.py"),
+        *(ROOT / "functions").rglob("*.py"),
+    ):
         compile(path.read_bytes(), str(path), "exec", dont_inherit=True)
 
 
 def test_make_deploy_says_what_it_will_do_and_asks(recorded: Recorded) -> None:
-    command = [shutil.which("make") or "make", "deploy", "PROJECT=acme", "REGION=us-central1", "MODEL=mclip"]
-    asked = subprocess.run(command, cwd=ROOT, env=recorded.environment, input="no\n", capture_output=True, text=True)
+    command = [
+        shutil.which("make") or "make",
+        "deploy",
+        "PROJECT=acme",
+        "REGION=us-central1",
+        "MODEL=mclip",
+    ]
+    asked = subprocess.run(
+        command, cwd=ROOT, env=recorded.environment, input="no\n", capture_output=True, text=True
+    )
     assert "2 vCPU" in asked.stdout
     assert "nothing was done" in asked.stdout
     assert recorded.calls == []
     done = subprocess.run(
-        [*command, "YES=1", "SET=_MIN_INSTANCES=1 _ALLOW_UNAUTHENTICATED=true"], cwd=ROOT,
+        [*command, "YES=1", "OPEN=1", "SET=_MIN_INSTANCES=1"], cwd=ROOT,
         env=recorded.environment | {"MISSING": "1"}, capture_output=True, text=True,
     )  # fmt: skip
     names = [" ".join(call[1:4]) for call in recorded.calls]
@@ -275,13 +359,27 @@ def test_make_deploy_says_what_it_will_do_and_asks(recorded: Recorded) -> None:
     assert names[0].startswith("services enable")
     assert done.returncode, "the recorder says that there is no function"
     (build,) = [call for call in recorded.calls if call[1] == "builds"]
-    pairs = dict(pair.split("=", 1) for pair in build[-1].removeprefix("--substitutions=^~^").split("~"))
-    assert (pairs["_MODEL"], pairs["_MIN_INSTANCES"], pairs["_MEMORY"]) == ("mclip", "1", SIZES["mclip"].memory)
-    assert "--role=roles/run.admin" in [word for call in recorded.calls for word in call]
+    pairs = dict(
+        pair.split("=", 1) for pair in build[-1].removeprefix("--substitutions=^~^").split("~")
+    )
+    assert (pairs["_MODEL"], pairs["_MIN_INSTANCES"], pairs["_MEMORY"]) == (
+        "mclip",
+        "1",
+        SIZES["mclip"].memory,
+    )
+    words = [word for call in recorded.calls for word in call]
+    assert "--role=roles/run.developer" in words
+    assert "--role=roles/run.admin" not in words, "who may call is the operator's to say"
+    assert [call[2] for call in recorded.calls if "--member=allUsers" in call] == [
+        "add-invoker-policy-binding"
+    ]
 
 
 def test_make_deploy_ends_with_a_curl_that_can_be_pasted() -> None:
-    private, public = submit.call_it("https://x.run.app", False), submit.call_it("https://x.run.app", True)
+    private, public = (
+        submit.call_it("https://x.run.app", False),
+        submit.call_it("https://x.run.app", True),
+    )
     assert "gcloud auth print-identity-token" in private
     assert shlex.split(public) == [
         "curl", "https://x.run.app/embed/text", "-H", "Content-Type: application/json", "-d", '{"texts": ["a fox"]}',

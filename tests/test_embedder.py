@@ -103,7 +103,9 @@ def test_a_cached_text_is_not_encoded_again(engine: FakeEngine) -> None:
 
 def test_a_cache_stays_within_its_bytes() -> None:
     def entry(characters: int = 1) -> EncodedText:  # 804 bytes
-        return EncodedText(np.zeros(100, np.float32), truncated=False, tokens=1, characters=characters)
+        return EncodedText(
+            np.zeros(100, np.float32), truncated=False, tokens=1, characters=characters
+        )
 
     cache = TextCache(max_bytes=2000)
     for text in "abc":

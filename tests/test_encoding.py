@@ -27,7 +27,8 @@ def test_binary_packs_signs_first_component_highest() -> None:
 
 
 @pytest.mark.parametrize(
-    ("dtype", "stored"), [("float", "<f4"), ("float16", "<f2"), ("int8", "i1"), ("uint8", "u1"), ("binary", "i1")]
+    ("dtype", "stored"),
+    [("float", "<f4"), ("float16", "<f2"), ("int8", "i1"), ("uint8", "u1"), ("binary", "i1")],
 )
 def test_base64_holds_little_endian_rows(dtype: OutputDtype, stored: str) -> None:
     rows = encode(VECTORS, "base64", dtype)

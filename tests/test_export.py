@@ -25,7 +25,13 @@ from tests.demo_recall import captions, picture_vectors, pictures, recall
 from tests.exports import BOTH, export_with
 
 DEMO = resolve("demo")
-TEXTS = ["a fox", "", "a photo of two dogs on a beach, " * 20, "狐 🦊", "Hello <b>World</b> &amp; more"]
+TEXTS = [
+    "a fox",
+    "",
+    "a photo of two dogs on a beach, " * 20,
+    "狐 🦊",
+    "Hello <b>World</b> &amp; more",
+]
 NOWHERE = Path("no-such-folder")
 
 
@@ -34,7 +40,9 @@ def options(precision: str = "auto", weights_dir: Path = NOWHERE) -> EngineOptio
 
 
 def random_pixels(count: int, size: int) -> list[Pixels]:
-    return list(np.random.default_rng(count).integers(0, 256, (count, size, size, 3)).astype(np.uint8))
+    return list(
+        np.random.default_rng(count).integers(0, 256, (count, size, size, 3)).astype(np.uint8)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -93,18 +101,28 @@ def test_int8_products_cannot_saturate_16_bits(demo: Bundle) -> None:
             weights = numpy_helper.to_array(constants[node.input[1]]).astype(int)
             assert np.abs(weights).max() * 255 * 2 <= np.iinfo(np.int16).max
         floats = sum(
-            tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) == 2 for tensor in constants.values()
+            tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) == 2
+            for tensor in constants.values()
         )
-        assert floats <= 2, "matrices were left in float32"  # the position table and what is no matrix product
+        assert floats <= 2, (
+            "matrices were left in float32"
+        )  # the position table and what is no matrix product
 
 
 @pytest.mark.parametrize("kind", ["Gelu", "Relu"])
 @pytest.mark.parametrize("shape", [["rows", 32], ["n", "rows", 32], None])
-def test_a_quantized_product_is_near_whatever_the_rows_are(kind: str, shape: list[str | int] | None) -> None:
+def test_a_quantized_product_is_near_whatever_the_rows_are(
+    kind: str, shape: list[str | int] | None
+) -> None:
     """Of small and large rows, of zeros, after a GELU and not; with the tensor's rank known and unknown."""
     random = np.random.default_rng(5)
-    weights, bias = random.normal(size=(32, 24)).astype(np.float32), random.normal(size=24).astype(np.float32)
-    batch = random.normal(size=(7, 32)).astype(np.float32) * np.array([[0], [1e-4], [0.1], [1], [9], [200], [-1]])
+    weights, bias = (
+        random.normal(size=(32, 24)).astype(np.float32),
+        random.normal(size=24).astype(np.float32),
+    )
+    batch = random.normal(size=(7, 32)).astype(np.float32) * np.array(
+        [[0], [1e-4], [0.1], [1], [9], [200], [-1]]
+    )
     batch = batch.astype(np.float32).reshape((1, 7, 32) if shape and len(shape) == 3 else (7, 32))
     kinds = (helper.make_node(kind, ["x"], ["a"]), helper.make_node("MatMul", ["a", "w"], ["p"]))
     float_type = onnx.TensorProto.FLOAT
@@ -119,7 +137,9 @@ def test_a_quantized_product_is_near_whatever_the_rows_are(kind: str, shape: lis
     outputs = []
     for change in (lambda model: model, lambda model: RowQuantizer(model).run()):
         model = change(helper.make_model(graph, opset_imports=opsets, ir_version=10))
-        session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(
+            model.SerializeToString(), providers=["CPUExecutionProvider"]
+        )
         outputs.append(session.run(None, {"x": batch})[0])
     expected, given = (output.reshape(7, 24) for output in outputs)
     largest = np.abs(expected).max(axis=1, keepdims=True)
@@ -131,14 +151,18 @@ def test_quantized_weights_are_within_half_a_step() -> None:
     for axis in (0, 1):
         values, scales = quantize_weights(weights, axis)
         restored = values * (scales if axis == 0 else scales[:, None])
-        assert (np.abs(restored - weights) <= (scales if axis == 0 else scales[:, None]) / 2 + 1e-7).all()
+        assert (
+            np.abs(restored - weights) <= (scales if axis == 0 else scales[:, None]) / 2 + 1e-7
+        ).all()
 
 
 def test_the_manifest_shows_fidelity_sums_and_versions(demo: Bundle) -> None:
     manifest = json.loads((demo.folder / "manifest.json").read_text())
     assert manifest["text"]["fidelity"]["int8"]["cosine_min"] >= 0.98
     assert manifest["overlap"]["int8"] >= 0.9
-    assert set(manifest["sha256"]) == {path.name for path in demo.folder.iterdir()} - {"manifest.json"}
+    assert set(manifest["sha256"]) == {path.name for path in demo.folder.iterdir()} - {
+        "manifest.json"
+    }
     assert manifest["dimensions"] == 256
     assert manifest["versions"]["onnx"] == onnx.__version__
     assert not manifest["random_weights"]
@@ -154,7 +178,9 @@ def test_a_multilingual_tower_is_exported(tmp_path: Path) -> None:
     items: list[TokenIds] = [tokens.ids for tokens in reference.tokenize(MULTILINGUAL_TEXTS * 3)]
     encoder = onnx_engine.load_text_encoder(bundle, options("fp32"))
     np.testing.assert_allclose(encoder.encode(items), reference.encode(items), atol=1e-5)
-    assert [tokens.ids.tolist() for tokens in encoder.tokenize(MULTILINGUAL_TEXTS * 3)] == [i.tolist() for i in items]
+    assert [tokens.ids.tolist() for tokens in encoder.tokenize(MULTILINGUAL_TEXTS * 3)] == [
+        i.tolist() for i in items
+    ]
 
 
 def test_towers_that_do_not_fit_the_plain_ones_are_exported_as_they_are(tmp_path: Path) -> None:
@@ -172,7 +198,9 @@ def test_towers_that_do_not_fit_the_plain_ones_are_exported_as_they_are(tmp_path
     np.testing.assert_allclose(images.encode(pixels), expected, atol=1e-5)
 
 
-def test_a_precision_that_fails_the_gate_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_precision_that_fails_the_gate_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(fidelity.FLOORS, "int8", fidelity.Floor(cosine_min=1.1, cosine_mean=0.9))
     export(DEMO, tmp_path / "demo", BOTH, random_weights=False)
     bundle = read_bundle(tmp_path / "demo", DEMO)
@@ -182,7 +210,9 @@ def test_a_precision_that_fails_the_gate_is_not_written(tmp_path: Path, monkeypa
         "text.fp32.onnx",
     ]
     assert bundle.choose("text", "auto") == "fp32"
-    with pytest.raises(ModelUnavailable, match=r"is fp32, not int8: its smallest cosine to the reference is 0\.99"):
+    with pytest.raises(
+        ModelUnavailable, match=r"is fp32, not int8: its smallest cosine to the reference is 0\.99"
+    ):
         bundle.choose("text", "int8")
 
 
@@ -193,19 +223,27 @@ GOOD = Fidelity(cosine_min=0.99, cosine_mean=0.999, neighbours_min=0.9999, large
     ("changed", "overlap", "reason"),
     [
         ({}, 0.95, ""),
-        ({"cosine_min": 0.97}, 0.95, "its smallest cosine to the reference is 0.97000, the floor is 0.98"),
+        (
+            {"cosine_min": 0.97},
+            0.95,
+            "its smallest cosine to the reference is 0.97000, the floor is 0.98",
+        ),
         ({"cosine_mean": 0.99}, 0.95, "its mean cosine"),
         ({"neighbours_min": 0.999}, 0.95, "alone and in a batch is 0.99900, the floor is 0.9995"),
         ({}, 0.85, "the overlap of the top 10 is 0.85000, the floor is 0.9"),
         ({"cosine_min": float("nan")}, 0.95, "its smallest cosine to the reference is nan"),
     ],
 )
-def test_the_gate_says_what_was_measured(changed: dict[str, float], overlap: float, reason: str) -> None:
+def test_the_gate_says_what_was_measured(
+    changed: dict[str, float], overlap: float, reason: str
+) -> None:
     said = fidelity.refusal("int8", GOOD.model_copy(update=changed), overlap)
     assert (reason in said) if reason else (said == "")
 
 
-def test_a_failed_export_leaves_what_was_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failed_export_leaves_what_was_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     former = tmp_path / "nobody-nothing"
     former.mkdir()
     (former / "manifest.json").write_text("former")
@@ -216,7 +254,9 @@ def test_a_failed_export_leaves_what_was_there(tmp_path: Path, capsys: pytest.Ca
     assert main(["no-such-model"]) == 1
 
 
-def test_the_command_prints_sizes_and_fidelity(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_sizes_and_fidelity(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["demo", "--out", str(tmp_path), "--precisions", "int8"]) == 0
     printed = capsys.readouterr().out
     assert "Demo CLIP on emoji, 256 dimensions" in printed
@@ -231,7 +271,10 @@ def test_the_shipped_bundles_are_of_the_shipped_weights() -> None:
         bundle = find_bundle(spec, options())
         assert bundle is not None
         assert bundle.folder == spec.bundle
-        for load, tower in ((torch_engine.load_text_encoder, "text"), (torch_engine.load_image_encoder, "image")):
+        for load, tower in (
+            (torch_engine.load_text_encoder, "text"),
+            (torch_engine.load_image_encoder, "image"),
+        ):
             described = getattr(bundle.manifest, tower)
             assert described.weights_sha256 == load(spec, options()).info.weights_sha256
             assert described.rejected == {}

@@ -17,7 +17,15 @@ from common.errors import ModelUnavailable
 from common.models import onnx_engine, torch_engine
 from common.models.bundle import read_bundle
 from common.models.catalog import resolve
-from common.models.spec import EncoderInfo, EngineOptions, ModelSpec, TokenIds, Tokens, TowerSource, Vectors
+from common.models.spec import (
+    EncoderInfo,
+    EngineOptions,
+    ModelSpec,
+    TokenIds,
+    Tokens,
+    TowerSource,
+    Vectors,
+)
 from common.models.tokenizer import ClipTokenizer
 from common.models.torch_engine import families
 from export.build import BundleBuilder
@@ -78,7 +86,9 @@ def test_a_new_family_is_loaded_exported_and_served(spec: ModelSpec, tmp_path: P
     reference = torch_engine.load_text_encoder(spec, options)
     folder = tmp_path / "bundle"
     folder.mkdir()
-    manifest = BundleBuilder(spec, options, folder, tqdm(total=0, disable=True)).run(["fp32"], random_weights=True)
+    manifest = BundleBuilder(spec, options, folder, tqdm(total=0, disable=True)).run(
+        ["fp32"], random_weights=True
+    )
     (folder / "manifest.json").write_text(manifest.model_dump_json())
     served = onnx_engine.load_text_encoder(read_bundle(folder, spec), options)
     ids = [tokens.ids for tokens in served.tokenize(["a fox", "two words or more", ""])]
@@ -87,7 +97,9 @@ def test_a_new_family_is_loaded_exported_and_served(spec: ModelSpec, tmp_path: P
 
 def test_a_tower_that_its_family_has_not_is_refused(spec: ModelSpec, tmp_path: Path) -> None:
     options = EngineOptions(tmp_path)
-    with pytest.raises(ModelUnavailable, match="model bag: no family 'bag' of image towers"):
+    with pytest.raises(ModelUnavailable, match="model bag: no family 'bag' for image towers"):
         torch_engine.load_image_encoder(replace(spec, image=BagTower()), options)
-    with pytest.raises(ModelUnavailable, match="no family '' of text towers; known: open_clip, mclip, bag"):
+    with pytest.raises(
+        ModelUnavailable, match="no family '' for text towers; known: open_clip, mclip, bag"
+    ):
         torch_engine.load_text_encoder(replace(spec, text=TowerSource()), options)

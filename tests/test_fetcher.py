@@ -1,11 +1,11 @@
 """HttpSource: images over HTTP from friendly and hostile servers, inside one deadline and one byte budget."""
 
-import io
 import socket
 import threading
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler
 from ipaddress import ip_network
 
 import pytest
@@ -80,7 +80,9 @@ def test_a_slow_download_is_a_warning_with_host_and_seconds_and_no_query(
     assert "secret" not in str(fields)
 
 
-@pytest.mark.parametrize("content_type", ["image/png", "application/octet-stream", "binary/octet-stream", ""])
+@pytest.mark.parametrize(
+    "content_type", ["image/png", "application/octet-stream", "binary/octet-stream", ""]
+)
 def test_an_image_comes_back_byte_for_byte(image_server: ImageServer, content_type: str) -> None:
     url = image_server.serve("/a.png", picture(), content_type)
     assert make().read(url, later()) == picture()
@@ -111,7 +113,9 @@ def test_other_statuses_are_final_and_named(image_server: ImageServer) -> None:
 
 
 @pytest.mark.parametrize("path", ["/drip", "/drip-headers", "/silent"])
-def test_a_slow_server_costs_no_more_than_the_deadline(image_server: ImageServer, path: str) -> None:
+def test_a_slow_server_costs_no_more_than_the_deadline(
+    image_server: ImageServer, path: str
+) -> None:
     started = time.monotonic()
     with pytest.raises(FetchTimeout):
         make(timeout_s=0.5).read(image_server.url + path, later())
@@ -125,7 +129,7 @@ def test_the_requests_own_deadline_counts_too(image_server: ImageServer) -> None
 
 @pytest.mark.parametrize("path", ["/endless", "/huge-length"])
 def test_a_body_over_the_limit_is_cut_off(image_server: ImageServer, path: str) -> None:
-    with pytest.raises(BodyTooLarge, match=r"more"):
+    with pytest.raises(BodyTooLarge, match="limit"):
         make(max_bytes=200_000).read(image_server.url + path, later())
 
 
@@ -148,7 +152,9 @@ def test_a_body_is_measured_after_inflating(image_server: ImageServer) -> None:
 
 
 @pytest.mark.parametrize("path", ["/html", "/brotli"])
-def test_what_cannot_be_an_image_is_refused_by_its_headers(image_server: ImageServer, path: str) -> None:
+def test_what_cannot_be_an_image_is_refused_by_its_headers(
+    image_server: ImageServer, path: str
+) -> None:
     with pytest.raises(UnsupportedType):
         make().read(image_server.url + path, later())
 
@@ -174,13 +180,18 @@ def test_a_redirect_into_forbidden_space_is_blocked(image_server: ImageServer) -
         make().read(image_server.url + "/file-scheme", later())
 
 
-def test_a_name_that_resolves_to_a_private_address_is_blocked_before_any_connection(image_server: ImageServer) -> None:
+def test_a_name_that_resolves_to_a_private_address_is_blocked_before_any_connection(
+    image_server: ImageServer,
+) -> None:
     port = image_server.server_address[1]
     for answers in ("127.0.0.1", "93.184.216.34,10.0.0.1"):
         fetcher = make(UrlPolicy(), resolve=resolving_to(answers))
         with pytest.raises(BlockedUrl) as raised:
             fetcher.read("http://images.example.com/a.png", later())
-        assert str(raised.value) == "this URL may not be fetched"
+        assert (
+            str(raised.value)
+            == "this URL points to an address that this service does not fetch from"
+        )
     assert not image_server.requests, port
 
 
@@ -204,7 +215,9 @@ def test_a_name_without_an_address_is_a_dns_failure() -> None:
     assert not raised.value.retryable
 
 
-def test_the_environment_has_no_say(image_server: ImageServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_has_no_say(
+    image_server: ImageServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
     assert make().read(image_server.serve("/a.png", picture()), later()) == picture()
@@ -223,7 +236,9 @@ def test_a_host_gets_four_connections_at_a_time_and_no_more(image_server: ImageS
         urls = [f"{image_server.url}/gated?{number}" for number in range(12)]
         fetched = [pool.submit(fetcher.read, url, later()) for url in urls]
         with image_server.changed:
-            assert image_server.changed.wait_for(lambda: image_server.requests["/gated"] == 4, timeout=30)
+            assert image_server.changed.wait_for(
+                lambda: image_server.requests["/gated"] == 4, timeout=30
+            )
         image_server.gate.set()
         assert all(one.result() == picture() for one in fetched)
     assert image_server.connections == 4
@@ -242,7 +257,10 @@ def test_a_resolver_that_is_silent_takes_a_bounded_number_of_threads_and_recover
     with ThreadPoolExecutor(3 * RESOLVER_THREADS) as pool:
         urls = [f"http://images-{number}.example.com/" for number in range(3 * RESOLVER_THREADS)]
         failures = [pool.submit(fetcher.read, url, later()).exception() for url in urls]
-    assert {failure.code for failure in failures if isinstance(failure, FetchError)} <= {"dns_failure", "timeout"}
+    assert {failure.code for failure in failures if isinstance(failure, FetchError)} <= {
+        "dns_failure",
+        "timeout",
+    }
     assert len(failures) == 3 * RESOLVER_THREADS
     assert len(asked) == RESOLVER_THREADS
     gate.set()
@@ -250,19 +268,28 @@ def test_a_resolver_that_is_silent_takes_a_bounded_number_of_threads_and_recover
         make(UrlPolicy(), retries=0, resolve=resolve).read("http://images.example.com/", later())
 
 
-@pytest.mark.parametrize("location", ["http://[::1/", "//[", "http://exa\u2100mple.com/", "http://a:b:c/"])
-def test_a_redirect_to_what_is_no_url_is_an_invalid_url(image_server: ImageServer, location: str) -> None:
+@pytest.mark.parametrize(
+    "location", ["http://[::1/", "//[", "http://exa\u2100mple.com/", "http://a:b:c/"]
+)
+def test_a_redirect_to_what_is_no_url_is_an_invalid_url(
+    image_server: ImageServer, location: str
+) -> None:
     with pytest.raises(InvalidUrl):
         make().read(image_server.redirect_to(location), later())
 
 
-def test_a_body_takes_its_turn_by_what_is_received_however_it_is_framed(image_server: ImageServer) -> None:
+def test_a_body_takes_its_turn_by_what_is_received_however_it_is_framed(
+    image_server: ImageServer,
+) -> None:
     """A turn that never comes ends a download that grows large, be it headers, chunk lines or body."""
     turns = LargeTurns()
     others = [turns.turn() for _ in range(LARGE_FILES)]
     assert all(turn.take(0) for turn in others)
     try:
-        small, large = image_server.serve("/a", picture()), image_server.serve("/b", bytes(LARGE_BYTES + 1))
+        small, large = (
+            image_server.serve("/a", picture()),
+            image_server.serve("/b", bytes(LARGE_BYTES + 1)),
+        )
         fetcher = make(max_bytes=2 * LARGE_BYTES, timeout_s=0.5)
         assert fetcher.read(small, later().taking(turns.turn())) == picture()
         with pytest.raises(FetchTimeout, match="other large downloads"):
@@ -279,10 +306,9 @@ def test_errors_hold_no_query_string(image_server: ImageServer) -> None:
 
 
 def test_a_body_in_many_tiny_pieces_is_cut_off(image_server: ImageServer) -> None:
-    def tiny(handler: object) -> None:
-        handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\n")  # type: ignore[attr-defined]
-        piece = io.BytesIO(b"1\r\na\r\n" * 50_000).getvalue()
-        handler.wfile.write(piece)  # type: ignore[attr-defined]
+    def tiny(handler: BaseHTTPRequestHandler) -> None:
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\n"
+        handler.wfile.write(head + b"1\r\na\r\n" * 50_000)
 
     image_server.answer_tiny = tiny  # type: ignore[attr-defined]
     with pytest.raises(FetchError):

@@ -16,7 +16,12 @@ from common.models.fingerprint import (
     text_fingerprint,
 )
 
-PREPROCESSING = {"size": 224, "mean": (0.5, 0.5, 0.5), "resize_mode": "shortest", "reference": False}
+PREPROCESSING = {
+    "size": 224,
+    "mean": (0.5, 0.5, 0.5),
+    "resize_mode": "shortest",
+    "reference": False,
+}
 TEXT = TextIngredients("a" * 64, "json", "b" * 64, 64, "lower", None, "fp32", 512)
 IMAGE = ImageIngredients("c" * 64, PREPROCESSING, "fp32", 512)
 OTHER: dict[str, Any] = {

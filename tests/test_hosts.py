@@ -113,8 +113,8 @@ def test_what_browsers_show_is_read(host: RawHost, raw: bytes) -> None:
 
 
 BROKEN = {
-    "chunk -5": CHUNKED + b"-5\r\nabc\r\n",
     "chunk -1": CHUNKED + b"-1\r\nabc\r\n",
+    "chunk -5": CHUNKED + b"-5\r\nabc\r\n",
     "chunk 0xzz": CHUNKED + b"0xzz\r\nabc\r\n",
     "empty chunk line": CHUNKED + b"\r\nabc\r\n",
     "not HTTP": b"SSH-2.0-OpenSSH_9.6\r\n",
@@ -141,11 +141,16 @@ def test_what_no_retry_can_mend_is_a_bad_response_that_is_not_retryable(
     assert not raised.value.retryable
 
 
-@pytest.mark.parametrize(
-    "raw",
-    [CHUNKED + b"f\r\nabc", CHUNKED + b"f" * 5000 + b"\r\nabc", CHUNKED, answer()[:-9]],
-    ids=["in a chunk", "in a huge chunk", "no chunk", "length"],
-)
+EARLY_ENDS = {
+    "in a chunk": CHUNKED + b"f\r\nabc",
+    "no chunk": CHUNKED,
+    "length": answer()[:-9],
+    # Sizes that are read as numbers, and after which less comes than they say.
+    "chunk of 5,000 digits": CHUNKED + b"f" * 5000 + b"\r\nabc",
+}
+
+
+@pytest.mark.parametrize("raw", EARLY_ENDS.values(), ids=EARLY_ENDS.keys())
 def test_an_answer_that_ends_early_is_retryable(host: RawHost, raw: bytes) -> None:
     host.says(raw)
     with pytest.raises(BadResponse) as raised:
@@ -228,7 +233,13 @@ def test_no_library_learns_the_query_whatever_a_host_does(
     with caplog.at_level(logging.DEBUG):
         for name in list(logging.Logger.manager.loggerDict):
             logging.getLogger(name).setLevel(logging.NOTSET)
-        for raw in (*SHOWN.values(), *BROKEN.values(), b"", answer(f"echo ?sig={CANARY}")):
+        for raw in (
+            *SHOWN.values(),
+            *BROKEN.values(),
+            *EARLY_ENDS.values(),
+            b"",
+            answer(f"echo ?sig={CANARY}"),
+        ):
             host.says(raw, after=b"" if scheme == "https without TLS" else b"\r\n\r\n")
             if scheme == "https":
                 over_tls(host, tls)

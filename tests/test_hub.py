@@ -63,7 +63,7 @@ def test_a_repository_that_moved_is_followed(hub: Hub, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("status", "reason"),
     [
-        (401, "the hub wants a token"),
+        (401, "the hub requires a token"),
         (403, "the hub refuses this token"),
         (404, "the hub has no such repository, revision or file"),
         (429, "too many requests"),
@@ -92,7 +92,7 @@ def test_a_hub_that_cannot_be_reached_is_said_to_be_so(tmp_path: Path, hub: Hub)
     with pytest.MonkeyPatch.context() as patch:
         nowhere = "http://127.0.0.1:9/{repo_id}/resolve/{revision}/{filename}"
         patch.setattr("huggingface_hub.file_download.HUGGINGFACE_CO_URL_TEMPLATE", nowhere)
-        with pytest.raises(ModelUnavailable, match="the hub cannot be reached from here"):
+        with pytest.raises(ModelUnavailable, match="this machine cannot reach the hub"):
             fetch(tmp_path)
 
 
@@ -106,7 +106,9 @@ def siglip_on(hub: Hub, folder: Path) -> Any:
     return model
 
 
-def test_a_model_and_its_tokenizer_come_from_the_hub_and_equal_open_clips(hub: Hub, tmp_path: Path) -> None:
+def test_a_model_and_its_tokenizer_come_from_the_hub_and_equal_open_clips(
+    hub: Hub, tmp_path: Path
+) -> None:
     import torch
 
     model = siglip_on(hub, tmp_path)

@@ -140,7 +140,9 @@ def test_scans_are_counted_as_libjpeg_meets_them() -> None:
         jpeg.parse(progressive[:2] + b"\xff\xfe\0\2" * 10_001 + progressive[2:])
 
 
-@pytest.mark.parametrize(("place", "value", "message"), [(4, 12, "12 bits a sample"), (9, 2, "2 components")])
+@pytest.mark.parametrize(
+    ("place", "value", "message"), [(4, 12, "12 bits a sample"), (9, 2, "2 components")]
+)
 def test_a_jpeg_of_another_kind_is_named(place: int, value: int, message: str) -> None:
     data = bytearray(saved(scene(), "JPEG"))
     data[data.index(b"\xff\xc0") + place] = value
@@ -166,7 +168,9 @@ def test_a_jpeg_of_another_kind_is_named(place: int, value: int, message: str) -
     ],
 )
 @pytest.mark.parametrize("is_wrong", [False, True])
-def test_chunks_that_no_pixel_needs_are_not_read(kind: bytes, content: bytes, is_wrong: bool) -> None:
+def test_chunks_that_no_pixel_needs_are_not_read(
+    kind: bytes, content: bytes, is_wrong: bool
+) -> None:
     data = saved(scene(), "PNG")
     changed = with_chunk(data, kind, content, is_wrong=is_wrong)
     assert difference(decode(changed), decode(data)) == 0
@@ -333,7 +337,9 @@ def test_runs_of_a_bmp_are_cut_at_the_end_of_a_row() -> None:
         (bmp(bytes(100), (8, 8), 24), CorruptImage, "truncated"),
     ],
 )
-def test_a_bmp_is_right_or_refused_by_a_true_name(data: bytes, error: type[DecodeError], message: str) -> None:
+def test_a_bmp_is_right_or_refused_by_a_true_name(
+    data: bytes, error: type[DecodeError], message: str
+) -> None:
     with pytest.raises(error, match=message):
         decode(data)
 

@@ -24,7 +24,15 @@ KINDS: dict[str, dict[str, Any]] = {
     "siglip": {"clean": "canonicalize"},
     "plain": {"clean": "whitespace"},
 }
-TEXTS = [*evaluation_texts(), "Don't_stop, \t\n(now)!", "</s> [SEP] [PAD]", "", " ", "&amp;lt; Ã©tÃ©", "狐" * 40]
+TEXTS = [
+    *evaluation_texts(),
+    "Don't_stop, \t\n(now)!",
+    "</s> [SEP] [PAD]",
+    "",
+    " ",
+    "&amp;lt; Ã©tÃ©",
+    "狐" * 40,
+]
 
 
 @pytest.fixture(scope="module")
@@ -36,24 +44,36 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def reference(folders: dict[str, Path], kind: str) -> Any:
-    return import_open_clip().tokenizer.HFTokenizer(str(folders[kind]), context_length=CONTEXT, **KINDS[kind])
+    return import_open_clip().tokenizer.HFTokenizer(
+        str(folders[kind]), context_length=CONTEXT, **KINDS[kind]
+    )
 
 
 def ours(folders: dict[str, Path], kind: str) -> JsonTokenizer:
-    config = {"hf_tokenizer_name": str(folders[kind]), "tokenizer_kwargs": KINDS[kind], "context_length": CONTEXT}
+    config = {
+        "hf_tokenizer_name": str(folders[kind]),
+        "tokenizer_kwargs": KINDS[kind],
+        "context_length": CONTEXT,
+    }
     tokenizer = build_tokenizer("", config, False, UNCUT, EngineOptions(folders[kind]))
     assert isinstance(tokenizer, JsonTokenizer)
     return tokenizer
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_ids_are_open_clips_also_after_a_file(folders: dict[str, Path], kind: str, tmp_path: Path) -> None:
+def test_ids_are_open_clips_also_after_a_file(
+    folders: dict[str, Path], kind: str, tmp_path: Path
+) -> None:
     tokenizer = ours(folders, kind)
     tokenizer.tokenizer.save(str(tmp_path / "tokenizer.json"))
-    read = JsonTokenizer.read(tmp_path / "tokenizer.json", CONTEXT, tokenizer.cleaning, tokenizer.erased_id)
+    read = JsonTokenizer.read(
+        tmp_path / "tokenizer.json", CONTEXT, tokenizer.cleaning, tokenizer.erased_id
+    )
     expected = reference(folders, kind)(TEXTS).numpy()
     for given_by in (tokenizer, read):
-        np.testing.assert_array_equal(np.stack([tokens.ids for tokens in given_by(TEXTS)]), expected)
+        np.testing.assert_array_equal(
+            np.stack([tokens.ids for tokens in given_by(TEXTS)]), expected
+        )
 
 
 def test_ids_of_any_text_are_open_clips(folders: dict[str, Path]) -> None:
@@ -87,19 +107,31 @@ def test_a_tokenizer_with_a_way_of_its_own_stays_the_references(folders: dict[st
     assert from_hub(tokenizer, CONTEXT) is None
     config = {"tokenizer_kwargs": {"reduction_mask": "syntax"}, "context_length": CONTEXT}
     options = EngineOptions(folders["bert"])
-    assert isinstance(build_tokenizer("ViT-B-32", config, False, UNCUT, options), ReferenceTokenizer)
+    assert isinstance(
+        build_tokenizer("ViT-B-32", config, False, UNCUT, options), ReferenceTokenizer
+    )
 
 
 def test_a_model_with_such_a_tokenizer_is_bundled(folders: dict[str, Path], tmp_path: Path) -> None:
     """The bundle gives the torch engine's vectors, and checks the tokenizer as it checks weights."""
-    text = {"hf_tokenizer_name": str(folders["siglip"]), "tokenizer_kwargs": KINDS["siglip"], "vocab_size": HUB_PIECES}
+    text = {
+        "hf_tokenizer_name": str(folders["siglip"]),
+        "tokenizer_kwargs": KINDS["siglip"],
+        "vocab_size": HUB_PIECES,
+    }
     make_uncut_model(tmp_path / "uncut", **text)
     weights = EngineOptions(tmp_path, allow_download=False, num_threads=2)
     bundle = export_with(UNCUT, tmp_path / "out", weights)
-    assert (bundle.manifest.text.tokenizer, bundle.manifest.text.cleaning) == ("json", "canonicalize")
+    assert (bundle.manifest.text.tokenizer, bundle.manifest.text.cleaning) == (
+        "json",
+        "canonicalize",
+    )
     texts, vectors = ["A photo of a fox!", "", "two dogs " * 30], []
     served = EngineOptions(tmp_path, allow_download=False, precision="fp32")
-    for encoder in (torch_engine.load_text_encoder(UNCUT, weights), onnx_engine.load_text_encoder(bundle, served)):
+    for encoder in (
+        torch_engine.load_text_encoder(UNCUT, weights),
+        onnx_engine.load_text_encoder(bundle, served),
+    ):
         tokens = encoder.tokenize(texts)
         assert [one.truncated for one in tokens] == [False, False, True]
         vectors.append(encoder.encode([one.ids for one in tokens]))

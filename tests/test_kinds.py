@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tqdm import tqdm
 
 from common.models import onnx_engine, torch_engine
 from common.models.bundle import Bundle, read_bundle
@@ -14,7 +15,6 @@ from common.models.preprocess import normalize
 from common.models.spec import EngineOptions, ModelSpec, OpenClipTower, Pixels
 from common.models.torch_engine import open_clip_build
 from export.build import BundleBuilder
-from export.progress import silent
 from tests.kinds import KINDS, make_model
 from tests.reference import import_open_clip
 
@@ -55,7 +55,9 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 @pytest.fixture(scope="module")
 def bundle(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     folder = tmp_path_factory.mktemp("bundle")
-    manifest = BundleBuilder(SPEC, made.options(), folder, silent()).run(["fp32", "int8"], True)
+    manifest = BundleBuilder(SPEC, made.options(), folder, tqdm(total=0, disable=True)).run(
+        ["fp32", "int8"], True
+    )
     (folder / "manifest.json").write_text(manifest.model_dump_json())
     return read_bundle(folder, SPEC)
 
@@ -65,7 +67,9 @@ def pixels(size: int) -> list[Pixels]:
     return list(np.random.default_rng(5).integers(0, 256, shape).astype(np.uint8))
 
 
-def test_each_tower_is_loaded_alone_and_equals_open_clips(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_tower_is_loaded_alone_and_equals_open_clips(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import torch
 
     monkeypatch.delattr(open_clip_build, "_build_whole")
@@ -98,7 +102,9 @@ def test_a_bundle_of_it_needs_no_torch_and_gives_the_same(made: Made, bundle: Bu
         np.testing.assert_allclose(pictures.encode(items), image.encode(items), atol=tolerance)
     assert (bundle.manifest.logit_bias is None) is (made.kind != "siglip")
     cut = bundle.manifest.text.length is None
-    assert cut is (made.kind in ("xlm-roberta", "timm")), "short texts must not cost as much as the longest"
+    assert cut is (made.kind in ("xlm-roberta", "timm")), (
+        "short texts must not cost as much as the longest"
+    )
 
 
 def test_both_engines_have_one_fingerprint_in_one_precision(made: Made, bundle: Bundle) -> None:

@@ -66,7 +66,9 @@ def test_an_embedder_ends_its_threads() -> None:
     with open_embedder("demo") as embedder:
         embedder.embed([Text("a fox"), ImageBytes(FOX)])
         assert threading.active_count() > before
-        threads = [thread for thread in threading.enumerate() if thread is not threading.main_thread()]
+        threads = [
+            thread for thread in threading.enumerate() if thread is not threading.main_thread()
+        ]
     for thread in threads:
         thread.join(10)
     assert threading.active_count() <= before
@@ -98,7 +100,9 @@ def test_an_unknown_model_or_engine_is_named() -> None:
     "options",
     [{"device": "cuda"}, {"precision": "fp16"}, {"precision": "bf16"}],
 )
-def test_options_that_suit_no_engine_are_refused_before_anything_loads(options: dict[str, str]) -> None:
+def test_options_that_suit_no_engine_are_refused_before_anything_loads(
+    options: dict[str, str],
+) -> None:
     with pytest.raises(ValueError, match="the onnx engine"):
         open_embedder("demo", engine="onnx", **options)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"bundle in a bucket"):

@@ -14,7 +14,9 @@ from functions.request_record import RequestRecord, current_log_fields, current_
 
 
 def record(level: int = logging.INFO, **extra: object) -> logging.LogRecord:
-    made = logging.makeLogRecord({"name": "test", "levelno": level, "levelname": logging.getLevelName(level)})
+    made = logging.makeLogRecord(
+        {"name": "test", "levelno": level, "levelname": logging.getLevelName(level)}
+    )
     made.msg, made.args = "fetched %d images", (3,)
     vars(made).update(extra)
     return made
@@ -29,13 +31,21 @@ def as_json(made: logging.LogRecord, project: str = "acme") -> dict[str, Any]:
 
 def test_a_record_is_one_line_of_json_with_the_names_that_cloud_logging_reads() -> None:
     entry = as_json(record(level=logging.WARNING, host="example.com", odd={1, 2}))
-    assert (entry["severity"], entry["message"], entry["host"]) == ("WARNING", "fetched 3 images", "example.com")
+    assert (entry["severity"], entry["message"], entry["host"]) == (
+        "WARNING",
+        "fetched 3 images",
+        "example.com",
+    )
     assert entry["time"].endswith("+00:00")
     assert "logging.googleapis.com/trace" not in entry
 
 
 def test_a_record_names_the_request_it_belongs_to() -> None:
-    headers = {"X-Request-Id": "mine", "X-Cloud-Trace-Context": f"{'a' * 32}/10;o=1", "Function-Execution-Id": "run1"}
+    headers = {
+        "X-Request-Id": "mine",
+        "X-Cloud-Trace-Context": f"{'a' * 32}/10;o=1",
+        "Function-Execution-Id": "run1",
+    }
     token = current_record.set(RequestRecord.from_headers(headers, timeout_s=1))
     try:
         entry, without_project = as_json(record()), as_json(record(), project="")

@@ -23,7 +23,9 @@ def test_it_is_valid_openapi() -> None:
 
 
 def test_it_is_the_one_that_was_reviewed() -> None:
-    assert current() == json.loads(REVIEWED.read_text("utf-8")), "look at the difference, then run the module"
+    assert current() == json.loads(REVIEWED.read_text("utf-8")), (
+        "look at the difference, then run the module"
+    )
 
 
 def test_it_has_every_route_and_an_identity_for_each() -> None:

@@ -13,7 +13,9 @@ from export.emoji import picture_of
 from functions.playground import PAGE, policy
 
 TEXT = PAGE.read_text("utf-8")
-SAMPLES = dict(re.findall(r"^  (\w+): 'data:image/webp;base64,([A-Za-z0-9+/=]+)',$", TEXT, re.MULTILINE))
+SAMPLES = dict(
+    re.findall(r"^  (\w+): 'data:image/webp;base64,([A-Za-z0-9+/=]+)',$", TEXT, re.MULTILINE)
+)
 
 
 def test_the_policy_allows_this_script_and_style_and_no_other() -> None:
@@ -31,7 +33,9 @@ def test_a_page_whose_script_is_not_one_has_no_policy() -> None:
 
 def test_it_is_one_file_that_names_no_other_host() -> None:
     assert not re.search(r"""(?:src|href)=["'](?:https?:)?//|@import|\burl\(|\bimport\(""", TEXT)
-    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function", TEXT)
+    assert not re.search(
+        r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function", TEXT
+    )
     assert len(TEXT.encode()) <= 60 * 1024
 
 
@@ -40,7 +44,9 @@ def test_a_sample_looks_as_the_demo_s_own_picture(name: str) -> None:
     def pixels(file: bytes) -> np.ndarray:  # type: ignore[type-arg]
         with Image.open(io.BytesIO(file)) as image:
             white = Image.new("RGBA", image.size, "white")
-            return np.asarray(Image.alpha_composite(white, image.convert("RGBA")).convert("RGB"), np.float32)
+            return np.asarray(
+                Image.alpha_composite(white, image.convert("RGBA")).convert("RGB"), np.float32
+            )
 
     difference = np.abs(pixels(base64.b64decode(SAMPLES[name])) - pixels(picture_of(name)))
     assert difference.mean() < 6  # of 255

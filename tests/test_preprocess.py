@@ -11,7 +11,22 @@ from common.models.spec import Preprocessing
 from tests.reference import import_open_clip
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-KINDS = ("1", "L", "LA", "P", "P transparent", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV", "I;16")
+KINDS = (
+    "1",
+    "L",
+    "LA",
+    "P",
+    "P transparent",
+    "PA",
+    "RGB",
+    "RGBA",
+    "RGBX",
+    "CMYK",
+    "YCbCr",
+    "LAB",
+    "HSV",
+    "I;16",
+)
 SIZES = (
     (64, 64),
     (63, 64),
@@ -50,7 +65,9 @@ def make(kind: str, size: tuple[int, int]) -> Image.Image:
         return Image.fromarray(random.integers(0, 65536, (height, width), dtype=np.uint16))
     if kind in ("LAB", "LA"):
         return (
-            image.convert("RGB").convert("L").convert("LA") if kind == "LA" else Image.merge("LAB", image.split()[:3])
+            image.convert("RGB").convert("L").convert("LA")
+            if kind == "LA"
+            else Image.merge("LAB", image.split()[:3])
         )
     if kind.startswith("P"):
         palette = image.convert("RGB").convert("P", palette=Image.Palette.ADAPTIVE, colors=64)
@@ -60,7 +77,9 @@ def make(kind: str, size: tuple[int, int]) -> Image.Image:
     return image if kind == "RGBA" else image.convert("RGB").convert(kind)
 
 
-def of(image: Image.Image, preprocessing: Preprocessing, **options: Any) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def of(
+    image: Image.Image, preprocessing: Preprocessing, **options: Any
+) -> np.ndarray[Any, np.dtype[np.uint8]]:
     return preprocess(Picture(image, image.size, **options), preprocessing)
 
 
@@ -90,7 +109,9 @@ def test_reference_preprocessing_is_open_clips_to_the_bit(kind: str) -> None:
 @pytest.mark.parametrize("resize_mode", ["squash", "longest"])
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
 def test_other_modes_are_open_clips_too(resize_mode: str, interpolation: str) -> None:
-    preprocessing = reference(resize_mode=resize_mode, interpolation=interpolation, fill_color=7, size=60)
+    preprocessing = reference(
+        resize_mode=resize_mode, interpolation=interpolation, fill_color=7, size=60
+    )
     transform = open_clip_transform(preprocessing)
     for size in ((64, 64), (640, 480), (31, 64), (65, 300), (60, 60)):
         image = make("RGB", size)
@@ -103,7 +124,9 @@ def test_extreme_shapes_are_computed_where_the_crop_is_alone_and_come_out_the_sa
         image = make("RGB", size)
         preprocessing = reference(size=64)
         longer = int(64 * max(size) / min(size))
-        whole = image.resize((64, longer) if size[0] < size[1] else (longer, 64), Image.Resampling.BICUBIC)
+        whole = image.resize(
+            (64, longer) if size[0] < size[1] else (longer, 64), Image.Resampling.BICUBIC
+        )
         start = round((longer - 64) / 2)
         box = (0, start, 64, start + 64) if size[0] < size[1] else (start, 0, start + 64, 64)
         difference = of(image, preprocessing).astype(int) - np.asarray(whole.crop(box)).astype(int)

@@ -117,14 +117,18 @@ def test_the_banner_lists_it_and_the_document_describes_it(ask: Ask) -> None:
     assert {"name": "Shouting", "description": SHOUTING.description} in document["tags"]
     operation = document["paths"]["/shout"]["post"]
     assert operation["tags"] == ["Shouting"]
-    assert operation["requestBody"]["content"]["application/json"]["examples"] == {"one": {"value": {"words": ["fox"]}}}
+    assert operation["requestBody"]["content"]["application/json"]["examples"] == {
+        "one": {"value": {"words": ["fox"]}}
+    }
     success = operation["responses"]["200"]
     assert success["description"] == "The shouted words."
-    assert success["content"]["application/json"]["examples"]["one"]["value"] == {"shouted": ["FOX!"]}
+    assert success["content"]["application/json"]["examples"]["one"]["value"] == {
+        "shouted": ["FOX!"]
+    }
     refusal = operation["responses"]["400"]["content"]["application/json"]["schema"]
     assert refusal == {"$ref": "#/components/schemas/ShoutError"}
     lines = document["paths"]["/shout/lines"]["post"]["responses"]["200"]["content"]
-    assert lines == {"text/plain": {}}
+    assert lines == {"text/plain": {"schema": {"type": "string"}}}
 
 
 def test_no_two_routes_of_the_function_answer_the_same_path_and_method() -> None:

@@ -13,7 +13,7 @@ def test_a_module_that_reaches_torch_or_a_program_is_left_out(name: str) -> None
     assert reaches(ROOT / "tests" / f"{name}.py", HEAVY)
 
 
-@pytest.mark.parametrize("name", ["test_batcher", "test_decode", "test_embedding", "test_bodies"])
+@pytest.mark.parametrize("name", ["test_batcher", "test_decode", "test_embedder", "test_bodies"])
 def test_a_module_of_the_core_is_kept(name: str) -> None:
     assert not reaches(ROOT / "tests" / f"{name}.py", HEAVY)
 

@@ -12,13 +12,28 @@ TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 @pytest.mark.parametrize(
     ("headers", "expected"),
     [
-        ({"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"}, Trace(TRACE, "00f067aa0ba902b7", sampled=True)),
-        ({"traceparent": f"00-{TRACE}-00f067aa0ba902b7-00"}, Trace(TRACE, "00f067aa0ba902b7", sampled=False)),
-        ({"X-Cloud-Trace-Context": f"{TRACE}/255;o=1"}, Trace(TRACE, "00000000000000ff", sampled=True)),
-        ({"X-Cloud-Trace-Context": f"{TRACE.upper()}/{2**64 - 1}"}, Trace(TRACE, "f" * 16, sampled=False)),
+        (
+            {"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"},
+            Trace(TRACE, "00f067aa0ba902b7", sampled=True),
+        ),
+        (
+            {"traceparent": f"00-{TRACE}-00f067aa0ba902b7-00"},
+            Trace(TRACE, "00f067aa0ba902b7", sampled=False),
+        ),
+        (
+            {"X-Cloud-Trace-Context": f"{TRACE}/255;o=1"},
+            Trace(TRACE, "00000000000000ff", sampled=True),
+        ),
+        (
+            {"X-Cloud-Trace-Context": f"{TRACE.upper()}/{2**64 - 1}"},
+            Trace(TRACE, "f" * 16, sampled=False),
+        ),
         ({"X-Cloud-Trace-Context": TRACE}, Trace(TRACE, "0" * 16, sampled=False)),
         (
-            {"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01", "X-Cloud-Trace-Context": f"{'a' * 32}/1;o=0"},
+            {
+                "traceparent": f"00-{TRACE}-00f067aa0ba902b7-01",
+                "X-Cloud-Trace-Context": f"{'a' * 32}/1;o=0",
+            },
             Trace(TRACE, "00f067aa0ba902b7", sampled=True),
         ),
         ({"traceparent": "nonsense", "X-Cloud-Trace-Context": "nonsense"}, None),

@@ -62,7 +62,12 @@ def test_ids_of_any_text_are_open_clips(text: str) -> None:
 
 
 @settings(max_examples=300, deadline=None, derandomize=True)
-@given(st.lists(st.sampled_from([word for kind in KINDS for word in kind.split()] + ["a", "of", "fox"]), max_size=120))
+@given(
+    st.lists(
+        st.sampled_from([word for kind in KINDS for word in kind.split()] + ["a", "of", "fox"]),
+        max_size=120,
+    )
+)
 def test_ids_of_long_texts_are_open_clips(words: list[str]) -> None:
     text = " ".join(words)
     (tokens,) = ours()([text])
@@ -135,7 +140,9 @@ def test_xlmr_special_tokens_spelled_out_are_text(text: str) -> None:
 
 
 def test_xlmr_texts_are_cut_at_512_tokens() -> None:
-    exact, over, empty = XlmrTokenizer(demo_vocabulary())(["a " * 255, "a " * 256, ""])  # two pieces each
+    exact, over, empty = XlmrTokenizer(demo_vocabulary())(
+        ["a " * 255, "a " * 256, ""]
+    )  # two pieces each
     assert (len(exact.ids), exact.truncated) == (512, False)
     assert (len(over.ids), over.truncated) == (512, True)
     assert over.ids[-1] == 2

@@ -20,7 +20,13 @@ from common.models.weights import MCLIP_TOKENIZER
 from tests.checkpoints import MULTILINGUAL_TEXTS, TINY, UNCUT, make_tiny_mclip, make_uncut_model
 from tests.reference import import_open_clip
 
-SHORT_AND_LONG = ["a fox", "", "a photo of two dogs on a beach, " * 20, "狐 🦊", "Hello <b>World</b> &amp; more"]
+SHORT_AND_LONG = [
+    "a fox",
+    "",
+    "a photo of two dogs on a beach, " * 20,
+    "狐 🦊",
+    "Hello <b>World</b> &amp; more",
+]
 DEMO = Path(__file__).parents[1] / "common" / "models" / "demo"
 
 
@@ -35,7 +41,9 @@ class Reference:
 
     @property
     def options(self) -> EngineOptions:
-        return EngineOptions(self.weights_dir, allow_download=False, num_threads=2, reference_preprocessing=True)
+        return EngineOptions(
+            self.weights_dir, allow_download=False, num_threads=2, reference_preprocessing=True
+        )
 
     def encode_texts(self, texts: list[str]) -> Vectors:
         import torch
@@ -64,17 +72,27 @@ def make_reference(architecture: str, folder: Path) -> Reference:
     model, _, transform = import_open_clip().create_model_and_transforms(architecture)
     target = folder / "random"
     target.mkdir(parents=True)
-    state = {name: tensor.contiguous() for name, tensor in model.state_dict().items() if name != "attn_mask"}
+    state = {
+        name: tensor.contiguous()
+        for name, tensor in model.state_dict().items()
+        if name != "attn_mask"
+    }
     save_file(state, target / "open_clip_model.safetensors")
     tower = OpenClipTower(architecture)
-    return Reference(ModelSpec("random", architecture, "", tower, tower), model.eval(), transform, folder)
+    return Reference(
+        ModelSpec("random", architecture, "", tower, tower), model.eval(), transform, folder
+    )
 
 
 @pytest.fixture(scope="module", params=["demo", "ViT-B-32-quickgelu", "ViT-B-16-plus-240"])
-def reference(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reference]:
+def reference(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Reference]:
     folder = tmp_path_factory.mktemp("weights")
     if request.param == "demo":
-        model, _, transform = import_open_clip().create_model_and_transforms(f"local-dir:{DEMO / 'clip'}")
+        model, _, transform = import_open_clip().create_model_and_transforms(
+            f"local-dir:{DEMO / 'clip'}"
+        )
         yield Reference(resolve("demo"), model.eval(), transform, folder)
     else:
         yield make_reference(request.param, folder)
@@ -84,7 +102,10 @@ def reference(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 def pictures(count: int) -> list[Image.Image]:
     random = np.random.default_rng(count)
     sizes = random.integers(40, 400, (count, 2))
-    return [Image.fromarray(random.integers(0, 256, (height, width, 3), dtype=np.uint8)) for width, height in sizes]
+    return [
+        Image.fromarray(random.integers(0, 256, (height, width, 3), dtype=np.uint8))
+        for width, height in sizes
+    ]
 
 
 @pytest.mark.parametrize("count", [1, 33])
@@ -99,7 +120,9 @@ def test_text_vectors_are_open_clips(reference: Reference, count: int) -> None:
 def test_image_vectors_are_open_clips(reference: Reference, count: int) -> None:
     images = pictures(count)
     encoder = load_image_encoder(reference.spec, reference.options)
-    pixels: list[Pixels] = [preprocess(Picture(image, image.size), encoder.preprocessing) for image in images]
+    pixels: list[Pixels] = [
+        preprocess(Picture(image, image.size), encoder.preprocessing) for image in images
+    ]
     np.testing.assert_allclose(encoder.encode(pixels), reference.encode_images(images), atol=1e-5)
 
 
@@ -111,10 +134,14 @@ def test_a_text_tower_is_loaded_without_the_image_towers_tensors(reference: Refe
     assert held == whole - visual - 1  # the logit scale
 
 
-def test_the_same_text_gives_the_same_vector_alone_and_beside_longer_ones(reference: Reference) -> None:
+def test_the_same_text_gives_the_same_vector_alone_and_beside_longer_ones(
+    reference: Reference,
+) -> None:
     encoder = load_text_encoder(reference.spec, reference.options)
     short, long = (tokens.ids for tokens in encoder.tokenize(["a fox", "a fox " * 50]))
-    np.testing.assert_allclose(encoder.encode([short])[0], encoder.encode([long, short])[1], atol=1e-6)
+    np.testing.assert_allclose(
+        encoder.encode([short])[0], encoder.encode([long, short])[1], atol=1e-6
+    )
 
 
 def test_clip_is_built_with_the_activation_that_its_weights_were_trained_with() -> None:
@@ -168,7 +195,9 @@ def test_a_tower_that_is_not_causal_is_run_padded(tmp_path: Path) -> None:
         expected = model.encode_text(tokenizer(texts), normalize=True).numpy()
     vectors = encoder.encode([tokens.ids for tokens in encoder.tokenize(texts)])
     np.testing.assert_allclose(vectors, expected, atol=1e-5)
-    np.testing.assert_allclose(encoder.encode([encoder.tokenize(["a fox"])[0].ids])[0], expected[0], atol=1e-5)
+    np.testing.assert_allclose(
+        encoder.encode([encoder.tokenize(["a fox"])[0].ids])[0], expected[0], atol=1e-5
+    )
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +218,9 @@ def test_multilingual_vectors_are_multilingual_clips(tiny_mclip: Path) -> None:
     folder = tiny_mclip / "tiny" / "text"
     model = MultilingualCLIP(MCLIPConfig(str(folder / "base"), 128, 16)).eval()
     state = torch.load(folder / "pytorch_model.bin", weights_only=True)
-    model.load_state_dict({name: tensor for name, tensor in state.items() if not name.endswith("position_ids")})
+    model.load_state_dict(
+        {name: tensor for name, tensor in state.items() if not name.endswith("position_ids")}
+    )
     tokenizer = XLMRobertaTokenizerFast(vocab_file=str(folder / MCLIP_TOKENIZER))
     encoder = load_text_encoder(TINY, EngineOptions(tiny_mclip, allow_download=False))
     for texts in (MULTILINGUAL_TEXTS[:1], (MULTILINGUAL_TEXTS * 7)[:33]):
@@ -218,7 +249,8 @@ def test_a_wrong_hash_is_refused_and_the_right_file_loads_again(tmp_path: Path) 
     (weights.parent / "SHA256SUMS").write_text(f"{'0' * 64}  {weights.name}\n")
     options = EngineOptions(tmp_path, allow_download=False)
     with pytest.raises(
-        ModelUnavailable, match=r"model demo: open_clip_model.safetensors has sha256 .*…, expected 0000"
+        ModelUnavailable,
+        match=r"model demo: open_clip_model.safetensors has sha256 .*…, expected 0000",
     ):
         load_text_encoder(resolve("demo"), options)
     (weights.parent / "SHA256SUMS").unlink()
@@ -243,13 +275,20 @@ def test_a_broken_file_is_refused_without_telling_where_it_lies(tmp_path: Path) 
 
 def test_weights_that_are_nowhere_are_named(tmp_path: Path) -> None:
     options = EngineOptions(tmp_path, allow_download=False, hub_cache=tmp_path)
-    with pytest.raises(ModelUnavailable, match=r"M-CLIP/XLM-Roberta-Large-Vit-B-16Plus: not in the cache"):
+    with pytest.raises(
+        ModelUnavailable, match=r"M-CLIP/XLM-Roberta-Large-Vit-B-16Plus: not in the cache"
+    ):
         load_text_encoder(resolve("mclip"), options)
-    with pytest.raises(ModelUnavailable, match=r"timm/vit_base_patch16_plus_clip_240.laion400m_e32: not in the cache"):
+    with pytest.raises(
+        ModelUnavailable,
+        match=r"timm/vit_base_patch16_plus_clip_240.laion400m_e32: not in the cache",
+    ):
         load_image_encoder(resolve("mclip"), options)
     with pytest.raises(ModelUnavailable, match=r"open_clip has no architecture 'ViT-Z'"):
         load_text_encoder(resolve("ViT-Z/laion"), options)
-    with pytest.raises(ModelUnavailable, match=r"open_clip's weights for ViT-B-32 are .*; not 'nothing'"):
+    with pytest.raises(
+        ModelUnavailable, match=r"open_clip has no weights 'nothing' for ViT-B-32; known: "
+    ):
         load_text_encoder(resolve("ViT-B-32/nothing"), options)
 
 
@@ -257,7 +296,7 @@ def test_a_device_or_precision_that_is_not_there_is_said(tmp_path: Path) -> None
     import torch
 
     if not torch.cuda.is_available():
-        with pytest.raises(ModelUnavailable, match="CLIP_DEVICE is cuda, but torch finds no GPU"):
+        with pytest.raises(ModelUnavailable, match="CLIP_DEVICE=cuda, but no CUDA device"):
             load_text_encoder(resolve("demo"), EngineOptions(tmp_path, device="cuda"))
-    with pytest.raises(ModelUnavailable, match="CLIP_PRECISION is fp16, which needs a GPU"):
+    with pytest.raises(ModelUnavailable, match="CLIP_PRECISION=fp16 needs a GPU"):
         load_text_encoder(resolve("demo"), EngineOptions(tmp_path, device="cpu", precision="fp16"))

@@ -55,7 +55,9 @@ def test_32_concurrent_first_callers_load_it_once() -> None:
     loader, encoders = Loader(), []
     loader.gate.clear()
     tower = make(loader)
-    threads = [threading.Thread(target=lambda: encoders.append(tower.wait(SOON_S))) for _ in range(32)]
+    threads = [
+        threading.Thread(target=lambda: encoders.append(tower.wait(SOON_S))) for _ in range(32)
+    ]
     for thread in threads:
         thread.start()
     loader.gate.set()
@@ -114,7 +116,9 @@ def test_a_load_that_failed_a_moment_ago_is_not_tried_at_once() -> None:
 def test_a_foreign_error_while_loading_tells_the_caller_nothing_of_itself() -> None:
     loader = Loader()
     loader.fail_with = MemoryError("/secret/path")
-    with pytest.raises(ModelUnavailable, match="the text tower could not be loaded: MemoryError") as raised:
+    with pytest.raises(
+        ModelUnavailable, match="the text tower could not be loaded: MemoryError"
+    ) as raised:
         make(loader).wait(SOON_S)
     assert "secret" not in str(raised.value)
 
@@ -136,7 +140,9 @@ def fake_model(preprocessing: Preprocessing | None = None, loader: Loader | None
     return Model(spec, make(loader or Loader()), image)  # type: ignore[arg-type] # towers are invariant in their encoder
 
 
-def test_the_fingerprint_is_known_when_both_towers_are_loaded_and_tells_preprocessings_apart() -> None:
+def test_the_fingerprint_is_known_when_both_towers_are_loaded_and_tells_preprocessings_apart() -> (
+    None
+):
     fingerprints: set[str | None] = set()
     for reference in (False, True):
         model = fake_model(Preprocessing(8, (0, 0, 0), (1, 1, 1), reference=reference))

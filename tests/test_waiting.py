@@ -28,7 +28,9 @@ LARGE = {
     "jpeg-progressive": lambda: saved(colours("RGB", SIZE), "JPEG", progressive=True),
     "png": lambda: saved(colours("RGBA", SIZE), "PNG", compress_level=1),
     "webp": lambda: saved(colours("RGB", SIZE), "WEBP", method=0),
-    "webp-lossless": lambda: saved(colours("RGB", SIZE), "WEBP", lossless=True, quality=0, method=0),
+    "webp-lossless": lambda: saved(
+        colours("RGB", SIZE), "WEBP", lossless=True, quality=0, method=0
+    ),
     "gif": lambda: saved(colours("P", SIZE), "GIF"),
     "bmp": lambda: saved(colours("RGB", SIZE), "BMP"),
     "avif": lambda: saved(colours("RGB", SIZE), "AVIF", speed=10),
@@ -61,7 +63,9 @@ def test_the_time_that_an_image_waits_for_memory_does_not_count_as_decoding() ->
     holder = threading.Thread(target=hold)
     holder.start()
     assert taken.wait(5)
-    prepare(LARGE["png"](), PREPROCESSING, DecodeLimits(seconds=waited), Allowance.lasting(30), memory)
+    prepare(
+        LARGE["png"](), PREPROCESSING, DecodeLimits(seconds=waited), Allowance.lasting(30), memory
+    )
     holder.join()
 
 
@@ -83,7 +87,9 @@ def test_what_the_request_holds_beside_an_image_counts() -> None:
     memory, data = MemoryBudget(20_000_000), LARGE["png"]()
     prepare(data, PREPROCESSING, DecodeLimits(), Allowance.lasting(30).holding(1_000_000), memory)
     with pytest.raises(TooManyPixels, match="MB to decode"):
-        prepare(data, PREPROCESSING, DecodeLimits(), Allowance.lasting(30).holding(19_500_000), memory)
+        prepare(
+            data, PREPROCESSING, DecodeLimits(), Allowance.lasting(30).holding(19_500_000), memory
+        )
 
 
 def test_large_files_take_turns_in_the_order_in_which_they_asked() -> None:
@@ -111,13 +117,24 @@ def test_large_files_take_turns_in_the_order_in_which_they_asked() -> None:
 
 @pytest.mark.parametrize(
     ("instance_mib", "budget_bytes"),
-    [(512, LEAST_DECODE_BYTES), (1024, 256 * 2**20), (2048, MOST_DECODE_BYTES), (65536, MOST_DECODE_BYTES)],
+    [
+        (512, LEAST_DECODE_BYTES),
+        (1024, 256 * 2**20),
+        (2048, MOST_DECODE_BYTES),
+        (65536, MOST_DECODE_BYTES),
+    ],
 )
-def test_the_budget_grows_with_the_instance_within_bounds(instance_mib: int, budget_bytes: int) -> None:
+def test_the_budget_grows_with_the_instance_within_bounds(
+    instance_mib: int, budget_bytes: int
+) -> None:
     assert decode_bytes(instance_mib * 2**20) == budget_bytes
 
 
 def test_a_png_of_24_megapixels_with_transparency_fits_the_budget_of_2_gib() -> None:
     memory = MemoryBudget(decode_bytes(2 * 2**30))
     data = png_bomb(6000, 4000, 6)
-    assert prepare(data, PREPROCESSING, DecodeLimits(), Allowance.lasting(60), memory).shape == (32, 32, 3)
+    assert prepare(data, PREPROCESSING, DecodeLimits(), Allowance.lasting(60), memory).shape == (
+        32,
+        32,
+        3,
+    )

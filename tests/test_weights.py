@@ -76,7 +76,7 @@ def test_a_missing_file_and_a_broken_config_are_named(tmp_path: Path) -> None:
     with pytest.raises(ModelUnavailable, match=r"no a\.bin or b\.bin"):
         find_file(tmp_path, ("a.bin", "b.bin"), DEMO)
     (tmp_path / "config.json").write_text("[]")
-    with pytest.raises(ModelUnavailable, match="holds no object"):
+    with pytest.raises(ModelUnavailable, match="must contain a JSON object"):
         read_json(tmp_path / "config.json", DEMO)
     with pytest.raises(ModelUnavailable, match="missing or no JSON"):
         read_json(tmp_path / "other.json", DEMO)
@@ -120,5 +120,5 @@ def test_pinned_weights_must_be_those(tmp_path: Path) -> None:
     with pytest.raises(ModelUnavailable, match="expected 0000"):
         open_clip_file(pinned, pinned.image, source.parent, options)
     for wrong in ("text", "sound=" + right, "text=abc"):
-        with pytest.raises(ValueError, match="is no pin"):
+        with pytest.raises(ValueError, match="invalid pin"):
             pin(DEMO, wrong)

@@ -50,7 +50,9 @@ def with_chunk(data: bytes, kind: bytes, content: bytes, *, is_wrong: bool = Fal
     return png(header, (kind, content), *rest, wrong=[kind] if is_wrong else [])
 
 
-def raw_png(samples: bytes, size: tuple[int, int], depth: int, colour_type: int, *more: Chunk) -> bytes:
+def raw_png(
+    samples: bytes, size: tuple[int, int], depth: int, colour_type: int, *more: Chunk
+) -> bytes:
     """A PNG file of unfiltered rows."""
     width, height = size
     row = len(samples) // height
@@ -72,7 +74,9 @@ def bmp(
     if header_bytes == 12:
         header = struct.pack("<IHHHH", 12, width, height, 1, bits)
     else:
-        header = struct.pack("<IiiHHIIiiII", header_bytes, width, height, 1, bits, compression, 0, 0, 0, 0, 0)
+        header = struct.pack(
+            "<IiiHHIIiiII", header_bytes, width, height, 1, bits, compression, 0, 0, 0, 0, 0
+        )
     start = 14 + len(header) + len(more)
     return struct.pack("<2sIII", b"BM", start + len(pixels), 0, start) + header + more + pixels
 

@@ -1,1 +1,1 @@
-"""Fetching and decoding images that strangers chose."""
+"""Downloads and decodes images from untrusted callers."""

@@ -1,8 +1,9 @@
-"""What the headers of an AV1 stream say about its frames: how large they are, and how much memory each takes.
+"""Reads the frame sizes of an AV1 stream from its headers, and the memory that each frame takes.
 
-Reference: AV1 Bitstream & Decoding Process Specification, 5.5 (sequence header), 5.9 (frame header). The sequence
-header has the largest size exactly. A frame may be smaller, and must then say so, but no decoder keeps a frame from
-being larger: so the size that each frame header has is read too.
+A sequence header states the largest frame size. A frame header may state another size, and decoders
+accept one that is larger. So this module reads the size in each frame header too.
+Reference: AV1 Bitstream & Decoding Process Specification, 5.5 (sequence header) and 5.9 (frame
+header).
 """
 
 from dataclasses import dataclass
@@ -10,26 +11,25 @@ from dataclasses import dataclass
 from common.errors import CorruptImage
 
 SEQUENCE_HEADER = 1
-FRAME_HEADERS = (3, 6, 7)  # alone, with its tiles, and again
-HEADER_BYTES = (
-    512  # more than a header has up to its frame size: 32 operating points of 89 bits at most
-)
+FRAME_HEADERS = (3, 6, 7)  # a header alone, with its tiles, and repeated
+# More than any header has before its frame size: at most 32 operating points of 89 bits.
+HEADER_BYTES = 512
 REFERENCES = 7  # frames that one frame may refer to
-ALL_SLOTS = 0xFF  # the frame is kept in each of the eight places for references
-KEY, INTRA_ONLY, SWITCH = 0, 2, 3  # types of frames
+ALL_SLOTS = 0xFF  # the frame is stored in all eight reference slots
+KEY, INTRA_ONLY, SWITCH = 0, 2, 3  # frame types
 BLOCK = 128  # pixels: decoders round both sides of a frame up to whole superblocks
-SCRATCH = 1.25  # bytes a pixel that a decoder notes about blocks and filters; measured: 0.9
+SCRATCH = 1.25  # a decoder's bytes per pixel for blocks and filters; 0.9 were measured
 
 
 class Bits:
-    """Numbers of any width, the highest bit first."""
+    """Reads numbers of any bit width, the highest bit first."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._place = 0
 
     def read(self, count: int) -> int:
-        """The next `count` bits. Raises CorruptImage at the end of the data."""
+        """The next `count` bits as a number. Raises CorruptImage at the end of the data."""
         end = self._place + count
         if end > 8 * len(self._data):
             raise CorruptImage("the AVIF file ends inside a table or a header")
@@ -40,7 +40,7 @@ class Bits:
 
 @dataclass(frozen=True)
 class Frame:
-    """One coded frame: its size in pixels, and the bytes that a decoder holds for it."""
+    """One coded frame: its size in pixels, and the bytes that a decoder keeps for it."""
 
     width: int
     height: int
@@ -49,15 +49,13 @@ class Frame:
 
 @dataclass
 class Sequence:
-    """The fields of a sequence header that tell how large frames are and how to read their headers."""
+    """The fields of a sequence header that give frame sizes or are needed to read frame headers."""
 
     is_reduced: bool = False
     equal_intervals: bool = False
     removal_bits: int = 0  # buffer_removal_time_length, 0 without a decoder model
     presentation_bits: int = 0
-    points: tuple[
-        tuple[int, bool], ...
-    ] = ()  # operating points: layers, and whether each has a decoder model
+    points: tuple[tuple[int, bool], ...] = ()  # each operating point: layers, has a decoder model
     width_bits: int = 0
     height_bits: int = 0
     width: int = 0
@@ -65,20 +63,20 @@ class Sequence:
     id_bits: int = 0  # frame ids, 0 without them
     delta_id_bits: int = 0
     order_bits: int = 0  # OrderHintBits
-    screen_content: int = 2  # 0, 1, or 2: each frame says so
+    screen_content: int = 2  # 0, 1, or 2: set by each frame
     integer_vectors: int = 2
-    extra_frames: int = 0  # copies of a frame that super-resolution and film grain make
+    extra_frames: int = 0  # further copies, for super-resolution and film grain
     sample_bytes: int = 1
-    chroma: float = 2.0  # samples of both chroma planes for one of luma
+    chroma: float = 2.0  # samples of both chroma planes per luma sample
 
     def held_bytes(self, width: int, height: int) -> int:
-        """What a decoder holds for a frame of that size."""
+        """The bytes that a decoder keeps for a frame of this size."""
         pixels = -(-width // BLOCK) * -(-height // BLOCK) * BLOCK**2
         copies = 1 + self.extra_frames
         return int(pixels * (copies * self.pixel_bytes() + SCRATCH))
 
     def pixel_bytes(self) -> float:
-        """Bytes of all planes for a pixel."""
+        """The bytes of all planes per pixel."""
         return self.sample_bytes * (1 + self.chroma)
 
 
@@ -93,11 +91,10 @@ def parse_sequence(data: bytes) -> Sequence:
         sequence.points = ((0, False),)
     else:
         _read_operating_points(bits, sequence)
-    sequence.width_bits, sequence.height_bits = bits.read(4) + 1, bits.read(4) + 1
-    sequence.width, sequence.height = (
-        bits.read(sequence.width_bits) + 1,
-        bits.read(sequence.height_bits) + 1,
-    )
+    sequence.width_bits = bits.read(4) + 1
+    sequence.height_bits = bits.read(4) + 1
+    sequence.width = bits.read(sequence.width_bits) + 1
+    sequence.height = bits.read(sequence.height_bits) + 1
     if not sequence.is_reduced and bits.read(1):  # frame_id_numbers_present_flag
         sequence.delta_id_bits = bits.read(4) + 2
         sequence.id_bits = bits.read(3) + sequence.delta_id_bits + 1
@@ -117,7 +114,7 @@ def _read_operating_points(bits: Bits, sequence: Sequence) -> None:
     points = []
     for _ in range(bits.read(5) + 1):
         layers = bits.read(12)
-        if bits.read(5) > 7:  # seq_level_idx, from which on there is a tier
+        if bits.read(5) > 7:  # seq_level_idx; higher levels have a tier
             bits.read(1)
         has_model = bool(delay_bits and bits.read(1))
         if has_model:
@@ -129,13 +126,13 @@ def _read_operating_points(bits: Bits, sequence: Sequence) -> None:
 
 
 def _read_timing(bits: Bits, sequence: Sequence) -> int:
-    """Return how many bits the delays of operating points have, 0 without a decoder model."""
+    """Read the timing; returns the bits of operating points' delays, 0 without a decoder model."""
     bits.read(64)
     sequence.equal_intervals = bool(bits.read(1))
-    if sequence.equal_intervals:  # a number as long as the zeros before it
+    if sequence.equal_intervals:  # a number with as many bits as zeros before it
         zeros = next((count for count in range(32) if bits.read(1)), None)
         if zeros is None:
-            raise CorruptImage("the AVIF file has a broken number")
+            raise CorruptImage("the AVIF file has an invalid number in a header")
         bits.read(zeros)
     if not bits.read(1):  # decoder_model_info_present_flag
         return 0
@@ -193,10 +190,10 @@ def _subsampling(bits: Bits, profile: int, is_twelve: bool) -> tuple[int, int]:
 
 
 def read_frame(data: bytes, sequence: Sequence, layers: tuple[int, int]) -> Frame | None:
-    """The frame that a frame header starts (5.9.2); None if it shows an earlier one.
+    """Read a frame header (5.9.2) up to its size; None if it only shows an earlier frame.
 
-    `layers` are the temporal and the spatial id. A frame that takes its size from an earlier one is
-    0 × 0. A header that makes no sense counts as the largest frame that it could have written.
+    `layers` are the temporal and the spatial id. A frame that takes its size from an earlier frame
+    is 0 × 0. An invalid header counts as the largest frame that it could describe.
     """
     try:
         size = _FrameHeader(data, sequence, layers).size()
@@ -206,7 +203,7 @@ def read_frame(data: bytes, sequence: Sequence, layers: tuple[int, int]) -> Fram
 
 
 class _FrameHeader:
-    """Reads a frame header as far as the frame's size."""
+    """Reads a frame header up to the frame's size."""
 
     def __init__(self, data: bytes, sequence: Sequence, layers: tuple[int, int]) -> None:
         self._bits = Bits(data)
@@ -217,7 +214,7 @@ class _FrameHeader:
         self._is_resilient = True
 
     def size(self) -> tuple[int, int] | None:
-        """(width, height); (0, 0) for that of a reference; None without a frame."""
+        """(width, height); (0, 0) if taken from a reference; None if there is no new frame."""
         bits, sequence = self._bits, self._sequence
         largest = (sequence.width, sequence.height)
         if sequence.is_reduced:

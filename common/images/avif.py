@@ -1,8 +1,9 @@
-"""How much memory an AVIF file takes to decode, by the frames inside it.
+"""Estimates the memory that decoding an AVIF file takes, from the frames inside it.
 
-The decoder believes the frames, whatever size the file says it has. So every AV1 stream that the tables point at is
-read, used or not, up to the headers of its frames.
-References: ISO/IEC 14496-12 (`iloc`, `infe`, `stco`, `stsz`), AV1 specification, 5.3 (open bitstream units).
+The decoder trusts the frames, not the size in the file's tables. So this module reads the frame
+headers of every AV1 stream that the tables point to, used or not.
+References: ISO/IEC 14496-12 (`iloc`, `infe`, `stco`, `stsz`); AV1 specification, 5.3 (open
+bitstream units).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,26 +15,25 @@ from common.images import av1
 from common.images.av1 import Bits, Frame
 from common.images.boxes import Box, Parts, boxes_of
 
-MAX_SEQUENCES = 16  # different ones: each frame is read by all that may be in force
-MAX_JOINED = (
-    8  # times the file's bytes: what items in pieces may be joined from, one after the other
-)
-HELD_FRAMES = 12  # of one stream: eight references, and those being decoded, shown and handed out
+MAX_SEQUENCES = 16  # distinct sequence headers; each frame is read with all that may apply
+MAX_JOINED = 8  # the bytes of all joined items, as a multiple of the file's bytes
+# Frames in memory for one stream: eight references, and those being decoded, shown and returned.
+HELD_FRAMES = 12
 STREAM_BYTES = 2**20  # a decoder's own tables, for each stream
 Unit = tuple[int, tuple[int, int], bytes]  # type, temporal and spatial layer, the first bytes
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What decoding a file takes, by its streams: memory, and what a picture put together of them needs."""
+    """The memory that decoding a file takes, and the frames that its image is composed of."""
 
-    held_bytes: int  # of all frames that decoders hold at a time
-    pixel_bytes: float  # of the planes of the widest kind of frame, for each pixel
-    sizes: frozenset[tuple[int, int]]  # of frames: width, height
+    held_bytes: int  # of all frames that decoders keep at the same time
+    pixel_bytes: float  # per pixel, of the planes of the largest sample type
+    sizes: frozenset[tuple[int, int]]  # width and height of each frame
 
 
 def plan(data: bytes) -> Plan:
-    """Read what the streams of the file take. Raises CorruptImage, TooComplex."""
+    """Read the frame headers of all streams in the file. Raises CorruptImage, TooComplex."""
     streams = list(_streams(data, Parts()))
     known = _Sequences()
     every = known.of(unit for units in streams for unit in units)
@@ -48,25 +48,26 @@ def plan(data: bytes) -> Plan:
 
 
 class _Sequences:
-    """The different sequence headers of a file, each parsed once."""
+    """The distinct sequence headers of a file, each parsed once."""
 
     def __init__(self) -> None:
         self._known: dict[bytes, av1.Sequence] = {}
 
     def of(self, units: Iterable[Unit]) -> list[av1.Sequence]:
-        """Those among the units."""
+        """The sequence headers among the units, parsed. Raises CorruptImage, TooComplex."""
         contents = {content for kind, _, content in units if kind == av1.SEQUENCE_HEADER}
         for content in contents - self._known.keys():
             self._known[content] = av1.parse_sequence(content)
         if len(self._known) > MAX_SEQUENCES:
-            raise TooComplex(f"the AVIF file has more than {MAX_SEQUENCES} kinds of streams")
+            raise TooComplex(f"the AVIF file has more than {MAX_SEQUENCES} sequence headers")
         return [self._known[content] for content in contents]
 
 
 def _frames(units: list[Unit], sequences: list[av1.Sequence]) -> list[Frame]:
-    """The frames of one stream, each as large as any sequence header that may be in force makes it.
+    """The frames of one stream, each at the largest size that any applicable header allows.
 
-    That is one of the stream's own. In a stream without any it is one of another's: decoders may be shared.
+    These headers are the stream's own. For a stream without any they are those of other streams,
+    as streams may share a decoder.
     """
     frames = []
     for kind, layers, content in units:
@@ -81,7 +82,10 @@ def _frames(units: list[Unit], sequences: list[av1.Sequence]) -> list[Frame]:
 
 
 def _held(frames: list[Frame]) -> int:
-    """Bytes of the largest frames; those that take the size of another count as the largest."""
+    """The bytes of the HELD_FRAMES largest frames.
+
+    A frame that takes its size from another one counts as the largest.
+    """
     largest = max((frame.held_bytes for frame in frames), default=0)
     sizes = sorted((frame.held_bytes if frame.width else largest for frame in frames), reverse=True)
     return sum(sizes[:HELD_FRAMES])
@@ -98,9 +102,8 @@ def _streams(data: bytes, parts: Parts) -> Iterator[list[Unit]]:
 
 def _items(data: bytes, boxes: Sequence[Box], parts: Parts) -> Iterator[memoryview]:
     view = memoryview(data)
-    joined: dict[
-        tuple[int, tuple[tuple[int, int], ...]], memoryview
-    ] = {}  # layers are items of the same bytes
+    # Items that are layers of one image have the same extents, so their bytes are joined once.
+    joined: dict[tuple[int, tuple[tuple[int, int], ...]], memoryview] = {}
     left = MAX_JOINED * len(data)
     items = {_av1_item(data[start:end]) for kind, start, end in boxes if kind == b"infe"}
     inner = [start for kind, start, _ in boxes if kind == b"idat"]
@@ -121,13 +124,13 @@ def _items(data: bytes, boxes: Sequence[Box], parts: Parts) -> Iterator[memoryvi
                 length = sum(map(len, pieces))
                 left -= length
                 if length > len(data) or left < 0:
-                    raise TooComplex("the AVIF file uses its bytes more than once")
-                joined = {key: memoryview(b"".join(pieces))}  # one at a time
+                    raise TooComplex("the AVIF file refers to the same bytes too often")
+                joined = {key: memoryview(b"".join(pieces))}  # only the latest is kept
             yield joined[key]
 
 
 def _first_samples(data: bytes, boxes: Sequence[Box]) -> Iterator[memoryview]:
-    """Of each track what its first picture is decoded from, or more: as long as any track's first sample."""
+    """The first sample of each track, or more: each is as long as the longest of them."""
     sizes = [
         _number(data, start + place)
         for kind, start, _ in boxes
@@ -156,7 +159,10 @@ def _av1_item(infe: bytes) -> int | None:
 
 
 def _locations(iloc: Bits, parts: Parts) -> Iterator[tuple[int, bool, list[tuple[int, int]]]]:
-    """Of each item its id, whether its bytes are in `idat`, and its extents: start and size, 0 for the rest."""
+    """Each item's id, whether its bytes are in `idat`, and its extents as (start, size).
+
+    A size of 0 means up to the end.
+    """
     version = iloc.read(8)
     iloc.read(24)
     offset_bits, size_bits, base_bits, index_bits = (8 * iloc.read(4) for _ in range(4))
@@ -177,7 +183,7 @@ def _locations(iloc: Bits, parts: Parts) -> Iterator[tuple[int, bool, list[tuple
 
 
 def _units_of(stream: memoryview, parts: Parts, *, is_layered: bool) -> Iterator[Unit]:
-    """Those of one stream (5.3), as far as they make sense: its decoder stops there as well."""
+    """The units of one stream (5.3), up to the first invalid one, where its decoder stops too."""
     place = 0
     while place < len(stream):
         parts.spend()
@@ -188,7 +194,7 @@ def _units_of(stream: memoryview, parts: Parts, *, is_layered: bool) -> Iterator
         if head & 2:
             size, place = _leb128(stream, place)
         elif is_layered:
-            raise TooComplex("the AVIF file has a layer of unknown length")
+            raise TooComplex("the AVIF file has a layer of unknown length, which is not supported")
         if head & 0x80 or size is None:
             return
         yield (
@@ -200,7 +206,7 @@ def _units_of(stream: memoryview, parts: Parts, *, is_layered: bool) -> Iterator
 
 
 def _leb128(stream: memoryview, place: int) -> tuple[int | None, int]:
-    """The number, None for a broken one, and the place behind it."""
+    """Read a LEB128 number; returns it, or None if it is invalid, and the position after it."""
     value = 0
     for count, byte in enumerate(stream[place : place + 8]):
         value |= (byte & 0x7F) << (7 * count)

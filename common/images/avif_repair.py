@@ -1,6 +1,7 @@
-"""Mend two faults of AVIF files that browsers overlook and libavif does not.
+"""Repairs two faults of AVIF files that browsers accept and libavif does not.
 
-The encoders cavif (before 2021) and GPAC wrote many such files. What is mended keeps its length, so no offset changes.
+The encoders cavif (before 2021) and GPAC wrote many such files. A repaired file keeps its length,
+so all offsets remain valid.
 """
 
 import struct
@@ -14,7 +15,7 @@ COUNT = 4
 
 
 def repaired(data: bytes) -> bytes | None:
-    """A copy of the file without the faults, None if it has neither."""
+    """A copy of the file without these faults; None if it has neither of them."""
     try:
         boxes = list(boxes_of(data, 0, len(data), Parts()))
     except DecodeError:
@@ -23,7 +24,7 @@ def repaired(data: bytes) -> bytes | None:
 
 
 def _without_references(data: bytes, boxes: list[Box]) -> bytes | None:
-    """A sequence without the references between its still images: its tracks are what is shown."""
+    """Remove the references between the still images of a sequence, which shows its tracks."""
     has_tracks = any(kind == b"moov" for kind, _, _ in boxes)
     references = next((start for kind, start, _ in boxes if kind == b"iref"), None)
     if data[8:12] != b"avis" or not has_tracks or references is None:
@@ -32,7 +33,7 @@ def _without_references(data: bytes, boxes: list[Box]) -> bytes | None:
 
 
 def _with_one_association(data: bytes, boxes: list[Box]) -> bytes | None:
-    """One `ipma` box in place of several of the same version, and a free box for the bytes that are left."""
+    """Merge several `ipma` boxes of one version, and fill the saved bytes with a `free` box."""
     meta = next((box for box in boxes if box[0] == b"meta"), None)
     properties = next((box for box in boxes if box[0] == b"iprp"), None)
     parts = [(start, end) for kind, start, end in boxes if kind == b"ipma"]

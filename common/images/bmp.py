@@ -1,8 +1,8 @@
-"""BMP files of every kind that browsers show, as an image that Pillow loads.
+"""A Pillow image class for BMP files of every kind that browsers show.
 
-Pillow's own reader takes the bytes beyond a row for the next one, knows four layouts of bits and no
-palette of 2 bits. Here the header is read by one set of rules, and Pillow's raw decoder, or numpy,
-unpacks the pixels.
+Pillow's own reader continues a run past the end of a row in the next row. It supports only four bit
+layouts, and no 2-bit palette. This module reads all headers by one set of rules. Pillow's raw
+decoder, or numpy, unpacks the pixels.
 References: BITMAPV5HEADER of the Windows documentation; OS/2 Presentation Manager's bitmap file
 format; bmpsuite 2.8 for what viewers do with files that the documents leave open.
 """
@@ -19,11 +19,11 @@ from PIL import Image, ImageFile, ImagePalette
 from common.errors import CorruptImage, UnsupportedImage
 
 _FILE_HEADER_BYTES = 14
-_CORE_BYTES = 12  # of the oldest header, whose sizes have 16 bits
+_CORE_BYTES = 12  # of the oldest header, which has 16-bit sizes
 _ALPHA_HEADER_BYTES = 56  # of the shortest header with a mask for alpha
 _HEAD_BYTES = 14 + 124 + 16 + 4 * 256  # the headers, masks and palette
 _WINDOWS_BYTES = (_CORE_BYTES, 40, 52, 56, 108, 124)
-_OS2_BYTES = (*range(16, 40), *range(41, 52), *range(57, 65))  # version 2, whole or cut
+_OS2_BYTES = (*range(16, 40), *range(41, 52), *range(57, 65))  # version 2, complete or shortened
 _RGB, _RLE8, _RLE4, _BITFIELDS, _ALPHA_BITFIELDS = 0, 1, 2, 3, 6
 _OS2_HUFFMAN, _OS2_RLE24 = 3, 4
 _COMPRESSIONS = {4: "JPEG data", 5: "PNG data", 11: "CMYK", 12: "CMYK", 13: "CMYK"}
@@ -31,10 +31,10 @@ _RUN_CODED = (_RLE8, _RLE4, _OS2_RLE24)
 _PLAIN_BITS = {_RGB: (1, 2, 4, 8, 16, 24, 32), _RLE8: (8,), _RLE4: (4,)}
 _WINDOWS_BITS = _PLAIN_BITS | {_BITFIELDS: (16, 32), _ALPHA_BITFIELDS: (16, 32)}
 _OS2_BITS = _PLAIN_BITS | {_OS2_RLE24: (24,)}
-_STRIP_PIXELS = 2**18  # that numpy unpacks at a time
+_STRIP_PIXELS = 2**18  # pixels that numpy unpacks at a time
 _RAW_MODES = {1: "P;1", 2: "P;2", 4: "P;4", 8: "P", 24: "BGR"}
 _DEFAULT_MASKS = {16: (0x7C00, 0x3E0, 0x1F, 0), 32: (0xFF0000, 0xFF00, 0xFF, 0)}
-# Layouts of bits that Pillow's raw decoder unpacks: bits a pixel, masks of red, green, blue, alpha.
+# Bit layouts that Pillow's raw decoder unpacks: bits per pixel; masks of red, green, blue, alpha.
 _RAW_MASKS = {
     (16, (0x7C00, 0x3E0, 0x1F, 0)): "BGR;15",
     (16, (0xF800, 0x7E0, 0x1F, 0)): "BGR;16",
@@ -43,8 +43,8 @@ _RAW_MASKS = {
 }
 _END_OF_ROW, _END_OF_IMAGE, _DELTA, _RUN, _LITERAL = 0, 1, 2, 3, 4
 _NOWHERE = (0, 0)
-_MOST_BEYOND = {_DELTA: 0, _RUN: 255, _LITERAL: 3}  # pixels past the end of a row
-_CHECK_EVERY = 4096  # codes between two looks at the clock
+_MOST_BEYOND = {_DELTA: 0, _RUN: 255, _LITERAL: 3}  # allowed pixels past the end of a row
+_CHECK_EVERY = 4096  # codes between two checks of the time limit
 _FROM_HEX = bytes.maketrans(b"0123456789abcdef", bytes(range(16)))
 
 Masks = tuple[int, int, int, int]
@@ -61,16 +61,16 @@ class _Header:
     compression: int
     masks: Masks
     colours: list[bytes]  # the palette: blue, green, red
-    pixels: int  # where they start in the file
+    pixels: int  # their offset in the file
 
     @property
     def stride(self) -> int:
-        """Bytes of a row, which ends on a border of 4."""
+        """Bytes of a row, rounded up to a multiple of 4."""
         return (self.width * self.bits + 31) // 32 * 4
 
     @property
     def sample_bytes(self) -> int:
-        """Bytes of a pixel that comes out of a run."""
+        """Bytes of a pixel in a run."""
         return 3 if self.compression == _OS2_RLE24 else 1
 
 
@@ -80,7 +80,7 @@ def _read_header(data: bytes) -> _Header:
     if size not in (*_OS2_BYTES, *_WINDOWS_BYTES):
         raise UnsupportedImage(f"this BMP has a header of {size} bytes, which is not supported")
     if len(data) < end:
-        raise CorruptImage("the BMP file is truncated: its header is not whole")
+        raise CorruptImage("the BMP file is truncated: its header is incomplete")
     compression = colours = 0
     if size == _CORE_BYTES:
         width, height, _, bits = struct.unpack_from("<4H", data, 18)
@@ -107,9 +107,12 @@ def _uint32(data: bytes, place: int) -> int:
 
 
 def _check_compression(compression: int, bits: int, *, is_os2: bool) -> None:
-    """Raises UnsupportedImage. OS/2 and Windows give the number 3 and 4 different meanings."""
+    """Raise UnsupportedImage unless the compression and the bits are supported.
+
+    OS/2 and Windows give the compressions 3 and 4 different meanings.
+    """
     if is_os2 and compression == _OS2_HUFFMAN:
-        raise UnsupportedImage("this BMP is compressed as a fax, which is not supported")
+        raise UnsupportedImage("this BMP has Huffman (fax) compression, which is not supported")
     allowed = _OS2_BITS if is_os2 else _WINDOWS_BITS
     if compression not in allowed:
         kind = _COMPRESSIONS.get(compression, f"compression {compression}")
@@ -120,7 +123,7 @@ def _check_compression(compression: int, bits: int, *, is_os2: bool) -> None:
 
 
 def _read_masks(data: bytes, size: int, bits: int, compression: int) -> tuple[Masks, int]:
-    """The bits of red, green, blue and alpha, and where the header ends."""
+    """The bit masks of red, green, blue and alpha, and the offset where the header ends."""
     end = _FILE_HEADER_BYTES + size
     if compression not in (_BITFIELDS, _ALPHA_BITFIELDS):
         return _DEFAULT_MASKS.get(bits, (0, 0, 0, 0)), end
@@ -143,10 +146,10 @@ def _read_palette(data: bytes, bits: int, colours: int, entry_bytes: int) -> lis
 
 
 class BmpFile(ImageFile.ImageFile):
-    """A BMP file. Raises CorruptImage, UnsupportedImage.
+    """A BMP file. Opening and loading raise CorruptImage and UnsupportedImage.
 
-    `is_run_coded`: decoding takes a copy of the file. After `load`, `drawn` is a mask of the
-    pixels that a run-length coded file gives a colour; None if it gives all of them one.
+    `is_run_coded`: the file is run-length coded, and decoding copies it. After `load`, `drawn` is a
+    mask of the pixels that the runs give a colour; None if that is all of them.
     """
 
     format = "BMP"
@@ -173,10 +176,11 @@ class BmpFile(ImageFile.ImageFile):
             file: IO[bytes] = self.fp  # type: ignore[assignment]
             file.seek(self._header.pixels)
             image = self._draw_runs(file) if self.is_run_coded else _unpack(file, self._header)
-            self.im, self.tile = image.im, []
+            self.im = image.im
+            self.tile = []
         access = super().load()
         if is_first and self.mode == "RGBA" and self.getchannel("A").getextrema() == (0, 0):
-            self.putalpha(255)  # the file has a mask for alpha, and nothing in it
+            self.putalpha(255)  # the alpha channel is unused
         return access
 
     def _draw_runs(self, file: IO[bytes]) -> Image.Image:
@@ -190,9 +194,9 @@ class BmpFile(ImageFile.ImageFile):
 
 
 def _modes(header: _Header) -> tuple[str, str | None]:
-    """The image's mode, and what Pillow's raw decoder calls the pixels, None if it cannot.
+    """The image's mode, and the raw mode for Pillow's decoder; None if it has none that fits.
 
-    Greys in order are no palette but grey samples, as Pillow's own reader has it.
+    A palette of greys in order counts as grey samples, as in Pillow's own reader.
     """
     colours = header.colours
     if header.bits == 1 and colours == [b"\0\0\0", b"\xff\xff\xff"]:
@@ -206,7 +210,7 @@ def _modes(header: _Header) -> tuple[str, str | None]:
 
 
 def _unpack(file: IO[bytes], header: _Header) -> Image.Image:
-    """Pixels of any layout of bits."""
+    """Unpack pixels of any bit layout. Raises CorruptImage if the file is truncated."""
     image = Image.new("RGBA" if header.masks[3] else "RGB", (header.width, header.height))
     masks = header.masks if header.masks[3] else header.masks[:3]
     rows = max(1, _STRIP_PIXELS // header.width)
@@ -225,7 +229,7 @@ def _unpack(file: IO[bytes], header: _Header) -> Image.Image:
 
 
 def _scaled(words: NDArray[np.unsignedinteger], mask: int) -> NDArray[np.uint8]:
-    """The bits of `mask`, so that all of them set give 255."""
+    """The samples under `mask`, scaled so that all bits set give 255."""
     if not mask:
         return np.zeros(words.shape, np.uint8)
     shift = (mask & -mask).bit_length() - 1
@@ -233,41 +237,45 @@ def _scaled(words: NDArray[np.unsignedinteger], mask: int) -> NDArray[np.uint8]:
 
 
 def _read_runs(file: IO[bytes], header: _Header) -> tuple[bytearray, bytearray]:
-    """Samples of every pixel in the file's order, and 255 for each pixel that is set, 0 for others.
+    """Decode the runs to samples in the file's order, and a mask with 255 for each drawn pixel.
 
-    A repeated sample may pass the end of its row, and others by as much as padding takes; both are
-    cut, as browsers do. What else leaves the image is broken.
+    Runs are cut at the end of their row, as in browsers. Literal samples may pass it by no more
+    than their padding. Raises CorruptImage if anything else leaves the image.
     """
     codes, width, wide = file.read(), header.width, header.sample_bytes
     pixels, drawn = bytearray(wide * width * header.height), bytearray(width * header.height)
     x = y = 0
     for kind, run, (right, up) in _codes(codes, header.compression, file):
         if kind == _END_OF_ROW:
-            x, y = 0, y + 1
+            x = 0
+            y += 1
             continue
         beyond = x + right + len(run) // wide - width
         if beyond > _MOST_BEYOND[kind] or y + up > header.height - bool(run):
-            raise CorruptImage("the BMP file is broken: its runs leave the image")
+            raise CorruptImage("the BMP file is broken: its run-length data leaves the image")
         count = len(run) // wide - max(0, beyond)
         start = y * width + x
         pixels[wide * start : wide * (start + count)] = run[: wide * count]
         drawn[start : start + count] = b"\xff" * count
-        x, y = x + right + count, y + up
+        x += right + count
+        y += up
     return pixels, drawn
 
 
 def _codes(
     codes: bytes, compression: int, file: IO[bytes]
 ) -> Iterator[tuple[int, bytes, tuple[int, int]]]:
-    """Each code as its kind, the samples that it draws, and how far it moves."""
-    place, number = 0, 0
+    """Each code as its kind, the samples that it draws, and its move (right, up)."""
+    place = 0
+    number = 0
     while True:
         number += 1
         if number % _CHECK_EVERY == 0:
-            file.read(0)  # looks at the clock
+            file.read(0)  # the reader checks its time limits
         if place + 2 > len(codes):
-            raise CorruptImage("the BMP file is truncated: its runs do not end")
-        count, value = codes[place], codes[place + 1]
+            raise CorruptImage("the BMP file is truncated: its run-length data has no end")
+        count = codes[place]
+        value = codes[place + 1]
         place += 2
         if count:
             size = 3 if compression == _OS2_RLE24 else 1
@@ -294,7 +302,7 @@ def _repeated(sample: bytes, count: int, compression: int) -> bytes:
 
 
 def _literal(codes: bytes, place: int, count: int, compression: int) -> tuple[bytes, int]:
-    """`count` samples as they are, and how many bytes they take, which is even."""
+    """`count` literal samples, and the number of bytes they take with padding to an even size."""
     size = {_RLE4: (count + 1) // 2, _OS2_RLE24: 3 * count}.get(compression, count)
     content = codes[place : place + size]
     return _nibbles(content)[:count] if compression == _RLE4 else content, size + size % 2

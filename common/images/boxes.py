@@ -1,35 +1,35 @@
-"""The boxes that AVIF files consist of (ISO/IEC 14496-12, 4.2), read within bounds."""
+"""Reads the boxes of an AVIF file (ISO/IEC 14496-12, 4.2) within bounds."""
 
 from collections.abc import Iterator
 
 from common.errors import CorruptImage, TooComplex
 
-MAX_PARTS = 10_000  # boxes, places of items, units of streams: a file with more costs time and memory, and shows nothing
+# Boxes, item locations and stream units of one file. Real files have fewer; more take time.
+MAX_PARTS = 10_000
 NESTED = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"iprp")
 Box = tuple[bytes, int, int]  # kind, and where its content starts and ends
 
 
 class Parts:
-    """Counts what is looked at."""
+    """Counts the parts of a file that are read, against MAX_PARTS."""
 
     def __init__(self) -> None:
         self._left = MAX_PARTS
 
     def spend(self, count: int = 1) -> None:
+        """Count `count` more parts. Raises TooComplex above the limit."""
         self._left -= count
         if self._left < 0:
             raise TooComplex(f"the AVIF file has more than {MAX_PARTS:,} parts")
 
 
 def boxes_of(data: bytes, start: int, end: int, parts: Parts) -> Iterator[Box]:
-    """All boxes, those inside others too."""
+    """All boxes between `start` and `end`, with nested boxes. Raises CorruptImage, TooComplex."""
     while start + 8 <= end:
         parts.spend()
-        size, kind, content = (
-            int.from_bytes(data[start : start + 4], "big"),
-            data[start + 4 : start + 8],
-            start + 8,
-        )
+        size = int.from_bytes(data[start : start + 4], "big")
+        kind = data[start + 4 : start + 8]
+        content = start + 8
         if size == 1:
             size, content = int.from_bytes(data[start + 8 : start + 16], "big"), start + 16
         stop = min(start + size, end) if size else end

@@ -1,4 +1,4 @@
-"""What one download, with its redirects and retries, may still spend: seconds, bytes, pieces."""
+"""The seconds, bytes and pieces that one download may still use, with redirects and retries."""
 
 import contextvars
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ RECEIVE_BYTES = 128 * 1024  # at a time, of what TLS decrypts
 
 
 class PieceLimit:
-    """Refuses data in tiny pieces: each costs microseconds, however few bytes it holds."""
+    """Refuses data in too many tiny pieces, as each takes microseconds whatever its size."""
 
     def __init__(self) -> None:
         self._pieces = 0
@@ -26,15 +26,15 @@ class PieceLimit:
         self._pieces += 1
         self._bytes += size
         if self._pieces > FREE_PIECES + self._bytes // BYTES_PER_PIECE:
-            raise BadResponse("the server sent the image in too many pieces", retryable=False)
+            raise BadResponse("the server sent the image in too many small pieces", retryable=False)
 
 
 @dataclass
 class Budget:
-    """What is left of one download. `target` is the path and query that the next request asks for.
+    """The remaining budget of one download. `target` is the path and query of the next request.
 
-    The target travels here, past urllib3, so that no log record and no exception of urllib3 can
-    show the query string of a signed URL.
+    The target is kept here and not given to urllib3. So its log records and exceptions cannot show
+    the query string of a signed URL.
     """
 
     allowance: Allowance
@@ -46,38 +46,39 @@ class Budget:
     buffer: memoryview = field(default_factory=lambda: memoryview(bytearray(RECEIVE_BYTES)))
 
     def seconds(self, at_most: float) -> float:
-        """Seconds left, at most `at_most`. Raises FetchTimeout when there are none."""
+        """The seconds left, up to `at_most`. Raises FetchTimeout if none are left."""
         left_s = self.allowance.remaining_s()
         if left_s <= 0:
-            raise FetchTimeout("the download did not end in time")
+            raise FetchTimeout("the download did not finish in time")
         return min(left_s, at_most)
 
     @property
     def deadline(self) -> float:
-        """When the download must have ended, a time.monotonic() instant."""
+        """The time.monotonic() instant by which the download must finish."""
         return self.allowance.deadline
 
     def take_turn(self) -> None:
-        """The download has become large. Raises FetchTimeout when no turn comes in time."""
+        """Take the turn of large downloads. Raises FetchTimeout if it is not free in time."""
         if not self.allowance.take_turn():
-            raise FetchTimeout("other large downloads took all the time")
+            raise FetchTimeout("the time ran out while waiting for other large downloads")
 
     def spend(self, count: int) -> None:
-        """Count bytes from the network. Raises BodyTooLarge; BadResponse if the pieces are tiny.
+        """Count bytes from the network.
 
-        Raises FetchTimeout if they are many and no turn comes.
+        Raises BodyTooLarge above the limit; BadResponse if the pieces are too small; FetchTimeout
+        if the download is large and its turn does not come in time.
         """
         self.bytes_left -= count
         self.bytes_received += count
         if self.bytes_left < 0:
-            raise BodyTooLarge("the server sent more bytes than the limit")
+            raise BodyTooLarge("the server sent more bytes than the limit for one download")
         self.received.count(count)
         if self.bytes_received > LARGE_BYTES:
             self.take_turn()
 
     @contextmanager
     def at_most(self, count: int) -> Iterator[None]:
-        """Let this part of the download spend `count` bytes and no more. Raises BodyTooLarge."""
+        """Limit this part of the download to `count` bytes; more raise BodyTooLarge."""
         outer = self.bytes_left
         granted = min(outer, count)
         self.bytes_left = granted

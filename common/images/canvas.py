@@ -1,4 +1,4 @@
-"""Frames that are smaller than their canvas, and pixels that a mask leaves out: transparent."""
+"""Places frames on larger canvases, and makes pixels of a key colour transparent."""
 
 from typing import cast
 
@@ -11,7 +11,7 @@ Key = tuple[int, int, int]
 
 
 def on_canvas(image: Image.Image, frame: Frame) -> Image.Image:
-    """RGBA: the image at its place, everything else transparent."""
+    """An RGBA canvas with the image at its position; the rest is transparent."""
     canvas = Image.new("RGBA", frame.canvas)
     canvas.paste(image.convert("RGBA"), frame.corner)
     return canvas
@@ -25,7 +25,10 @@ def gif_frame(image: Image.Image) -> tuple[int, int, int, int] | None:
 
 
 def is_key(high: Image.Image, low: Image.Image, key: Key) -> Image.Image:
-    """An alpha channel: 0 where the 16-bit samples, in upper and lower halves, are `key`."""
+    """An alpha channel that is 0 where the 16-bit samples equal `key`, and 255 elsewhere.
+
+    `high` and `low` hold the upper and the lower bytes of the samples.
+    """
     expected = np.array(key, np.uint16)
     same = (np.asarray(high) == expected >> 8) & (np.asarray(low) == expected & 255)
     return Image.fromarray(np.where(same.all(axis=2), 0, 255).astype(np.uint8))

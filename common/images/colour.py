@@ -1,8 +1,8 @@
-"""From the colours that an image's ICC profile describes to sRGB.
+"""Converts an image from the colours of its ICC profile to sRGB.
 
-Runs on the small image, after the resize, where it costs next to nothing. A profile that is
-broken, too large or of another kind than the image's samples counts as no profile: browsers show
-such an image as if it were sRGB. Reference: ICC.1:2022, sections 7.2 (header) and 7.3 (tags).
+It runs on the small image after the resize, where it takes little time. A profile is ignored if it
+is broken, too large or does not fit the image's samples. Browsers show such an image as sRGB.
+Reference: ICC.1:2022, sections 7.2 (header) and 7.3 (tags).
 """
 
 import hashlib
@@ -14,26 +14,26 @@ import numpy as np
 from PIL import Image, ImageCms
 
 MAX_PROFILE_BYTES = 2 * 2**20
-MAX_TRANSFORMS = 16  # that are kept: building one takes milliseconds, and up to 2 MB of memory
-LARGEST_NO_CHANGE = 2  # levels of 255: a transform that changes no colour by more is left out
+MAX_TRANSFORMS = 16  # in the cache: building one takes milliseconds and up to 2 MB of memory
+LARGEST_NO_CHANGE = 2  # of 255 levels: a transform that changes no colour by more is skipped
 _HEADER_BYTES = 128
 _MAX_TAGS = 100
-_SPACES = {b"RGB ": "RGB", b"GRAY": "L", b"CMYK": "CMYK"}  # of a profile → Pillow's mode
+_SPACES = {b"RGB ": "RGB", b"GRAY": "L", b"CMYK": "CMYK"}  # a profile's space → Pillow's mode
 _CLASSES = (b"scnr", b"mntr", b"prtr", b"spac")
-# Tags of floating-point pipelines. littlecms would run any number of their steps at every point.
+# Tags of floating-point pipelines, where littlecms would run any number of steps for each point.
 _FLOAT_TAGS = (b"D2B", b"B2D")
-_GRID_LEVELS = 6  # a channel, of the colours that a transform is tried on
+_GRID_LEVELS = 6  # per channel, of the colours that a transform is tested with
 
 
 class Transform:
-    """Turns samples of `mode` ("RGB", "L" or "CMYK") into sRGB. Safe to use from many threads."""
+    """Converts samples of `mode` ("RGB", "L" or "CMYK") to sRGB. Safe to use from any thread."""
 
     def __init__(self, mode: str, transform: ImageCms.ImageCmsTransform) -> None:
         self.mode = mode
         self._transform = transform
 
     def apply(self, image: Image.Image) -> Image.Image:
-        """An RGB image; RGBA for one of mode RGBA or LA, whose alpha stays."""
+        """Convert to RGB; an image of mode RGBA or LA becomes RGBA with the same alpha."""
         if image.mode not in ("RGBA", "LA"):
             return self._converted(image)
         alpha = image.getchannel("A")
@@ -48,7 +48,7 @@ class Transform:
 
 
 def find_transform(profile: bytes | None, mode: str) -> Transform | None:
-    """What turns an image of `mode` into sRGB; None if the profile asks for nothing, or is wrong."""
+    """The transform of an image of `mode` to sRGB; None if it is not needed or not usable."""
     if not profile or len(profile) > MAX_PROFILE_BYTES:
         return None
     space = _SPACES.get(profile[16:20])
@@ -72,7 +72,7 @@ def _build(profile: bytes, mode: str) -> Transform | None:
     if not _is_plausible(profile):
         return None
     try:
-        # Without littlecms' own cache, which threads would share.
+        # NOCACHE turns off littlecms' own cache, which is not safe to share between threads.
         transform = ImageCms.buildTransform(
             ImageCms.ImageCmsProfile(io.BytesIO(profile)),
             ImageCms.createProfile("sRGB"),
@@ -88,7 +88,7 @@ def _build(profile: bytes, mode: str) -> Transform | None:
 
 
 def _is_plausible(profile: bytes) -> bool:
-    """Whether the header is that of a device's or a colour space's profile, of simple tags."""
+    """Whether the header is valid, of a device or a colour space, and all tags are simple."""
     if len(profile) < _HEADER_BYTES + 4 or profile[36:40] != b"acsp":
         return False
     count = int.from_bytes(profile[128:132], "big")
@@ -99,7 +99,7 @@ def _is_plausible(profile: bytes) -> bool:
 
 
 def _changes_nothing(transform: Transform) -> bool:
-    """Whether the profile is sRGB by whatever name: most profiles are."""
+    """Whether the transform is the identity, up to LARGEST_NO_CHANGE. Most profiles are sRGB."""
     levels = np.linspace(0, 255, _GRID_LEVELS).astype(np.uint8)
     grid = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(1, -1, 3)
     if transform.mode == "L":

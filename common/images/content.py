@@ -1,7 +1,7 @@
-"""What the bytes of a response are, whatever its headers call them.
+"""Recognises and decompresses the bytes of a response, whatever its headers say.
 
-Servers label images wrongly in every way there is, and browsers show them all the same: the first
-bytes decide here too. Labels only make a refusal say what is wrong.
+Servers often label images wrongly, and browsers show them all the same. So the first bytes decide
+here too; the labels only serve to explain a refusal.
 """
 
 import zlib
@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 
 from common.errors import BadResponse, BodyTooLarge, UnsupportedType
 
-SNIFF_BYTES = 64  # AVIF names its compatible brands up to here
-INFLATE_BYTES = 64 * 1024  # at a time
+SNIFF_BYTES = 64  # the compatible brands of AVIF are within these
+INFLATE_BYTES = 64 * 1024  # most bytes to inflate at a time
 MAX_CODINGS = 3
-MAX_MEMBERS = 1000  # of a gzip file: each costs a copy of what is left of its chunk
+MAX_MEMBERS = 1000  # of a gzip file; each copies the rest of its chunk
 
 GZIP_MAGIC = b"\x1f\x8b"
 GZIP_WINDOW = 16 + zlib.MAX_WBITS  # zlib's number for "with gzip's header"
@@ -41,7 +41,7 @@ _MAGIC = (
 
 
 def looks_like_image(head: bytes) -> bool:
-    """Whether a file that starts with `head` is an image of any kind, one that we decode or not."""
+    """Whether `head` starts an image file of any known format, supported or not."""
     if head[:4] == b"RIFF":
         return head[8:12] == b"WEBP"
     if head[4:8] == b"ftyp":  # HEIF and AVIF; videos too, whose brands are others
@@ -50,10 +50,10 @@ def looks_like_image(head: bytes) -> bool:
 
 
 def check_content_type(kind: str, head: bytes) -> None:
-    """Refuse a page or a document that is labelled as such. Raises UnsupportedType.
+    """Raise UnsupportedType for a web page or a document that is labelled as one.
 
-    `kind` is the media type in lower case; `head` the first bytes, up to SNIFF_BYTES. An image is
-    welcome under any label, and what has another label is for the decoder to name.
+    `kind` is the media type in lower case; `head` is the first SNIFF_BYTES bytes. Images pass under
+    any label. Other content with other labels also passes, and the decoder refuses it.
     """
     if kind.startswith(REFUSED_TYPES) and not looks_like_image(head):
         raise UnsupportedType(f"the content type is {kind[:60]}, expected an image")
@@ -62,11 +62,11 @@ def check_content_type(kind: str, head: bytes) -> None:
 def decoded(
     chunks: Iterator[bytes], header: str, max_bytes: int, check_time: Callable[[], object]
 ) -> Iterator[bytes]:
-    """`chunks` without the content codings of a `Content-Encoding` header, in small pieces.
+    """Undo the content codings that a `Content-Encoding` header names, in small pieces.
 
-    A coding that the bytes do not show is taken for a wrong label: `gzip` on a plain image, or
-    `aws-chunked`, `UTF-8`, `none` on either. `max_bytes` bounds what each coding inflates to, and
-    `check_time` is called before each step; it raises when the time is over. Raises BodyTooLarge,
+    A coding is ignored as a wrong label if the bytes do not show it: `gzip` on a plain image, or
+    `aws-chunked`, `UTF-8` and `none`. `max_bytes` bounds the inflated size of each coding.
+    `check_time` is called before each step and raises when the time is over. Raises BodyTooLarge,
     BadResponse and UnsupportedType.
     """
     codings = [coding.strip() for coding in header.lower().split(",") if coding.strip(" \t")]
@@ -93,7 +93,7 @@ def _without(
 
 
 def _head(chunks: Iterator[bytes]) -> bytes:
-    """The first chunks, until they are long enough to tell what they are."""
+    """The first chunks, until they have SNIFF_BYTES."""
     head = b""
     for chunk in chunks:
         head += chunk
@@ -108,12 +108,12 @@ def _after(head: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _decompressor(coding: str, head: bytes) -> "Callable[[], zlib._Decompress] | None":
-    """Makes decompressors for what `head` shows, None if it is not compressed."""
+    """A factory of decompressors for data that starts with `head`; None if not compressed."""
     if head.startswith(GZIP_MAGIC):
         return lambda: zlib.decompressobj(GZIP_WINDOW)
     if coding != "deflate" or looks_like_image(head):
         return None
-    for window in (zlib.MAX_WBITS, -zlib.MAX_WBITS):  # with zlib's header, as it should be; without
+    for window in (zlib.MAX_WBITS, -zlib.MAX_WBITS):  # with zlib's header (standard), or without
         try:
             zlib.decompressobj(window).decompress(head, INFLATE_BYTES)
         except zlib.error:
@@ -128,12 +128,12 @@ def _inflated(
     max_bytes: int,
     check_time: Callable[[], object],
 ) -> Iterator[bytes]:
-    """All members of a gzip file, or the one stream of deflate, inflated piece by piece."""
+    """Inflate all members of a gzip file, or the one stream of deflate, piece by piece."""
     stream, size, members = start(), 0, 1
     for chunk in chunks:
         while chunk:
             if stream.eof and not chunk.startswith(GZIP_MAGIC[:1]):
-                return  # gzip programs ignore what follows the last member, too
+                return  # gzip programs ignore trailing data too
             if stream.eof:
                 members += 1
                 stream = start()
@@ -148,7 +148,7 @@ def _inflated(
 
 def _check_inflated(size: int, members: int, max_bytes: int) -> None:
     if size > max_bytes:
-        raise BodyTooLarge(f"the image has more than {max_bytes:,} bytes, the limit")
+        raise BodyTooLarge(f"the image is larger than the limit of {max_bytes:,} bytes")
     if members > MAX_MEMBERS:
         raise BadResponse("the image is compressed in too many parts", retryable=False)
 
@@ -156,7 +156,7 @@ def _check_inflated(size: int, members: int, max_bytes: int) -> None:
 def _pieces(
     stream: "zlib._Decompress", chunk: bytes, check_time: Callable[[], object]
 ) -> Iterator[bytes]:
-    """What `stream` makes of `chunk`. Raises BadResponse."""
+    """Inflate `chunk` with `stream`, in pieces. Raises BadResponse."""
     more = True
     while more:
         check_time()

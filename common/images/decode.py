@@ -1,7 +1,7 @@
-"""Decode bytes that strangers made, within bounds of time, pixels and memory.
+"""Decodes untrusted image files within bounds of time, pixels and memory.
 
-The formats are on an allow-list and chosen by the first bytes; the one decoder of that format sees
-the file, and none starts a program. Animations give their first frame.
+Only formats on an allow-list are decoded. The first bytes choose the format, and only the decoder
+of that format reads the file. No decoder starts another program. Animations give their first frame.
 """
 
 import warnings
@@ -28,12 +28,14 @@ from common.memory import return_freed_memory
 from common.models.preprocess import Picture, preprocess
 from common.models.spec import Pixels, Preprocessing
 
-MAX_JPEG_PIXELS = 100_000_000  # cheap: a big one is decoded at a fraction of its size
+MAX_JPEG_PIXELS = 100_000_000  # above other formats' limit: large JPEGs are decoded at reduced size
 MAX_SIDE = 30_000
 MAX_SCAN_PIXELS = 1_500_000_000  # scans × pixels
-DRAFT_OVERSAMPLING = 2  # a JPEG is shrunk to at least this times the target: ≤ 2 of 255 levels off
+# A JPEG is decoded at this multiple of the target size or more: then pixels differ by at most 2 of
+# 255 levels.
+DRAFT_OVERSAMPLING = 2
 EXIF_ORIENTATION = 0x0112
-HEAVY_BYTES = 32 * 2**20  # beyond, what a decode leaves is given back to the system
+HEAVY_BYTES = 32 * 2**20  # larger decodes return their freed memory to the system
 
 
 def prepare(
@@ -43,10 +45,11 @@ def prepare(
     allowance: Allowance,
     memory: MemoryBudget | None = None,
 ) -> Pixels:
-    """The image tower's pixels, (size, size, 3) uint8.
+    """Decode an image file to the image tower's pixels, (size, size, 3) uint8.
 
-    `memory` is what decodes share; None: the image is bounded by itself. Memory is waited for until
-    the allowance's deadline; only then the decode's own time begins. Raises DecodeError, ImageTimeout.
+    `memory` is the budget that all decodes share; with None, this image has a budget of its own.
+    The decode waits for memory until the allowance's deadline, which does not count as decode time.
+    Raises DecodeError, ImageTimeout.
     """
     image_format = sniff(data)
     if image_format is None or (image_format == "HEIF" and not heif.is_installed()):
@@ -74,17 +77,20 @@ def prepare(
 
 @contextmanager
 def _translated(image_format: str) -> Iterator[None]:
-    """Foreign errors as ours. Pillow's texts hold heap addresses: they stay out."""
+    """Translate errors of libraries to DecodeError.
+
+    Their messages are dropped, as Pillow's contain heap addresses.
+    """
     try:
         with warnings.catch_warnings():
-            # Pillow warns of what is checked here, and of harmless metadata.
+            # Pillow warns about sizes, which are checked here, and about harmless metadata.
             warnings.simplefilter("ignore")
             yield
     except (DecodeError, ImageTimeout):
         raise
     except (Image.DecompressionBombError, MemoryError) as error:
         reason = type(error).__name__
-        raise TooManyPixels("the image needs too much memory", reason=reason) from error
+        raise TooManyPixels("decoding the image needs too much memory", reason=reason) from error
     except Exception as error:
         if image_format == "AVIF" and isinstance(error, RuntimeError):
             raise avif_error(error) from error
@@ -108,7 +114,7 @@ def _load(
 
 
 def _shrink(image: Image.Image, file: ParsedFile, preprocessing: Preprocessing) -> tuple[int, int]:
-    """The divisor that a JPEG is shrunk by, and the bytes that libjpeg keeps of its coefficients."""
+    """Shrink a JPEG; returns the divisor, and the bytes that libjpeg keeps for coefficients."""
     if file.jpeg is None:
         return 1, 0
     _check_scans(file.jpeg, image.size)
@@ -119,7 +125,7 @@ def _shrink(image: Image.Image, file: ParsedFile, preprocessing: Preprocessing) 
 
 
 def _draft(image: Image.Image, target: int) -> int:
-    """Ask for a fraction of the size that libjpeg gives for almost nothing; returns the divisor."""
+    """Ask libjpeg to decode at a fraction of the size, which is fast; returns the divisor."""
     width, height = image.size
     scale = DRAFT_OVERSAMPLING * target / min(width, height)
     if scale < 1:
@@ -143,15 +149,15 @@ def _check_size(image: Image.Image, file: ParsedFile, limits: DecodeLimits) -> N
 def _check_scans(jpeg: Jpeg, size: tuple[int, int]) -> None:
     pixels = size[0] * size[1]
     if jpeg.scans * pixels > MAX_SCAN_PIXELS:
-        message = f"the JPEG has {jpeg.scans:,} scans of {pixels:,} pixels, more than is decoded"
-        raise TooComplex(message)
+        message = f"the JPEG has {jpeg.scans:,} scans of {pixels:,} pixels"
+        raise TooComplex(f"{message}, the limit is {MAX_SCAN_PIXELS:,} pixels in all scans")
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF's, 1 if there is none; broken EXIF must not lose the image.
+    """The EXIF orientation; 1 if there is none or the EXIF data is broken.
 
-    Pillow would take an orientation out of XMP as well, which browsers ignore. libheif has turned
-    the image already.
+    Pillow would also read an orientation from XMP, which browsers ignore. libheif has already
+    turned a HEIF image.
     """
     if image.format == "HEIF":
         return 1
@@ -166,6 +172,6 @@ def _orientation(image: Image.Image) -> int:
 
 @cache
 def _bound_pillow() -> None:
-    """Pillow's own bounds, process-wide; ours are checked first, with better words."""
+    """Set Pillow's own limits for the process; ours come first and give better messages."""
     Image.MAX_IMAGE_PIXELS = MAX_JPEG_PIXELS
     ImageFile.LOAD_TRUNCATED_IMAGES = False

@@ -1,4 +1,4 @@
-"""Which format a file has, by its first bytes. Pure functions."""
+"""Recognises the format of a file by its first bytes. Pure functions."""
 
 import re
 
@@ -8,10 +8,10 @@ SUPPORTED = "JPEG, PNG, WebP, GIF, BMP, AVIF"
 _AVIF_BRANDS = (b"avif", b"avis")
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs")
 _HEIF_BRANDS = (b"mif1", b"msf1", b"mif2", b"miaf")
-_BRANDS_BYTES = 256  # of the first box that are read: 60 brands
-_BMP_HEADER_BYTES = range(12, 125)  # of every version, OS/2's included
+_BRANDS_BYTES = 256  # read of the first box: 60 brands
+_BMP_HEADER_BYTES = range(12, 125)  # of all versions, with those of OS/2
 
-# The first bytes of files that people send as images, and what to call them.
+# The first bytes of unsupported files that people send as images, and the name of their format.
 _SIGNATURES = (
     (b"II*\0", "a TIFF image"),
     (b"MM\0*", "a TIFF image"),
@@ -62,7 +62,7 @@ _MARKUP = (
 
 
 def sniff(data: bytes) -> str | None:
-    """Pillow's name of the format that the first bytes show; None if it is not one to decode."""
+    """Pillow's name of the format that the first bytes show; None if it is not supported."""
     if data[:3] == b"\xff\xd8\xff" and data[3:4] != b"\xf7":
         return "JPEG"
     if data[:8] == b"\x89PNG\r\n\x1a\n":
@@ -77,19 +77,17 @@ def sniff(data: bytes) -> str | None:
 
 
 def refusal(data: bytes) -> DecodeError:
-    """The error for a file of no supported format. It names the format if the bytes show it."""
+    """The error for a file in an unsupported format, which it names if the bytes show it."""
     if name := describe(data):
         return UnsupportedImage(f"this is {name}; supported: {SUPPORTED}")
     if not data:
         return NotAnImage(f"the file is empty; supported: {SUPPORTED}")
-    start = data[:8].hex(" ")
-    return NotAnImage(
-        f"not a supported image format (the file starts with the bytes {start}); supported: {SUPPORTED}"
-    )
+    start = f"the file starts with the bytes {data[:8].hex(' ')}"
+    return NotAnImage(f"not a supported image format ({start}); supported: {SUPPORTED}")
 
 
 def describe(data: bytes) -> str | None:
-    """A format that is not decoded, with its article, such as "a TIFF image"; None if unknown."""
+    """The unsupported format of a file, such as "a TIFF image"; None if it is unknown."""
     for signature, name in _SIGNATURES:
         if data.startswith(signature):
             return name
@@ -101,7 +99,7 @@ def describe(data: bytes) -> str | None:
 
 
 def _brands(data: bytes) -> list[bytes]:
-    """The brands of an ISO base media file (ISO/IEC 14496-12, `ftyp`), the major one first."""
+    """The brands of an ISO base media file (ISO/IEC 14496-12, `ftyp`), the major brand first."""
     if data[4:8] != b"ftyp":
         return []
     size = min(int.from_bytes(data[:4], "big"), len(data), _BRANDS_BYTES)
@@ -109,7 +107,7 @@ def _brands(data: bytes) -> list[bytes]:
 
 
 def _sniff_brands(brands: list[bytes]) -> str | None:
-    """HEIF files and AVIF files differ by their brands alone."""
+    """Whether the brands are those of AVIF or HEIF, which differ in nothing else."""
     if not brands:
         return None
     if brands[0] in _AVIF_BRANDS or b"avif" in brands:

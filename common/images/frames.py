@@ -1,8 +1,9 @@
-"""Open and load images whose codec gives whole frames (WebP, AVIF), in less memory than Pillow's own `load`.
+"""Opens and loads WebP and AVIF images in less memory than Pillow's own `load`.
 
-Pillow keeps the codec's frames until the image is closed. Here they are freed before the pixels are copied: 12 bytes a
-pixel at the peak instead of 17 for WebP, 8 instead of 10 for AVIF. The plugins' decoders are not public; Pillow is
-pinned, and tests compare what comes out with Pillow's own.
+Pillow keeps the codec's frames until the image is closed. This module frees them before it copies
+the pixels. The peak is 12 bytes per pixel instead of 17 for WebP, and 8 instead of 10 for AVIF. It
+uses private attributes of Pillow's plugins. So Pillow is pinned, and tests compare the results with
+Pillow's own.
 """
 
 import io
@@ -13,7 +14,7 @@ from common.errors import CorruptImage
 from common.images import avif_repair
 
 FRAME_FORMATS = ("WEBP", "AVIF")
-_NO_COPY = ("RGBA", "L")  # Pillow stores these as the codecs give them
+_NO_COPY = ("RGBA", "L")  # Pillow stores these modes as the codecs do
 _TABLES = "BMFF parsing failed"
 _UNSUPPORTED = (  # of libavif's results
     "Invalid image grid",
@@ -26,7 +27,10 @@ _UNSUPPORTED = (  # of libavif's results
 
 
 def open_avif(data: bytes) -> tuple[Image.Image, bytes]:
-    """Open an AVIF file, mended if need be; returns the bytes too. Raises CorruptImage that says what libavif found."""
+    """Open an AVIF file, repaired if necessary; returns the image and its bytes.
+
+    Raises CorruptImage with what libavif found.
+    """
     try:
         return AvifImagePlugin.AvifImageFile(io.BytesIO(data)), data
     except (SyntaxError, RuntimeError) as error:
@@ -40,7 +44,7 @@ def open_avif(data: bytes) -> tuple[Image.Image, bytes]:
 
 
 def avif_error(error: Exception) -> CorruptImage:
-    """What libavif's message means for the owner of the file."""
+    """Translate libavif's message to an error for the owner of the file."""
     found = str(error).rpartition(": ")[2]
     unsupported = "uses a feature that the decoder does not support"
     if found in _UNSUPPORTED:
@@ -51,7 +55,10 @@ def avif_error(error: Exception) -> CorruptImage:
 
 
 def load_frame(image: Image.Image) -> Image.Image:
-    """The first frame of an open WebP or AVIF image, which holds no frames afterwards. Raises what Pillow raises."""
+    """The first frame of an open WebP or AVIF image.
+
+    Afterwards `image` holds no frames. Passes on Pillow's exceptions.
+    """
     codec = image._decoder  # type: ignore[attr-defined]
     if image.format == "AVIF":
         rawmode, pixels = image.mode, codec.get_frame(0)[0]

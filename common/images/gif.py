@@ -1,30 +1,36 @@
-"""A GIF file whose screen has a size. Pure functions. Reference: GIF89a specification, sections 18 to 23."""
+"""Gives a GIF file the screen size that it lacks. Pure functions.
+
+Reference: GIF89a specification, sections 18 to 23.
+"""
 
 from common.errors import CorruptImage, TooComplex
 from common.images.reader import Piece
 
-MAX_BLOCKS = 100_000  # before the first image; more cost time alone
+MAX_BLOCKS = 100_000  # before the first image; real files have far fewer
 _EXTENSION, _IMAGE = 0x21, 0x2C
-_SCREEN = 6  # where the logical screen's size starts
+_SCREEN = 6  # offset of the logical screen's size
 _HAS_COLOURS = 0x80
 
 
 def parse(data: bytes) -> list[Piece]:
-    """The file; a screen without width or height takes them from the first image, as in browsers."""
+    """The pieces of the file, with a complete screen size.
+
+    A missing width or height is taken from the first image, as in browsers.
+    Raises CorruptImage, TooComplex.
+    """
     width, height = _uint16(data, _SCREEN), _uint16(data, _SCREEN + 2)
     if width and height:
         return [data]
     place = _first_image(data)
     right = _uint16(data, place) + _uint16(data, place + 4)
     below = _uint16(data, place + 2) + _uint16(data, place + 6)
-    screen = (width or right).to_bytes(4, "little")[:2] + (height or below).to_bytes(4, "little")[
-        :2
-    ]
+    sides = (width or right, height or below)
+    screen = b"".join(side.to_bytes(4, "little")[:2] for side in sides)
     return [data[:_SCREEN] + screen, memoryview(data)[_SCREEN + 4 :]]
 
 
 def _first_image(data: bytes) -> int:
-    """Where the position and size of the first image are."""
+    """The offset of the first image's position and size."""
     place = 13 + _colour_bytes(data[10:11])
     for _ in range(MAX_BLOCKS):
         kind = data[place : place + 1]

@@ -1,9 +1,9 @@
-"""HEIF images, which phones write as `.heic`: decoded where the package `pillow-heif` is installed."""
+"""Adds HEIF images, such as phones' `.heic` files, if the package `pillow-heif` is installed."""
 
 from functools import cache
 from importlib.util import find_spec
 
-# Bytes a pixel at the peak, measured at 7 to 9.4: libheif's planes, its RGB and Pillow's image.
+# Per pixel at the peak, measured at 7 to 9.4: libheif's planes, its RGB and Pillow's image.
 BYTES_A_PIXEL = 12
 
 
@@ -15,10 +15,10 @@ def is_installed() -> bool:
 
 @cache
 def register() -> None:
-    """Teach Pillow the format "HEIF", of which it reads the primary image alone."""
+    """Register the format "HEIF" with Pillow; only the primary image of a file is read."""
     import pillow_heif
 
-    # One thread: the process decodes many images at a time.
+    # One thread per image, as the process decodes several images at a time.
     pillow_heif.register_heif_opener(
         thumbnails=False, depth_images=False, aux_images=False, decode_threads=1
     )

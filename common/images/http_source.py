@@ -1,4 +1,4 @@
-"""GET an image from a stranger's URL: redirects, retries and content checks in one deadline."""
+"""Downloads images from untrusted http(s) URLs, with redirects and retries inside one deadline."""
 
 import io
 import logging
@@ -29,11 +29,11 @@ from common.images.transport import LazyTransport, Resolver
 from common.images.url_policy import UrlPolicy, check_url, host_of
 
 MAX_REDIRECTS = 10
-RETRY_PAUSE_S = 0.2  # doubled with each try, times a random number below 1
+RETRY_PAUSE_S = 0.2  # doubled after each try, and multiplied by a random number below 1
 SLOW_S = 3.0
 CHUNK_BYTES = 64 * 1024
-OVERHEAD_BYTES = 2**20  # headers, chunk lines, TLS and redirects beside the body
-OVERHEAD_SHARE = 8  # and an eighth of the body, which TLS cuts into records
+OVERHEAD_BYTES = 2**20  # allowed for headers, chunk lines, TLS and redirects
+OVERHEAD_SHARE = 8  # and an eighth of the body, for TLS records
 REDIRECT_STATUS = (301, 302, 303, 307, 308)
 GOOD_STATUS = (200, 203)
 PARTIAL_STATUS = 206
@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 
 
 class HttpSource:
-    """Downloads images. Safe for many threads; opens no socket before the first download.
+    """Downloads images. Safe to use from any thread; opens no socket before the first download.
 
     A download that takes longer than `slow_s` is logged.
     """
@@ -70,9 +70,9 @@ class HttpSource:
         }
 
     def read(self, reference: str, allowance: Allowance) -> bytes:
-        """The body behind the URL `reference`, within the allowance. Raises FetchError.
+        """Download the body at the URL `reference`, within the allowance. Raises FetchError.
 
-        A body that grows large takes the allowance's turn and leaves it to the caller.
+        A body that grows large takes the allowance's turn. The caller releases it.
         """
         started = time.monotonic()
         max_bytes = self._max_bytes + self._max_bytes // OVERHEAD_SHARE + OVERHEAD_BYTES
@@ -94,7 +94,7 @@ class HttpSource:
             try:
                 return self._follow(url)
             except Retry as failure:
-                jitter = random.uniform(0, RETRY_PAUSE_S * 2**attempt)  # noqa: S311 - spreads retries, guards nothing
+                jitter = random.uniform(0, RETRY_PAUSE_S * 2**attempt)  # noqa: S311 - not for security
                 pause_s = max(failure.after_s, jitter)
                 if attempt == self._retries or time.monotonic() + pause_s >= current.deadline:
                     raise failure.error from failure
@@ -107,7 +107,7 @@ class HttpSource:
                 result = self._get(url)
             except (FetchError, Retry):
                 raise
-            except Exception as error:  # the seam where foreign errors become ours
+            except Exception as error:  # errors of libraries are translated here
                 raise translate(error) from error
             if isinstance(result, bytes):
                 return result
@@ -117,7 +117,7 @@ class HttpSource:
         raise TooManyRedirects(f"the server redirected more than {MAX_REDIRECTS} times")
 
     def _get(self, url: str) -> bytes | str:
-        """One GET: the body, or the URL that it redirects to."""
+        """Send one GET; returns the body, or the URL that it redirects to."""
         response = self._transport.get().get(check_url(url, self._policy), self._headers)
         try:
             if response.status in REDIRECT_STATUS:
@@ -126,7 +126,7 @@ class HttpSource:
                     return target
             return self._read(response)
         finally:
-            # A body that nobody reads would cost its bytes: the connection goes with it.
+            # Closes the connection, unless the body was read: the rest of it is not worth reading.
             response.close()
             response.release_conn()
 
@@ -145,15 +145,15 @@ class HttpSource:
                 raise self._too_large()
             if body.tell() > LARGE_BYTES:
                 current.take_turn()
-            if unchecked and body.tell() >= SNIFF_BYTES:  # a page is refused before it has come
+            if unchecked and body.tell() >= SNIFF_BYTES:  # refuses a web page early
                 check_content_type(kind, body.getvalue())
                 unchecked = False
         if unchecked:
             check_content_type(kind, body.getvalue())
-        return body.getvalue()  # no copy, other than a bytearray's
+        return body.getvalue()  # does not copy, unlike a bytearray
 
     def _too_large(self) -> BodyTooLarge:
-        return BodyTooLarge(f"the image has more than {self._max_bytes:,} bytes, the limit")
+        return BodyTooLarge(f"the image is larger than the limit of {self._max_bytes:,} bytes")
 
 
 def _check_status(status: int, headers: Mapping[str, str]) -> None:
@@ -166,11 +166,11 @@ def _check_status(status: int, headers: Mapping[str, str]) -> None:
 
 
 def _is_whole(headers: Mapping[str, str]) -> bool:
-    """Whether a 206 holds the whole file after all."""
+    """Whether a 206 response contains the whole file."""
     match = _WHOLE_RANGE.fullmatch(headers.get("Content-Range", "").strip().lower())
     return match is not None and int(match[1]) + 1 == int(match[2])
 
 
 def _number(header: str) -> int:
-    """A header's plain decimal; 0 for anything else, such as 5,000 digits."""
+    """The decimal number in a header; 0 if it is missing, not a number or has over 15 digits."""
     return int(header) if header.isascii() and header.isdecimal() and len(header) < 16 else 0

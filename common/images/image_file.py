@@ -1,4 +1,4 @@
-"""An image file of a known format: which of its bytes are decoded, and the one decoder that sees them."""
+"""Parses an image file of a known format, and opens it with the decoder of that format only."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -29,7 +29,10 @@ _DECODERS: dict[str, Callable[[IO[bytes]], ImageFile.ImageFile]] = {
 
 @dataclass(frozen=True)
 class ParsedFile:
-    """`data` is the whole file; `pieces` are the parts of it that the decoder gets."""
+    """A parsed image file.
+
+    `data` is the whole file; `pieces` are the parts of it that the decoder reads.
+    """
 
     format: str
     data: bytes
@@ -39,12 +42,12 @@ class ParsedFile:
 
     @property
     def canvas(self) -> tuple[int, int] | None:
-        """The size of the whole image if the decoder sees a frame of it alone."""
+        """The size of the whole image if the decoder reads only a frame of it; else None."""
         return self.png.frame.canvas if self.png and self.png.frame else None
 
 
 def parse(data: bytes, image_format: str, is_first_frame_wanted: bool) -> ParsedFile:
-    """Walk the structure of a file. Raises DecodeError."""
+    """Parse the structure of a file. Raises DecodeError."""
     if image_format == "JPEG":
         jpeg = parse_jpeg(data)
         return ParsedFile(image_format, data, jpeg.pieces, jpeg=jpeg)
@@ -56,7 +59,10 @@ def parse(data: bytes, image_format: str, is_first_frame_wanted: bool) -> Parsed
 
 
 def open_file(file: ParsedFile, reader: OpenReader) -> tuple[Image.Image, ParsedFile]:
-    """The image, nothing decoded; and the file, which may have been mended. Raises what Pillow raises."""
+    """Open the image without decoding its pixels; returns it and the file, repaired if necessary.
+
+    Raises CorruptImage, and passes on Pillow's exceptions.
+    """
     if file.format == "AVIF":
         image, mended = open_avif(file.data)
         return image, ParsedFile(file.format, mended, [mended])
@@ -64,7 +70,7 @@ def open_file(file: ParsedFile, reader: OpenReader) -> tuple[Image.Image, Parsed
 
 
 def open_pieces(image_format: str, reader: BoundedReader) -> Image.Image:
-    """By the one decoder of the format: no other sees the file."""
+    """Open the file with the decoder of its format; no other decoder reads it."""
     stream = cast(IO[bytes], reader)
     if image_format in _DECODERS:
         return _DECODERS[image_format](stream)

@@ -1,6 +1,6 @@
-"""What a JPEG file is made of, before any decoder sees it. Pure functions.
+"""Parses the structure of a JPEG file before a decoder reads it. Pure functions.
 
-The walk follows the markers as libjpeg does, so that what it counts is what libjpeg will decode.
+The parser follows the markers as libjpeg does, so it counts exactly the scans that libjpeg decodes.
 Reference: ITU-T T.81, annex B.
 """
 
@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from common.errors import CorruptImage, TooComplex, UnsupportedImage
 from common.images.reader import Piece
 
-MAX_SEGMENTS = 10_000  # before and between scans; more cost time alone
-MAX_SCANS = 64  # of a progressive JPEG; 162 KB of scans cost 19 s, and Pillow has no limit
+MAX_SEGMENTS = 10_000  # before and between scans; real files have far fewer
+MAX_SCANS = 64  # Pillow has no limit, and a progressive JPEG of 162 KB can take 19 s
 MAX_PROFILE_BYTES = 2 * 2**20
 END = b"\xff\xd9"
-# Entropy-coded bytes that no encoder would leave behind the last row: see `with_other_ending`.
+# Entropy-coded bytes that no encoder writes after the last row; see `with_other_ending`.
 FILLER = bytes(range(1, 240)) * 4
 
 _SOI, _EOI, _SOS, _TEM = 0xD8, 0xD9, 0xDA, 0x01
@@ -27,8 +27,8 @@ _ALONE = (_SOI, _TEM, *range(0xD0, 0xD8))  # markers without a length
 _MARKER = re.compile(rb"\xff[\x01-\xfe]")
 _MARKER_IN_SCAN = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # neither stuffing nor a restart
 
-# The application segments that decoding needs: prefix, and the fewest bytes that Pillow and libjpeg
-# read of it. All others (XMP, previews, comments, maker notes) are skipped.
+# The application segments that decoding needs: the prefix, and the least length that Pillow and
+# libjpeg accept. All others (XMP, previews, comments, maker notes) are skipped.
 _NEEDED = {
     0xE0: (b"JFIF\0", 14),
     0xE1: (b"Exif\0\0", 6),
@@ -41,8 +41,8 @@ _NEEDED = {
 class Jpeg:
     """The parts of a file that its pixels, orientation and colours need.
 
-    `has_end` is false if the file stops before its end marker. `is_buffered`: libjpeg holds the
-    coefficients of the whole image. `can_shrink`: it can decode to a fraction of the size.
+    `has_end` is false if the file stops before its end marker. `is_buffered`: libjpeg keeps the
+    coefficients of the whole image. `can_shrink`: libjpeg can decode at a fraction of the size.
     """
 
     pieces: tuple[Piece, ...]
@@ -52,28 +52,31 @@ class Jpeg:
     can_shrink: bool
 
     def with_other_ending(self) -> tuple[Piece, ...]:
-        """The same file with entropy-coded bytes before its end.
+        """The same file with entropy-coded bytes inserted before its end.
 
-        If all rows are there, no decoder reads them. If rows are missing, these bytes become
-        pixels, which differ from those of `pieces`.
+        A complete image ignores these bytes. If rows are missing, they become pixels, which differ
+        from the pixels of `pieces`.
         """
         return (*self.pieces[:-1], FILLER, END)
 
 
 @dataclass
 class _Head:
-    """What comes before the first scan."""
+    """The segments before the first scan, and the facts read from them."""
 
     kept: list[tuple[int, int]] = field(default_factory=lambda: [(0, 2)])
     frame: int = 0
     components: int = 0
     profile_bytes: int = 0
     has_exif: bool = False
-    scan: int = 0  # where the first scan's marker is; 0 if there is none
+    scan: int = 0  # offset of the first scan's marker; 0 if there is none
 
 
 def parse(data: bytes) -> Jpeg:
-    """Walk the markers up to the end of the image. Raises TooComplex, UnsupportedImage."""
+    """Parse the markers up to the end of the image.
+
+    Raises CorruptImage, TooComplex, UnsupportedImage.
+    """
     head = _read_head(data)
     if not head.scan or not head.frame:
         raise CorruptImage("the JPEG file is truncated or broken: it has no image data")
@@ -126,7 +129,8 @@ def _is_needed(data: bytes, start: int, stop: int, head: _Head) -> bool:
         head.profile_bytes += stop - content - fewest
         return head.profile_bytes <= MAX_PROFILE_BYTES
     if marker == 0xE1:
-        is_first, head.has_exif = not head.has_exif, True
+        is_first = not head.has_exif
+        head.has_exif = True
         return is_first
     return True
 
@@ -140,11 +144,12 @@ def _read_frame(content: bytes, marker: int, head: _Head) -> None:
         raise UnsupportedImage(f"this JPEG has {content[0]} bits a sample; supported: 8")
     if content[5] not in (1, 3, 4):
         raise UnsupportedImage(f"this JPEG has {content[5]} components; supported: 1, 3, 4")
-    head.frame, head.components = marker, content[5]
+    head.frame = marker
+    head.components = content[5]
 
 
 def _walk_scans(data: bytes, place: int) -> tuple[int, int, bool]:
-    """How many scans follow, where the image ends, and whether it ends with its marker."""
+    """The number of scans, the offset where the image ends, and whether it has an end marker."""
     scans = 0
     for _ in range(MAX_SEGMENTS):
         found = _MARKER_IN_SCAN.search(data, place)
@@ -155,14 +160,14 @@ def _walk_scans(data: bytes, place: int) -> tuple[int, int, bool]:
             return scans, place, True
         scans += marker == _SOS
         if scans > MAX_SCANS:
-            raise TooComplex(f"the JPEG has more than {MAX_SCANS} scans")
+            raise TooComplex(f"the JPEG file has more than {MAX_SCANS} scans")
         if marker not in _ALONE:
             place += max(2, int.from_bytes(data[place : place + 2], "big"))
     raise TooComplex(f"the JPEG file has more than {MAX_SEGMENTS:,} segments")
 
 
 def _joined(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The same ranges, with those that touch made one."""
+    """The ranges, with adjacent ones merged."""
     joined = ranges[:1]
     for start, stop in ranges[1:]:
         if start == joined[-1][1]:

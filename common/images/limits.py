@@ -1,4 +1,4 @@
-"""Bounds of reading and decoding images; light, so that settings can name them without Pillow."""
+"""Limits on reading and decoding images; importing them does not import Pillow."""
 
 from dataclasses import dataclass
 
@@ -7,11 +7,11 @@ from common.version import SERVICE, VERSION
 
 @dataclass(frozen=True)
 class FetchLimits:
-    """How images are read.
+    """Limits on reading images.
 
-    `timeout_s` bounds one image with all its redirects and retries, `retries` counts the tries
-    after the first, `max_bytes` bounds the file, also after inflating. `concurrency` is how many
-    images of one call are read and decoded at a time.
+    `timeout_s` bounds one image with its redirects and retries. `retries` counts the tries after
+    the first. `max_bytes` bounds the file, also after decompression. `concurrency` is the number of
+    images of one call that are read and decoded at a time.
     """
 
     timeout_s: float = 10.0
@@ -23,9 +23,10 @@ class FetchLimits:
 
 @dataclass(frozen=True)
 class DecodeLimits:
-    """`max_pixels` is for formats other than JPEG; `seconds` of processor time bound one decode.
+    """Limits on decoding images.
 
-    Processor time, because a decode that waits for memory or for a core is not to blame.
+    `max_pixels` applies to formats other than JPEG. `seconds` bounds the processor time of one
+    decode, so that waiting for memory or for a core does not count.
     """
 
     max_pixels: int = 64_000_000

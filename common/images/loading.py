@@ -1,4 +1,4 @@
-"""From an open image to its pixels: one frame, transparent where the file has no pixels."""
+"""Loads the pixels of an open image: one frame, transparent where the file has no pixels."""
 
 from typing import cast
 
@@ -17,7 +17,10 @@ from common.images.reader import BoundedReader
 def load(
     image: Image.Image, file: ParsedFile, reader: OpenReader, is_reference: bool
 ) -> Image.Image:
-    """The decoded image; `is_reference`: as Pillow gives it. Raises CorruptImage, and what Pillow raises."""
+    """Decode an image; with `is_reference`, exactly as Pillow does.
+
+    Raises CorruptImage, and passes on Pillow's exceptions.
+    """
     if image.format in FRAME_FORMATS:
         return _without_false_colours(load_frame(image), image, is_reference)
     box = canvas.gif_frame(image) if file.format == "GIF" else None
@@ -40,14 +43,14 @@ def load(
 def _without_false_colours(
     loaded: Image.Image, image: Image.Image, is_reference: bool
 ) -> Image.Image:
-    """A grey AVIF as grey: Pillow gives RGB for all of them."""
+    """Convert a grey AVIF to grey, as Pillow decodes every AVIF to RGB."""
     if is_reference or image.format != "AVIF" or not is_grey(image.info.get("icc_profile")):
         return loaded
     return loaded.convert("LA" if "A" in loaded.getbands() else "L")
 
 
 def _with_transparency(image: Image.Image, png: Png, reader: OpenReader) -> Image.Image:
-    if png.key:  # Pillow keeps the upper halves of the samples: read the lower ones as well
+    if png.key:  # Pillow keeps only the upper bytes of the samples: read the lower ones too
         with open_pieces("PNG", reader(png.pieces)) as low:
             file = cast(ImageFile.ImageFile, low)
             file.tile = [tile._replace(args="RGB;16L") for tile in file.tile]
@@ -57,7 +60,10 @@ def _with_transparency(image: Image.Image, png: Png, reader: OpenReader) -> Imag
 
 
 def _check_rows(image: Image.Image, reader: BoundedReader) -> None:
-    """Raises CorruptImage if the same JPEG with another ending, from `reader`, differs anywhere."""
+    """Raise CorruptImage if rows are missing.
+
+    Then the JPEG from `reader`, the same with another ending, has other pixels.
+    """
     with open_pieces("JPEG", reader) as other:
         other.draft(None, image.size)
         other.load()

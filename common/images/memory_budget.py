@@ -1,4 +1,4 @@
-"""How much memory pictures may take while they are downloaded and decoded: bounds of the process, not of a request."""
+"""Limits on the memory that all image downloads and decodes of the process take together."""
 
 import threading
 import time
@@ -8,38 +8,44 @@ from contextlib import AbstractContextManager, contextmanager
 
 from common.errors import ImageTimeout, TooManyPixels
 
-# Of all decodes that run at a time, their files and their requests' texts: room for 24 megapixels of every format.
+# For all concurrent decodes with their files and their requests' texts. An image of 24 megapixels
+# fits in every format.
 MOST_DECODE_BYTES = 448 * 2**20
 LEAST_DECODE_BYTES = 224 * 2**20  # on small instances: 24 megapixels of RGB
-DECODE_SHARE = 0.25  # of an instance's memory, which the models and requests' bodies need too
-LARGE_BYTES = 2**20  # a file beyond this takes a turn
-LARGE_FILES = 3  # at a time
+DECODE_SHARE = 0.25  # of an instance's memory; models and request bodies need the rest
+LARGE_BYTES = 2**20  # a file larger than this takes a turn
+LARGE_FILES = 3  # number of turns
 
 
 def decode_bytes(instance_bytes: int) -> int:
-    """The budget of an instance with that much memory."""
+    """The decode budget, in bytes, of an instance with this much memory."""
     return max(LEAST_DECODE_BYTES, min(MOST_DECODE_BYTES, int(DECODE_SHARE * instance_bytes)))
 
 
 class MemoryBudget:
-    """Hands out `limit` bytes, first come, first served, so that a large picture is not overtaken for ever."""
+    """Hands out `limit` bytes in the order of requests, so that large images are not starved."""
 
     def __init__(self, limit: int) -> None:
-        self._limit, self._left = limit, limit
+        self._limit = limit
+        self._left = limit
         self._changed = threading.Condition()
         self._waiting: deque[object] = deque()
 
     @property
     def waiting(self) -> int:
-        """How many wait for bytes."""
+        """The number of callers that wait for bytes."""
         return len(self._waiting)
 
     @contextmanager
     def reserve(self, count: int, deadline: float) -> Iterator[None]:
-        """Hold `count` bytes. Raises TooManyPixels where they never fit, ImageTimeout where not by `deadline`."""
+        """Hold `count` bytes, and wait for them until `deadline`, a time.monotonic() instant.
+
+        Raises TooManyPixels if `count` is over the limit; ImageTimeout at the deadline.
+        """
         if count > self._limit:
+            needed, limit = f"{count >> 20:,} MiB", f"{self._limit >> 20:,} MiB"
             raise TooManyPixels(
-                f"the image takes {count >> 20:,} MB to decode beside its request, the limit is {self._limit >> 20:,}"
+                f"decoding the image takes {needed} with its request, the limit is {limit}"
             )
         turn = object()
         with self._changed:
@@ -64,22 +70,22 @@ class MemoryBudget:
 
 
 class LargeTurns:
-    """`count` files at a time may be large; who asked first is first."""
+    """Lets at most `count` files be large at a time, in the order of requests."""
 
     def __init__(self, count: int = LARGE_FILES) -> None:
         self._places = MemoryBudget(count)
 
     @property
     def waiting(self) -> int:
-        """How many wait for a place."""
+        """The number of callers that wait for a turn."""
         return self._places.waiting
 
     def turn(self) -> "LargeTurn":
-        """A turn for one file; use it with `with`."""
+        """A turn for one file; use it in a `with` block."""
         return LargeTurn(self)
 
     def take(self, timeout_s: float) -> AbstractContextManager[None] | None:
-        """A place, to be left on exit; None if there was none in time."""
+        """Take a place, which its `__exit__` frees; None if none is free within `timeout_s`."""
         place = self._places.reserve(1, time.monotonic() + timeout_s)
         try:
             place.__enter__()
@@ -89,14 +95,14 @@ class LargeTurns:
 
 
 class LargeTurn:
-    """One file's right to be large: taken when it is found to be, given back when its picture is decoded."""
+    """The turn of one file: taken when the file proves large, released after its decode."""
 
     def __init__(self, turns: LargeTurns) -> None:
         self._turns = turns
         self._place: AbstractContextManager[None] | None = None
 
     def take(self, timeout_s: float) -> bool:
-        """Whether the turn came in time; at once if it was taken before."""
+        """Wait for the turn; returns whether it came within `timeout_s` or was taken before."""
         self._place = self._place or self._turns.take(timeout_s)
         return self._place is not None
 

@@ -1,9 +1,8 @@
-"""Sockets that look at the download's clock and count its bytes below TLS.
+"""Sockets that enforce a download's deadline and count its bytes below TLS.
 
-Python's `SSLSocket` shakes hands and reads in C for as long as bytes come, with a timeout for each
-receive and none for the whole: a host that never ends its handshake holds the thread for ever. Here
-TLS works on buffers in memory, and Python code fetches what it asks for, one bounded receive at a
-time.
+Python's `SSLSocket` has a timeout for each receive, and none for the whole handshake or read. A
+host that never ends its handshake would hold the thread for ever. Here TLS works on memory buffers,
+and Python code fills them, one bounded receive at a time.
 """
 
 import socket
@@ -22,10 +21,10 @@ HANDSHAKE_BYTES = 128 * 1024  # OpenSSL takes at most 100 KiB of certificates
 
 
 class MeteredSocket(socket.socket):
-    """A TCP socket whose every receive and send keeps to the budget of the download in hand."""
+    """A TCP socket whose every receive and send counts against the current download's budget."""
 
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
-        """As socket's. Raises FetchTimeout, BodyTooLarge and BadResponse too."""
+        """Like `socket.recv_into`; also raises FetchTimeout, BodyTooLarge and BadResponse."""
         current = budget.get()
         self.settimeout(current.seconds(IDLE_TIMEOUT_S))
         count = super().recv_into(buffer, nbytes, flags)
@@ -33,32 +32,32 @@ class MeteredSocket(socket.socket):
         return count
 
     def sendall(self, data: Any, flags: int = 0) -> None:
-        """As socket's; the timeout holds for the whole. Raises FetchTimeout too."""
+        """Like `socket.sendall`, with one timeout for the whole; also raises FetchTimeout."""
         self.settimeout(budget.get().seconds(IDLE_TIMEOUT_S))
         super().sendall(data, flags)
 
 
 class TlsSocket(SSLTransport):
-    """TLS over a MeteredSocket. Raises TlsFailed if the handshake has no end."""
+    """TLS over a MeteredSocket; raises TlsFailed if the handshake takes too many bytes."""
 
     def __init__(self, sock: socket.socket, context: ssl.SSLContext, server_hostname: str | None):
         try:
             with budget.get().at_most(HANDSHAKE_BYTES):
                 super().__init__(sock, context, server_hostname)
         except BodyTooLarge as error:
-            raise TlsFailed("the server's TLS handshake does not end") from error
+            message = f"the server's TLS handshake is larger than {HANDSHAKE_BYTES >> 10} KiB"
+            raise TlsFailed(message) from error
 
     @property
     def has_unread(self) -> bool:
-        """Whether bytes came that nobody asked for."""
+        """Whether bytes have arrived that no request asked for."""
         return bool(self.incoming.pending or self.sslobj.pending())
 
     def recv_into(self, buffer: Any, nbytes: int | None = None, flags: int = 0) -> int:
-        """As socket's, at most one TLS record. Raises BadResponse if the records are tiny."""
+        """Like `socket.recv_into`, at most one TLS record; raises BadResponse for tiny records."""
         try:
-            count = int(
-                self.sslobj.read(nbytes or len(buffer), buffer)
-            )  # a record is there already
+            # Most often a whole record was received before.
+            count = int(self.sslobj.read(nbytes or len(buffer), buffer))
         except ssl.SSLError:
             count = int(super().recv_into(buffer, nbytes, flags) or 0)
         budget.get().decrypted.count(count)
@@ -67,7 +66,7 @@ class TlsSocket(SSLTransport):
     def _ssl_io_loop(self, func: Callable[..., Any], *arguments: Any) -> Any:
         """Run one operation of OpenSSL, and move bytes between its buffers and the socket.
 
-        Overrides SSLTransport's loop, which makes a system call to send nothing at each read.
+        Overrides SSLTransport's loop, which makes a needless system call to send at each read.
         """
         arguments = tuple(argument for argument in arguments if argument is not None)
         while True:
@@ -87,20 +86,20 @@ class TlsSocket(SSLTransport):
 
 
 class MeteredContext(ssl.SSLContext):
-    """Makes TlsSockets where urllib3 asks for Python's own."""
+    """An SSLContext that makes TlsSockets instead of Python's SSLSockets."""
 
     def wrap_socket(  # type: ignore[override]
         self, sock: socket.socket, *, server_hostname: str | None = None
     ) -> TlsSocket:
-        """TLS over `sock`, a MeteredSocket, once the handshake is done."""
+        """Make a TLS socket over `sock`, a MeteredSocket, and complete the handshake."""
         return TlsSocket(sock, self, server_hostname)
 
 
 def tls_context() -> MeteredContext:
-    """A context for all connections: to load the certificates takes ten times as long as the rest.
+    """Create a TLS context to share between all connections, as loading certificates is slow.
 
     It checks certificate and host name, which is the default of PROTOCOL_TLS_CLIENT. Renegotiation
-    is off: a server could ask for one handshake after the other.
+    is off, because a server could ask for one handshake after another.
     """
     context = MeteredContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2

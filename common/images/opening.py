@@ -1,4 +1,4 @@
-"""Builds the image pipeline; importing this costs what reading and decoding images need."""
+"""Builds the image pipeline; importing this module imports everything that images need."""
 
 from collections.abc import Sequence
 
@@ -21,7 +21,7 @@ def open_pipeline(
     policy: UrlPolicy,
     sources: Sequence[ImageSource],
 ) -> ImagePipeline:
-    """A pipeline with our image sources and further ones. Starts no thread."""
+    """Create a pipeline with the built-in image sources and `sources`. Starts no thread."""
     own: tuple[ImageSource, ...] = (
         HttpSource(fetching, policy),
         DataSource(fetching.max_bytes),

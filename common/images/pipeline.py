@@ -1,4 +1,4 @@
-"""Read, decode and preprocess the images of a call side by side, in a pool apart from the encoders."""
+"""Reads, decodes and preprocesses the images of a call in a thread pool."""
 
 import contextvars
 import logging
@@ -19,16 +19,16 @@ from common.items import Image, ImageBytes
 from common.models.spec import Pixels, Preprocessing
 from common.observer import Observer
 
-POOL_CALLS = 4  # the pool serves this many calls at their full concurrency; further ones share it
+POOL_CALLS = 4  # the pool has threads for this many calls at full concurrency
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Sink:
-    """Where a call's images go: each result as it comes, once the encoder's preprocessing is known.
+    """Receives the results of a call's images, each as soon as it is ready.
 
-    `preprocessing` may wait for the encoder, and raises ServiceError.
+    `preprocessing` may wait for the encoder to load, and raises ServiceError.
     """
 
     preprocessing: Callable[[], Preprocessing]
@@ -38,7 +38,7 @@ class Sink:
 
 @dataclass(frozen=True)
 class _Work:
-    """What is left to do of one call."""
+    """The remaining work of one call."""
 
     waiting: "queue.SimpleQueue[tuple[int, Image]]"
     sink: Sink
@@ -52,9 +52,10 @@ def _is_at_hand(image: Image) -> bool:
 
 
 class ImagePipeline:
-    """Images → pixels. `concurrency` bounds what one call does at a time: none takes the whole pool.
+    """Turns images into pixels, in a pool of threads that all calls share.
 
-    `memory` and `turns` bound what all calls of the process do together.
+    `concurrency` bounds the images of one call in work at a time, so that no call takes the whole
+    pool. `memory` and `turns` bound the memory of all calls together.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class ImagePipeline:
     def run(
         self, images: Sequence[Image], sink: Sink, allowance: Allowance, observer: Observer
     ) -> None:
-        """Start on `images`; results arrive at `sink` from the pool's threads. Returns at once."""
+        """Start to prepare `images` and return at once; the pools' threads fill `sink`."""
         for at_hand in (True, False):
             work = _Work(queue.SimpleQueue(), sink, allowance, observer)
             for index, image in enumerate(images):
@@ -89,7 +90,7 @@ class ImagePipeline:
                 self._executor(at_hand).submit(context.run, self._drain, work)
 
     def close(self) -> None:
-        """End the threads once their images are done; nothing new is started."""
+        """End the threads after their current images; images that wait are dropped."""
         with self._lock:
             pools, self._pools = self._pools, {}
         for pool in pools.values():
@@ -114,12 +115,12 @@ class ImagePipeline:
                 work.sink.put(index, self._prepare_once(image, work))
             except (ImageError, ServiceError) as error:
                 work.sink.fail(index, error)
-            except Exception as error:  # whatever one image does, the others go on
-                log.exception("an image raised an error that is not an ImageError")
+            except Exception as error:  # one image must not stop the others
+                log.exception("an image raised an unexpected error")
                 work.sink.fail(index, error)
 
     def _prepare_once(self, image: Image, work: _Work) -> Pixels:
-        """As _prepare, but waits for a URL that another call is preparing, and reads it only once."""
+        """Like _prepare, but if another call is preparing the same URL, wait for its result."""
         if _is_at_hand(image):
             return self._prepare(image, work)
         with self._lock:
@@ -130,7 +131,7 @@ class ImagePipeline:
         if flight is not None:
             try:
                 return flight.result(work.allowance.remaining_s())
-            except (ImageTimeout, TimeoutError):  # the other call had less time, or neither has any
+            except (ImageTimeout, TimeoutError):  # the other call had less time
                 return self._prepare(image, work)
         try:
             pixels = self._prepare(image, work)

@@ -1,7 +1,7 @@
-"""A PNG file with what its pixels need, and nothing else. Pure functions.
+"""Reduces a PNG file to the chunks that its pixels need. Pure functions.
 
-Text, times, private chunks and broken ancillary chunks are left out unread, as browsers ignore
-them. Of an animation the first frame stays, as a plain PNG.
+Text, times, private chunks and broken ancillary chunks are left out, as browsers ignore them. Of an
+animation, the first frame remains, as a plain PNG.
 References: PNG specification (third edition), sections 5, 11 and 14; libpng's handling of errors.
 """
 
@@ -25,7 +25,7 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class Frame:
-    """Where a decoded frame lies on its canvas, which is transparent elsewhere."""
+    """The position of a decoded frame on its canvas, which is transparent elsewhere."""
 
     canvas: Size
     corner: tuple[int, int]
@@ -35,9 +35,9 @@ class Frame:
 class Png:
     """The parts of a file to decode.
 
-    `profile` is the ICC profile, None if there is none or it is broken. `frame` is set if the
-    image covers only a part of its canvas. `key`: the transparent colour of 16-bit RGB, whose
-    exact samples Pillow does not keep.
+    `profile` is the ICC profile, None if it is missing or broken. `frame` is set if the image
+    covers only a part of its canvas. `key` is the transparent colour of 16-bit RGB, as Pillow does
+    not keep all bits of such samples.
     """
 
     pieces: tuple[Piece, ...]
@@ -56,7 +56,7 @@ class _Chunk:
 
 @dataclass
 class _Parts:
-    """What has been found so far; a piece of `image` is a chunk with its length and checksum."""
+    """The parts found so far; each piece of `image` is a chunk with its length and checksum."""
 
     header: bytes = b""
     palette: Piece = b""
@@ -82,13 +82,13 @@ class _Parts:
 def parse(data: bytes, *, is_first_frame_wanted: bool) -> Png:
     """Read the chunks. Raises CorruptImage, TooComplex, UnsupportedImage.
 
-    Without `is_first_frame_wanted` an animation gives its default image, as decoders do that
-    know no animations.
+    Without `is_first_frame_wanted`, an animation gives its default image, as in decoders that do
+    not support animations.
     """
     view, parts = memoryview(data), _Parts()
     for chunk in _chunks(view):
         if chunk.kind == b"IEND" or (parts.image and not chunk.kind.isalpha()):
-            break  # what comes after the pixels may be broken
+            break  # chunks after the pixels may be broken
         _read(view, chunk, parts)
     if not parts.header:
         raise CorruptImage("the PNG file is truncated or broken: it has no header")
@@ -117,10 +117,8 @@ def _chunks(view: memoryview) -> Iterator[_Chunk]:
     for _ in range(MAX_CHUNKS):
         if place + 8 > len(view):
             return
-        length, kind = (
-            int.from_bytes(view[place : place + 4], "big"),
-            bytes(view[place + 4 : place + 8]),
-        )
+        length = int.from_bytes(view[place : place + 4], "big")
+        kind = bytes(view[place + 4 : place + 8])
         start, stop = place + 8, place + 8 + length
         yield _Chunk(kind, start, stop, _is_whole(view, start, stop))
         place = stop + 4
@@ -134,7 +132,7 @@ def _is_whole(view: memoryview, start: int, stop: int) -> bool:
 def _read(view: memoryview, chunk: _Chunk, parts: _Parts) -> None:
     read = _READERS.get(chunk.kind)
     if not chunk.kind.isalpha():
-        raise CorruptImage("the PNG file is broken: a chunk has no valid name")
+        raise CorruptImage("the PNG file is broken: a chunk has an invalid name")
     if chunk.kind[0] & _IS_ANCILLARY:
         if read and chunk.is_whole:
             read(view, chunk, parts)
@@ -148,7 +146,7 @@ def _read(view: memoryview, chunk: _Chunk, parts: _Parts) -> None:
 def _read_header(view: memoryview, chunk: _Chunk, parts: _Parts) -> None:
     content = bytes(view[chunk.start : chunk.stop])
     if not chunk.is_whole or len(content) != 13 or parts.header:
-        raise CorruptImage("the PNG file is broken: its header is wrong")
+        raise CorruptImage("the PNG file is broken: its header is invalid")
     parts.header = content
 
 
@@ -160,7 +158,7 @@ def _read_palette(view: memoryview, chunk: _Chunk, parts: _Parts) -> None:
     length = chunk.stop - chunk.start
     is_valid = chunk.is_whole and length % 3 == 0 and 0 < length <= 768
     if not is_valid and parts.header and parts.colour_type == _PALETTE:
-        raise CorruptImage("the PNG file is broken: its palette is wrong")
+        raise CorruptImage("the PNG file is broken: its palette is invalid")
     parts.palette = view[chunk.start - 8 : chunk.stop + 4]
 
 
@@ -183,11 +181,11 @@ def _read_transparency(view: memoryview, chunk: _Chunk, parts: _Parts) -> None:
 
 
 def _scaled_key(content: bytes, parts: _Parts) -> bytes:
-    """The transparent colour in the samples that Pillow makes: 8 bits, or 16 as they are."""
+    """The transparent colour, scaled to 8 bits as Pillow scales samples; 16 bits stay."""
     if parts.depth == 16:
         return content
     highest = (1 << parts.depth) - 1
-    scale = 255 // highest if parts.depth > 1 else 1  # of one bit Pillow takes the value itself
+    scale = 255 // highest if parts.depth > 1 else 1  # Pillow does not scale 1-bit samples
     samples = struct.unpack(f">{len(content) // 2}H", content)
     return struct.pack(f">{len(samples)}H", *((sample & highest) * scale for sample in samples))
 
@@ -213,7 +211,7 @@ def _read_frame_control(view: memoryview, chunk: _Chunk, parts: _Parts) -> None:
 
 
 def _read_frame_data(view: memoryview, chunk: _Chunk, parts: _Parts) -> None:
-    """As chunks of a plain PNG: the sequence number is left out."""
+    """Keep frame data as IDAT chunks, without the sequence number."""
     if parts.frames == 1 and parts.is_animated and chunk.stop - chunk.start > 4:
         content = view[chunk.start + 4 : chunk.stop]
         parts.frame_data += _chunk_around(b"IDAT", content)
@@ -233,7 +231,7 @@ _READERS = {
 
 
 def _starts_with_another_frame(parts: _Parts) -> bool:
-    """Whether the default image is not part of the animation, and the first frame is sound."""
+    """Whether the first frame is valid and is not the default image."""
     if not parts.is_animated or parts.is_image_a_frame or not parts.frame_data:
         return False
     if len(parts.control) != 26:
@@ -267,7 +265,10 @@ def _chunk_around(kind: bytes, content: Piece) -> Sequence[Piece]:
 
 
 def _inflated(profile: bytes) -> bytes | None:
-    """The profile inside an iCCP chunk: a name, a zero, the method 0, and a zlib stream."""
+    """The ICC profile inside an iCCP chunk; None if it is broken or too large.
+
+    The chunk has a name, a zero byte, the method 0, and a zlib stream.
+    """
     _, separator, rest = profile.partition(b"\0")
     if not separator or rest[:1] != b"\0":
         return None

@@ -1,4 +1,4 @@
-"""A file made of pieces of another, read without a copy, within bounds of time."""
+"""A file object over pieces of another file, without a copy and within time limits."""
 
 import io
 import time
@@ -12,11 +12,11 @@ Piece = bytes | memoryview
 
 
 class BoundedReader(io.RawIOBase):
-    """Reads `pieces` as one file. Every read checks the clocks.
+    """Reads `pieces` as one file. Every read checks the time limits.
 
-    Pillow parses JPEG, PNG, GIF and BMP files through `read`, so a file whose structure costs too
-    much time ends here: with TooComplex after `seconds` of this thread's processor time, with
-    ImageTimeout at `deadline`, a time.monotonic() instant.
+    Pillow parses JPEG, PNG, GIF and BMP files through `read`, so this bounds the time of a decode.
+    `read` raises TooComplex after `seconds` of this thread's processor time, and ImageTimeout at
+    `deadline`, a time.monotonic() instant.
     """
 
     def __init__(self, pieces: Sequence[Piece], seconds: float, deadline: float) -> None:

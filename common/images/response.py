@@ -1,4 +1,4 @@
-"""The head of an HTTP response, read as browsers read it and within a bound of its own."""
+"""Reads the head of an HTTP response as browsers do, within a size limit."""
 
 import http.client
 import re
@@ -7,26 +7,24 @@ from typing import Any
 from common.errors import BadResponse, BodyTooLarge
 from common.images.budget import budget
 
-HEAD_BYTES = 256 * 1024  # http.client bounds each line alone
+HEAD_BYTES = 256 * 1024  # http.client only bounds each line
 SWITCHING_PROTOCOLS = 101
 
-_HEADER_LINE = re.compile(
-    rb"[!-9;-~]+:|[ \t]|\r?\n"
-)  # a name and its colon, a continuation, the end
+_HEADER_LINE = re.compile(rb"[!-9;-~]+:|[ \t]|\r?\n")  # a name with colon, a continuation, the end
 _SPACE_BEFORE_COLON = re.compile(rb"^([!-9;-~]+)[ \t]+:")
 
 
 class _HeaderLines:
-    """A response's file that skips lines without a colon among the headers, as browsers do.
+    """A response's file that skips header lines without a colon, as browsers do.
 
-    `http.client` would end the headers at the first such line, and lose the length after it.
+    `http.client` would end the headers at the first such line, and miss the headers after it.
     """
 
     def __init__(self, file: Any) -> None:
         self.file = file
 
     def readline(self, limit: int = -1, /) -> bytes:
-        """The next line that may stand among headers; empty at the end of the file."""
+        """The next valid header line; empty at the end of the file."""
         while True:
             line: bytes = _SPACE_BEFORE_COLON.sub(rb"\1:", self.file.readline(limit))
             if not line or _HEADER_LINE.match(line):
@@ -38,10 +36,10 @@ class _HeaderLines:
 
 
 class Response(http.client.HTTPResponse):
-    """http.client's response; it skips every interim answer, not 100 alone."""
+    """http.client's response, which skips every 1xx response, not only 100."""
 
     def begin(self) -> None:
-        """Read status line and headers. Raises BadResponse if they pass HEAD_BYTES."""
+        """Read the status line and the headers. Raises BadResponse above HEAD_BYTES."""
         try:
             with budget.get().at_most(HEAD_BYTES):
                 super().begin()
@@ -50,11 +48,11 @@ class Response(http.client.HTTPResponse):
             raise BadResponse(message, retryable=False) from error
         if isinstance(self.fp, _HeaderLines):
             self.fp = self.fp.file
-        self.msg.defects.clear()  # urllib3 would log them, with a stack and what the server sent
+        self.msg.defects.clear()  # urllib3 would log them with the server's text
         self.msg.set_payload("")
 
     def _read_status(self) -> tuple[str, int, str]:
-        """The status of the final answer; interim ones (1xx) are dropped (RFC 9110, 15.2)."""
+        """The status of the final response; 1xx responses are dropped (RFC 9110, 15.2)."""
         while True:
             version, status, reason = super()._read_status()  # type: ignore[misc]
             if not 100 <= status < 200 or status == SWITCHING_PROTOCOLS:

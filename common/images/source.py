@@ -1,6 +1,6 @@
-"""Where images are read from, by the scheme of their reference.
+"""The protocol of image sources, and the reader that chooses one by the scheme of a URL.
 
-A new source is one module with a class that fulfils `ImageSource`, handed to `open_embedder`.
+A new source is a class that implements `ImageSource`, passed to `open_embedder`.
 """
 
 from collections.abc import Sequence
@@ -16,11 +16,11 @@ MAX_SCHEME_CHARS = 32
 
 
 class ImageSource(Protocol):
-    """Reads images by references such as URLs. Safe for many threads; opens nothing before a read."""
+    """Reads images by URL. Safe to use from any thread; opens nothing before the first read."""
 
     @property
     def schemes(self) -> tuple[str, ...]:
-        """The schemes that it reads, in lower case and without the colon."""
+        """The URL schemes that this source reads, in lower case and without the colon."""
         ...
 
     def read(self, reference: str, allowance: Allowance) -> bytes:
@@ -29,7 +29,7 @@ class ImageSource(Protocol):
 
 
 class ImageReader:
-    """Reads images from the source that their scheme names. Bytes count against `max_bytes` too."""
+    """Reads an image from the source for its scheme. `max_bytes` also bounds images as bytes."""
 
     def __init__(self, sources: Sequence[ImageSource], max_bytes: int) -> None:
         self._sources = {scheme: source for source in sources for scheme in source.schemes}
@@ -38,7 +38,7 @@ class ImageReader:
     def read(self, image: Image, allowance: Allowance) -> bytes:
         """The image file's bytes, within the allowance.
 
-        Raises FetchError; InvalidUrl if no source reads the scheme.
+        Raises FetchError, such as InvalidUrl if no source reads the scheme.
         """
         match image:
             case ImageBytes(data):
@@ -52,7 +52,7 @@ class ImageReader:
                 f"the image has {len(data):,} bytes, the limit is {self._max_bytes:,}"
             )
         if len(data) > LARGE_BYTES and not allowance.take_turn():
-            raise FetchTimeout("other large images took all the time")
+            raise FetchTimeout("the time ran out while waiting for other large images")
         return data
 
     def _source_of(self, url: str) -> ImageSource:
@@ -61,5 +61,6 @@ class ImageReader:
         if source is None and looks_like_base64(url):
             raise InvalidUrl("this is bare base64, not a URL; put data:;base64, in front of it")
         if source is None:
-            raise InvalidUrl(f"the URL's scheme is not one of {', '.join(self._sources)}")
+            supported = ", ".join(self._sources)
+            raise InvalidUrl(f"the URL's scheme is not supported; supported: {supported}")
         return source

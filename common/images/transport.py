@@ -1,8 +1,8 @@
-"""HTTP connections to checked addresses alone, within one deadline and one byte budget.
+"""HTTP connections to checked addresses only, within one deadline and one byte budget.
 
-The seam is urllib3's `HTTPConnection._new_conn`: a name is resolved once, every answer is checked,
-and the socket connects to the address that was checked. `host` is left alone, so Host, SNI and the
-certificate check stay on the name. urllib3's pools read no environment: no proxies, no .netrc.
+This module overrides urllib3's `HTTPConnection._new_conn`. It resolves a name once, checks every
+answer, and connects the socket to a checked address. `host` stays unchanged, so the Host header,
+SNI and the certificate check use the name. urllib3 itself reads no proxies, .netrc or cookies.
 """
 
 import math
@@ -23,18 +23,18 @@ from common.images.response import Response
 from common.images.url_policy import PORTS, UrlPolicy, check_address
 
 CONNECT_TIMEOUT_S = 3.0
-MAX_ADDRESSES = 4  # of one name that are tried
+MAX_ADDRESSES = 4  # to try of one name
 CONNECTIONS_PER_HOST = 4
 POOLED_HOSTS = 32
 RESOLVER_THREADS = 16
-MAY_PASS = (socket.EAI_AGAIN, socket.EAI_MEMORY, socket.EAI_SYSTEM)  # failures to resolve a name
+MAY_PASS = (socket.EAI_AGAIN, socket.EAI_MEMORY, socket.EAI_SYSTEM)  # temporary resolver errors
 
 AddressInfo = tuple[Any, Any, int, str, tuple[Any, ...]]
 Resolver = Callable[..., Sequence[AddressInfo]]
 
 
 class _Pinned:
-    """Mixed into urllib3's connections: the only place where a name becomes an address."""
+    """A mixin for urllib3's connections; it resolves and checks the host name."""
 
     response_class = Response
     policy: UrlPolicy
@@ -50,9 +50,8 @@ class _Pinned:
         if self._tunnel_host:
             raise BlockedUrl("tunnel")
         addresses = self.resolve(self._dns_host, self.port)
-        for address in (
-            addresses
-        ):  # one forbidden answer taints the name: which one is used is a matter of chance
+        # One forbidden address blocks the name, because the order of the addresses is random.
+        for address in addresses:
             check_address(address[4][0], self.scheme_port, self.port, self.policy)
         failure: OSError | None = None
         for family, kind, protocol, _, target in addresses[:MAX_ADDRESSES]:
@@ -71,60 +70,61 @@ class _Pinned:
             else:
                 return sock
         raise urllib3.exceptions.NewConnectionError(
-            cast(HTTPConnection, self), "no address answered"
+            cast(HTTPConnection, self), "no address accepted the connection"
         ) from failure
 
     @property
     def is_connected(self) -> bool:
-        """Whether the connection is open and holds nothing that nobody asked for."""
+        """Whether another request can use the connection: it is open and has no unread bytes."""
         connected = super().is_connected  # type: ignore[misc]
         return connected and not getattr(self.sock, "has_unread", False)
 
-    def putrequest(self, method: str, url: str, **options: bool) -> None:  # noqa: ARG002 - urllib3 was given "/"
-        """Ask for the budget's target, which urllib3 does not know."""
+    def putrequest(self, method: str, url: str, **options: bool) -> None:  # noqa: ARG002 - always "/"
+        """Request the budget's target instead of `url`, as urllib3 does not know it."""
         super().putrequest(method, budget.get().target, **options)  # type: ignore[misc]
 
 
 class BoundedResolver:
-    """Resolves names in a few threads of its own, because getaddrinfo has no timeout."""
+    """Resolves names in its own threads, because getaddrinfo has no timeout."""
 
     def __init__(self, resolve: Resolver) -> None:
         self._resolve = resolve
         self._pool = ThreadPoolExecutor(RESOLVER_THREADS, "resolve")
 
     def __call__(self, host: str, port: int) -> Sequence[AddressInfo]:
-        """getaddrinfo's answers for TCP. Raises DnsFailure; InvalidUrl if it cannot be a name."""
+        """The answers of getaddrinfo for TCP. Raises DnsFailure; InvalidUrl for an invalid name."""
         pending = self._pool.submit(self._resolve, host, port, 0, socket.SOCK_STREAM)
         try:
             answers = pending.result(budget.get().seconds(CONNECT_TIMEOUT_S))
         except socket.gaierror as error:
-            message, reason = "the host's name could not be resolved", f"gaierror {error.errno}"
+            message, reason = "the host name could not be resolved", f"gaierror {error.errno}"
             raise DnsFailure(message, reason=reason, retryable=error.errno in MAY_PASS) from error
         except UnicodeError as error:
-            raise InvalidUrl("the URL's host is not a valid name") from error
+            raise InvalidUrl("the URL's host name is not valid") from error
         except (TimeoutError, OSError) as error:
             pending.cancel()
             raise DnsFailure(
-                "the host's name could not be resolved", reason=type(error).__name__
+                "the host name could not be resolved", reason=type(error).__name__
             ) from error
         if not answers:
-            raise DnsFailure("the host's name has no address", retryable=False)
+            raise DnsFailure("the host name has no address", retryable=False)
         return answers
 
 
 class _PatientPool:
-    """Mixed into urllib3's pools: a wait for one of a host's connections ends with the deadline."""
+    """A mixin for urllib3's pools that waits for a connection only until the deadline."""
 
-    def _get_conn(self, timeout: float | None = None) -> Any:  # noqa: ARG002 - by default it waits for ever
+    def _get_conn(self, timeout: float | None = None) -> Any:  # noqa: ARG002 - it has none
         current = budget.get()
         try:
             return super()._get_conn(current.seconds(math.inf))  # type: ignore[misc]
         except urllib3.exceptions.EmptyPoolError as error:
-            raise FetchTimeout("other downloads from this host took all the time") from error
+            message = "the time ran out while waiting for other downloads from this host"
+            raise FetchTimeout(message) from error
 
 
 class Transport:
-    """Sends GET requests over pinned connections, which are kept and shared by all threads."""
+    """Sends GET requests over connections to checked addresses, shared by all threads."""
 
     def __init__(self, policy: UrlPolicy, resolve: Resolver = socket.getaddrinfo) -> None:
         self._policy = policy
@@ -144,9 +144,10 @@ class Transport:
         }
 
     def get(self, url: Url, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
-        """The answer to one GET, read up to its headers: no redirect is followed, nothing retried.
+        """Send one GET and read the response's headers, without redirects and retries.
 
-        Raises FetchError, and what urllib3 raises. Close the response and release its connection.
+        The caller closes the response and releases its connection. Raises FetchError, and passes on
+        urllib3's exceptions.
         """
         budget.get().target = url.request_uri
         pool = self._pools.connection_from_host(url.host, url.port, url.scheme)
@@ -168,15 +169,16 @@ class Transport:
 
 
 class LazyTransport:
-    """Makes the transport on first use: its threads would not survive the server's fork."""
+    """Creates the transport on first use, as its threads would not survive the server's fork."""
 
     def __init__(self, policy: UrlPolicy, resolve: Resolver) -> None:
-        self._policy, self._resolve = policy, resolve
+        self._policy = policy
+        self._resolve = resolve
         self._lock = threading.Lock()
         self._transport: Transport | None = None
 
     def get(self) -> Transport:
-        """The transport, one for all threads."""
+        """The transport, shared by all threads; created on the first call."""
         with self._lock:
             if self._transport is None:
                 self._transport = Transport(self._policy, self._resolve)

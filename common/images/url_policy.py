@@ -1,4 +1,4 @@
-"""Which URLs and addresses may be fetched: pure rules, no sockets. The sockets obey in transport.py."""
+"""Decides which URLs and addresses may be fetched. Pure functions; transport.py applies them."""
 
 import fnmatch
 import hashlib
@@ -15,20 +15,21 @@ from urllib3.util import Url, parse_url
 from common.errors import BlockedUrl, InvalidUrl
 
 PORTS = {"http": 80, "https": 443}
-MAX_URL_CHARS = 8192  # presigned URLs pass 2,048
+MAX_URL_CHARS = 8192  # presigned URLs have over 2,048
 MAX_NAME_CHARS = 253  # of a host, RFC 1035
 MAX_LABEL_CHARS = 63
 MAX_SHOWN_CHARS = 200
 MAX_SHOWN_DATA_CHARS = 40
 
-# IANA's special-purpose registries and the clouds' own metadata addresses. Python's is_private and is_global are not
-# used: they change between patch releases, and call NAT64 and 6to4 addresses global.
+# IANA's special-purpose registries and the clouds' metadata addresses. Python's is_private and
+# is_global change between patch releases, and treat NAT64 and 6to4 addresses as global.
 _BLOCKED_IPV4 = """
-    0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 168.63.129.16/32 169.254.0.0/16 172.16.0.0/12 192.0.0.0/24
-    192.0.2.0/24 192.31.196.0/24 192.52.193.0/24 192.88.99.0/24 192.168.0.0/16 192.175.48.0/24 198.18.0.0/15
-    198.51.100.0/24 199.36.153.0/24 203.0.113.0/24 224.0.0.0/3
+    0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 168.63.129.16/32 169.254.0.0/16 172.16.0.0/12
+    192.0.0.0/24 192.0.2.0/24 192.31.196.0/24 192.52.193.0/24 192.88.99.0/24 192.168.0.0/16
+    192.175.48.0/24 198.18.0.0/15 198.51.100.0/24 199.36.153.0/24 203.0.113.0/24 224.0.0.0/3
 """
-# Global unicast less its special blocks: one rule that refuses mapped, NAT64, Teredo, unique-local and link-local ones.
+# Global unicast without its special blocks. This excludes mapped, NAT64, Teredo, unique-local and
+# link-local addresses.
 _ALLOWED_IPV6 = "2000::/3"
 _BLOCKED_IPV6 = "2001::/23 2001:db8::/32 2002::/16 2620:4f:8000::/48 3fff::/20"
 _BLOCKED_SUFFIXES = (
@@ -59,10 +60,10 @@ Address = IPv4Address | IPv6Address
 
 @dataclass(frozen=True)
 class UrlPolicy:
-    """What the operator restricts and permits.
+    """The operator's restrictions and permissions for downloads.
 
-    `allow_hosts`: patterns such as *.example.com; where there are any, every other host is blocked.
-    `allow_networks`: networks that are permitted although private, on any port.
+    `allow_hosts`: patterns such as *.example.com; if there are any, all other hosts are blocked.
+    `allow_networks`: private networks that are permitted, on any port.
     """
 
     allow_hosts: tuple[str, ...] = ()
@@ -70,22 +71,23 @@ class UrlPolicy:
 
 
 def check_url(url: str, policy: UrlPolicy) -> Url:
-    """`url`, parsed and escaped as it is sent, if it may be asked for.
+    """Check and parse `url`; returns it escaped as it is sent.
 
-    Raises InvalidUrl for what is not a URL that we read, BlockedUrl for a forbidden one.
-    What its host's name resolves to is checked later, by `check_address`.
+    Raises InvalidUrl if it is invalid or not supported, BlockedUrl if it is forbidden. The
+    addresses that its host resolves to are checked later, by `check_address`.
     """
     if len(url) > MAX_URL_CHARS:
         raise InvalidUrl(f"the URL has {len(url):,} characters, the limit is {MAX_URL_CHARS:,}")
     if _FORBIDDEN.search(url):
-        raise InvalidUrl("the URL holds white space, a control character or a backslash")
+        raise InvalidUrl("the URL contains white space, a control character or a backslash")
     try:
-        parsed = parse_url(_STRAY_PERCENT.sub("%25", url))  # or urllib3 would escape every %XX anew
+        parsed = parse_url(_STRAY_PERCENT.sub("%25", url))  # else urllib3 escapes every %XX again
         port = parsed.port  # urllib3 checks its range
     except LocationParseError as error:
-        raise InvalidUrl("this is not a URL") from error
+        raise InvalidUrl("this is not a valid URL") from error
     if parsed.scheme not in PORTS:
-        raise InvalidUrl(f"the scheme is not one of {', '.join(PORTS)}, data, gs")
+        supported = ", ".join(PORTS)
+        raise InvalidUrl(f"the URL's scheme is not supported; supported: {supported}, data, gs")
     if not parsed.host:
         raise InvalidUrl("the URL has no host")
     if parsed.auth is not None:
@@ -108,19 +110,18 @@ def _check_host(host: str, policy: UrlPolicy) -> None:
         return
     name = host.rstrip(".")
     if not _is_name(name):
-        raise InvalidUrl("the URL's host is not a valid name")
-    if _NUMERIC_LABEL.fullmatch(
-        name.rpartition(".")[2]
-    ):  # 127.1, 0x7f.1, 2130706433: resolvers read them as addresses
+        raise InvalidUrl("the URL's host name is not valid")
+    # Resolvers read names such as 127.1, 0x7f.1 and 2130706433 as addresses.
+    if _NUMERIC_LABEL.fullmatch(name.rpartition(".")[2]):
         raise BlockedUrl("number for a name")
     if policy.allow_networks:
-        return  # an operator who permits private networks may use their names; the address is checked all the same
+        return  # private networks have internal names; their addresses are still checked
     if "." not in name or name.endswith(_BLOCKED_SUFFIXES):
         raise BlockedUrl("internal name")
 
 
 def _is_name(name: str) -> bool:
-    """Whether resolvers take `name`: a longer label, or an empty one, never resolves."""
+    """Whether `name` has valid lengths; resolvers refuse long names, and long or empty labels."""
     labels = name.split(".")
     return len(name) <= MAX_NAME_CHARS and all(0 < len(one) <= MAX_LABEL_CHARS for one in labels)
 
@@ -147,20 +148,20 @@ def embedded_ipv4(address: IPv6Address) -> list[IPv4Address]:
     """The IPv4 addresses that a global IPv6 address may carry, whatever its prefix.
 
     ISATAP's interface identifier is 0:5efe or 200:5efe and the address (RFC 5214; the two bits of
-    0x03 vary). A network's own NAT64 prefix has 32 to 96 bits (RFC 6052, section 2.2): the address
-    follows it, bits 64 to 71 are zero, and so is everything after the address. The fixed prefixes
-    (mapped, 6to4, Teredo, 64:ff9b::) are no public addresses in the first place. A provider's 6rd
-    prefix cannot be told from any other.
+    0x03 vary). A network's own NAT64 prefix has 32 to 96 bits (RFC 6052, section 2.2). The address
+    follows the prefix; bits 64 to 71 and all bits after the address are zero. Addresses with a
+    fixed prefix (mapped, 6to4, Teredo, 64:ff9b::) are never public. A provider's 6rd prefix looks
+    like any other prefix.
     """
     number = int(address)
     found = []
     if (number >> 32) & 0xFCFF_FFFF == 0x0000_5EFE:
         found.append(number & 0xFFFF_FFFF)
     if (number >> 32) & 0xFFFF_FFFF == 0:
-        found.append(number & 0xFFFF_FFFF)  # behind a prefix of 96 bits
+        found.append(number & 0xFFFF_FFFF)  # after a prefix of 96 bits
     head, tail = number >> 64, number & (2**64 - 1)
     for prefix_bits in (32, 40, 48, 56, 64):
-        tail_bits = prefix_bits - 32  # of the address, behind the octet of zeros
+        tail_bits = prefix_bits - 32  # of the address, after the zero octet
         if tail & (2 ** (56 - tail_bits) - 1) == 0 and tail >> 56 == 0:
             above = head & (2 ** (64 - prefix_bits) - 1)
             found.append(above << tail_bits | tail >> (56 - tail_bits))
@@ -168,10 +169,10 @@ def embedded_ipv4(address: IPv6Address) -> list[IPv4Address]:
 
 
 def _is_inside(address: IPv4Address) -> bool:
-    """Whether an embedded IPv4 address leads into a network that is not public.
+    """Whether an embedded IPv4 address belongs to a network that is not public.
 
-    Small numbers (0.0.0.0/8) and those above every host (224.0.0.0/3) are what ordinary IPv6
-    addresses such as `…::1` hold in that place.
+    Addresses in 0.0.0.0/8 and 224.0.0.0/3 do not count: ordinary IPv6 addresses such as `…::1` have
+    such bits in that place.
     """
     return not is_public(address) and 1 <= int(address) >> 24 < 224
 
@@ -184,7 +185,7 @@ def _permitted(address: Address, policy: UrlPolicy) -> bool:
 
 
 def check_address(text: str, scheme_port: int, port: int, policy: UrlPolicy) -> None:
-    """Raises BlockedUrl unless a socket may connect to address `text` on `port`."""
+    """Raise BlockedUrl unless a socket may connect to the address `text` on `port`."""
     address = _literal(text)
     if address is None:
         raise BlockedUrl("not an address")
@@ -197,7 +198,10 @@ def check_address(text: str, scheme_port: int, port: int, policy: UrlPolicy) -> 
 
 
 def redact(url: str) -> str:
-    """`url` as it may be shown: no query string, fragment or user information, not too long, and `data:` cut."""
+    """`url` as it may be shown, shortened and without query string, fragment and credentials.
+
+    A `data:` URL is cut to its first characters.
+    """
     if url[:5].lower() == "data:":
         return url if len(url) <= MAX_SHOWN_DATA_CHARS else url[:MAX_SHOWN_DATA_CHARS] + "…"
     bare = re.split(r"[?#]", url[: 2 * MAX_URL_CHARS], maxsplit=1)[0]
@@ -206,10 +210,10 @@ def redact(url: str) -> str:
 
 
 def as_url(image: str, *, tolerant: bool = False) -> str:
-    """`image`, which is a URL or bare base64, as a URL; white space around it is dropped.
+    """Convert `image`, a URL or bare base64, to a URL; white space around it is dropped.
 
-    `tolerant` base64 is read as Python's lenient decoder and so Weaviate's own container read it:
-    what is not in the alphabet is passed over, and what follows the padding is ignored.
+    With `tolerant`, base64 is read as by Python's lenient decoder, and so by Weaviate's own
+    container. It skips characters outside the alphabet, and ignores everything after the padding.
     """
     image = image.strip()
     if _SCHEME.match(image):
@@ -226,7 +230,7 @@ def looks_like_base64(image: str) -> bool:
 
 
 def host_of(url: str) -> str:
-    """The host for the log; empty where there is none."""
+    """The host of `url` for the log; empty if it has none."""
     if url[:5].lower() == "data:":
         return ""
     try:
@@ -236,5 +240,5 @@ def host_of(url: str) -> str:
 
 
 def hash_of(url: str) -> str:
-    """12 hex digits that tell a URL from others in the log, where neither its path nor its query may stand."""
+    """12 hex digits that identify `url` in the log, which must not show its path or query."""
     return hashlib.sha256(url.encode("utf-8", "surrogatepass")).hexdigest()[:12]

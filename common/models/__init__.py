@@ -1,1 +1,1 @@
-"""Models, their towers, and the engines that run them."""
+"""The models, their text and image towers, and the engines that run them."""

@@ -1,6 +1,7 @@
 """A bundle: a folder with a model exported for the onnx engine, described by its `manifest.json`.
 
-A folder without a manifest is no bundle: the manifest is written last, so that a half-written one is never picked up.
+The export writes the manifest last. A folder without a manifest does not count as a bundle, so a
+half-written bundle is never loaded.
 """
 
 from dataclasses import dataclass
@@ -16,11 +17,12 @@ from common.models.spec import Cleaning, EngineOptions, ModelSpec, Preprocessing
 MANIFEST = "manifest.json"
 XLMR_FILE = "sentencepiece.bpe.model"
 JSON_FILE = "tokenizer.json"
+# The file of each kind of tokenizer. CLIP's vocabulary is part of the code.
 TOKENIZERS = {
     "xlmr": XLMR_FILE,
     "xlmr_cleaned": XLMR_FILE,
     "json": JSON_FILE,
-}  # CLIP's is part of the code
+}
 FORMAT: Literal[1] = 1
 
 BundlePrecision = Literal["int8", "fp32"]
@@ -31,10 +33,11 @@ class _Record(BaseModel):
 
 
 class Fidelity(_Record):
-    """How a tower of the bundle compares with the torch reference over the evaluation set.
+    """How a tower's vectors compare with those of the torch reference, over the evaluation set.
 
-    `cosine_min` and `cosine_mean` are of each item's vectors, `neighbours_min` the cosine of an item encoded alone and
-    in a mixed batch, `largest_difference` the largest of any component.
+    `cosine_min` and `cosine_mean` compare each item's vector with its reference vector.
+    `neighbours_min` is the smallest cosine between an item encoded alone and in a mixed batch.
+    `largest_difference` is the largest difference of any vector component.
     """
 
     cosine_min: float
@@ -44,23 +47,26 @@ class Fidelity(_Record):
 
 
 class TowerManifest(_Record):
-    """`files` and `fidelity` by precision.
+    """One tower of a bundle: `files`, `fidelity` and `rejected` are keyed by precision.
 
-    `weights_sha256` is of the file it was exported from, `tower_sha256` of the tensors in it and the settings that
-    shape the tower, whatever the file's format.
+    `weights_sha256` is the sum of the weights file that the tower was exported from.
+    `tower_sha256` covers the tensors and the settings that shape the tower. It does not depend on
+    the file's format.
     """
 
     files: dict[BundlePrecision, str]
     weights_sha256: str
     tower_sha256: str = ""
     fidelity: dict[BundlePrecision, Fidelity] = {}
-    rejected: dict[BundlePrecision, str] = {}  # precisions that the fidelity gate refused, and why
+    rejected: dict[BundlePrecision, str] = {}  # why the fidelity gate refused a precision
 
 
 class TextManifest(TowerManifest):
-    """`length` is None where texts of a batch are padded to its longest, else the length that all are padded to.
+    """The text tower of a bundle, with its tokenizer.
 
-    `cleaning` is of `json` and `xlmr_cleaned`, `erased_id` of `json` alone.
+    `length` is the length in tokens that every text is padded to. None means that each batch is
+    padded to its longest text. `cleaning` applies to `json` and `xlmr_cleaned` tokenizers,
+    `erased_id` only to `json`.
     """
 
     context_length: int
@@ -72,26 +78,30 @@ class TextManifest(TowerManifest):
 
 
 class ImageManifest(TowerManifest):
-    """`preprocessing` as in Preprocessing.as_dict."""
+    """The image tower of a bundle; `preprocessing` is what `Preprocessing.as_dict` returns."""
 
     preprocessing: dict[str, object]
 
     def to_preprocessing(self, reference: bool) -> Preprocessing:
-        """For the engine. Raises TypeError for fields that it does not know."""
+        """The preprocessing as the engine takes it. Raises TypeError for an unknown field."""
         values = dict(self.preprocessing) | {"reference": reference}
         values |= {name: tuple(values[name]) for name in ("mean", "std")}  # type: ignore[arg-type]
         return Preprocessing(**values)  # type: ignore[arg-type]
 
 
 class Manifest(_Record):
-    """What a bundle holds. `overlap`, by precision, is the share of equal pictures in a text's top 10."""
+    """The contents of `manifest.json`: what a bundle holds and how it was measured.
+
+    `overlap` is keyed by precision. It is the share of images in a text's top 10 that the
+    reference ranks in its top 10 too.
+    """
 
     format: Literal[1]
     model: str
     full_name: str
     dimensions: int
     logit_scale: float | None
-    logit_bias: float | None = None  # of SigLIP's models: their probabilities are sigmoids
+    logit_bias: float | None = None  # SigLIP models have one: their probabilities are sigmoids
     random_weights: bool
     text: TextManifest
     image: ImageManifest
@@ -102,31 +112,39 @@ class Manifest(_Record):
 
 @dataclass(frozen=True)
 class Bundle:
-    """A folder and its manifest."""
+    """A bundle on disk: its folder and its manifest."""
 
     folder: Path
     manifest: Manifest
 
     def choose(self, tower: TowerName, precision: str) -> BundlePrecision:
-        """The precision to serve a tower in; `auto` is int8 where its fidelity passed. Raises ModelUnavailable."""
+        """The precision to serve a tower in; `auto` prefers int8 if it passed the fidelity gate.
+
+        Raises ModelUnavailable if the bundle does not have the precision.
+        """
         described: TowerManifest = self.manifest.text if tower == "text" else self.manifest.image
         if precision == "auto":
             return "int8" if "int8" in described.files else "fp32"
         for name in described.files:
             if name == precision:
                 return name
-        has, refused = " and ".join(sorted(described.files)), ""
+        has = " and ".join(sorted(described.files))
+        refused = ""
         for name, reason in described.rejected.items():
-            refused = f": {reason}" if name == precision else refused
-        message = f"model {self.manifest.model}: the {tower} tower of its bundle is {has}, not {precision}{refused}"
-        raise ModelUnavailable(message)
+            refused = f" (the export rejected it: {reason})" if name == precision else refused
+        raise ModelUnavailable(
+            f"model {self.manifest.model}: the {tower} tower of its bundle has {has}, "
+            f"not {precision}{refused}; set CLIP_PRECISION=auto or export {precision}"
+        )
 
     def verified(self, name: str) -> tuple[Path, str]:
-        """A file of the bundle and its sha256, read whole; the file with a graph's weights is read too.
+        """Check a file of the bundle against the manifest; return its path and its sha256.
 
-        Raises ModelUnavailable naming the file that is not right.
+        If the weights of a graph are in a separate file, that file is checked too. Raises
+        ModelUnavailable with the name of a file that is unreadable or has the wrong sum.
         """
-        path, weights = self.folder / name, f"{name}.data"
+        path = self.folder / name
+        weights = f"{name}.data"
         if weights in self.manifest.sha256:
             self.verified(weights)
         expected = self.manifest.sha256.get(name, "")
@@ -137,18 +155,20 @@ class Bundle:
                 f"model {self.manifest.model}: {name} of its bundle cannot be read"
             ) from error
         if sha256 != expected:
-            message = f"{name} of its bundle has sha256 {sha256[:16]}…, expected {expected[:16] or 'none'}…"
-            raise ModelUnavailable(f"model {self.manifest.model}: {message}")
+            raise ModelUnavailable(
+                f"model {self.manifest.model}: {name} of its bundle has sha256 {sha256[:16]}…, "
+                f"expected {expected[:16] or 'none'}…; export or copy the bundle again"
+            )
         return path, sha256
 
     def release(self, name: str) -> None:
-        """The engine has read this file and needs it no more; a local bundle keeps it."""
+        """Called when the engine no longer needs a file. A local bundle keeps its files."""
 
 
 def find_bundle(spec: ModelSpec, options: EngineOptions) -> Bundle | None:
-    """The operator's bundle, `<weights_dir>/<model>/`, else the one that ships with the function; None: neither.
+    """The bundle in `<weights_dir>/<model>/`, else the one that ships with the function, else None.
 
-    Raises ModelUnavailable for a manifest that cannot be read, or that is another model's.
+    Raises ModelUnavailable if the manifest is unreadable or names another model.
     """
     own = spec.folder_in(options.weights_dir)
     for folder in (own, spec.bundle):
@@ -158,15 +178,19 @@ def find_bundle(spec: ModelSpec, options: EngineOptions) -> Bundle | None:
 
 
 def read_bundle(folder: Path, spec: ModelSpec) -> Bundle:
-    """The bundle in a folder. Raises ModelUnavailable."""
+    """Read the bundle in a folder.
+
+    Raises ModelUnavailable if the manifest is unreadable or names another model.
+    """
     try:
         manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
     except (OSError, ValidationError) as error:
         raise ModelUnavailable(
-            f"model {spec.id}: the manifest of its bundle cannot be read"
+            f"model {spec.id}: the {MANIFEST} of its bundle is unreadable or invalid; "
+            f"run `make export MODEL={spec.id}`"
         ) from error
     if manifest.model != spec.id:
         raise ModelUnavailable(
-            f"model {spec.id}: the bundle in its folder is of model {manifest.model}"
+            f"model {spec.id}: the bundle in its folder is for model {manifest.model}"
         )
     return Bundle(folder, manifest)

@@ -1,4 +1,4 @@
-"""The fingerprints of a bundle, known from its manifest before a tower is loaded."""
+"""Compute the fingerprints of a bundle from its manifest, before any tower is loaded."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,10 @@ CLEANED = ("json", "xlmr_cleaned")  # tokenizers whose cleaning the manifest nam
 
 @dataclass(frozen=True)
 class Fingerprints:
-    """Of texts' vectors, of images' vectors, and of the pair; those of random weights begin with `random-`."""
+    """The fingerprints of text vectors, of image vectors and of the pair.
+
+    Those of random weights begin with `random-`.
+    """
 
     text: str
     image: str
@@ -28,7 +31,10 @@ class Fingerprints:
 
 
 def fingerprints_of(bundle: Bundle, options: EngineOptions) -> Fingerprints:
-    """As the options have the bundle served. Raises ModelUnavailable for a precision that it lacks."""
+    """All fingerprints of a bundle, when it is served with these options.
+
+    Raises ModelUnavailable if the bundle does not have the precision.
+    """
     text, image = (fingerprint_of(tower, bundle, options) for tower in TOWERS)
     prefix = RANDOM if bundle.manifest.random_weights else ""
     pair = pair_fingerprint(text.removeprefix(RANDOM), image.removeprefix(RANDOM))
@@ -36,8 +42,12 @@ def fingerprints_of(bundle: Bundle, options: EngineOptions) -> Fingerprints:
 
 
 def fingerprint_of(tower: TowerName, bundle: Bundle, options: EngineOptions) -> str:
-    """Of one side. Raises ModelUnavailable for a precision that the bundle lacks."""
-    manifest, precision = bundle.manifest, bundle.choose(tower, options.precision)
+    """The fingerprint of one side of a bundle, when it is served with these options.
+
+    Raises ModelUnavailable if the bundle does not have the precision.
+    """
+    manifest = bundle.manifest
+    precision = bundle.choose(tower, options.precision)
     is_text = tower == "text"
     side = _text(manifest, precision) if is_text else _image(manifest, precision, options)
     return f"{RANDOM}{side}" if manifest.random_weights else side
@@ -68,5 +78,5 @@ def _image(manifest: Manifest, precision: PrecisionClass, options: EngineOptions
 
 
 def _weights(tower: TowerManifest) -> str:
-    """Bundles of an earlier version know their weights by the file's sum alone."""
+    """The sum that stands for a tower's weights; older bundles only have the weights file's sum."""
     return tower.tower_sha256 or tower.weights_sha256

@@ -1,4 +1,4 @@
-"""The models as data."""
+"""The catalog: the models that the service knows by name, as data."""
 
 from pathlib import Path
 
@@ -7,9 +7,9 @@ from common.models.spec import ModelSpec, MultilingualTower, OpenClipTower
 
 _DEMO = Path(__file__).with_name("demo")
 
-# laion400m was trained with QuickGELU; open_clip's plain "ViT-B-32" would build GELU and only warn.
+# laion400m was trained with QuickGELU. open_clip's plain "ViT-B-32" builds GELU and only warns.
 _CLIP = OpenClipTower("ViT-B-32-quickgelu", hub_repo="timm/vit_base_patch32_clip_224.laion400m_e32")
-# Not "laion400m_e32" of open_clip's table: for this architecture that entry downloads the e31 weights.
+# open_clip's own entry "laion400m_e32" for this architecture downloads the e31 weights.
 _MCLIP_IMAGE = OpenClipTower(
     "ViT-B-16-plus-240", hub_repo="timm/vit_base_patch16_plus_clip_240.laion400m_e32"
 )
@@ -34,7 +34,7 @@ def _preset(
     licence: str,
     figures: tuple[float, float] | None,
 ) -> ModelSpec:
-    """A model of open_clip's table that has a name of its own. Figures are open_clip's own tables'."""
+    """A model of open_clip's table under a short name; open_clip publishes the `figures`."""
     tower = OpenClipTower(architecture, pretrained)
     full_name = f"OpenCLIP {architecture} {pretrained}"
     description = f"texts ({languages}) and images"
@@ -44,8 +44,8 @@ def _preset(
     )  # fmt: skip
 
 
-# Weights that may not be used commercially (MobileCLIP's, jina-clip-v2's, MetaCLIP 2's) have no preset;
-# the ones that open_clip lists work by ARCHITECTURE/PRETRAINED.
+# Weights without commercial use (MobileCLIP, jina-clip-v2, MetaCLIP 2) have no preset. Those that
+# open_clip lists are available as ARCHITECTURE/PRETRAINED.
 CATALOG = (
     ModelSpec(
         "clip", "OpenCLIP ViT-B/32 laion400m_e32", "English texts and images", _CLIP, _CLIP, 512,
@@ -67,8 +67,8 @@ CATALOG = (
         "mclip-base", "xlm-roberta-base-ViT-B-32", "laion5b_s13b_b90k", 512, _MANY, "MIT", None
     ),
     ModelSpec(
-        "demo", "Demo CLIP on emoji", f"English; {_DEMO_ONLY}", _DEMO_CLIP, _DEMO_CLIP, 256, _BUNDLES / "demo",
-        languages=_ENGLISH, licence="MIT",
+        "demo", "Demo CLIP on emoji", f"English; {_DEMO_ONLY}", _DEMO_CLIP, _DEMO_CLIP, 256,
+        _BUNDLES / "demo", languages=_ENGLISH, licence="MIT",
     ),
     ModelSpec(
         "demo-mclip",
@@ -85,9 +85,10 @@ CATALOG = (
 
 
 def resolve(name: str) -> ModelSpec:
-    """The model of that name: one of the catalog, or `ARCHITECTURE/PRETRAINED` of open_clip's table.
+    """The model with this name, from the catalog or as `ARCHITECTURE/PRETRAINED` of open_clip.
 
-    Raises ModelNotFound. Whether open_clip knows the pair is seen when a tower is loaded: asking it takes seconds.
+    Raises ModelNotFound for any other name. Whether open_clip knows the pair is checked when a
+    tower is loaded, because importing open_clip takes seconds.
     """
     for spec in CATALOG:
         if spec.id == name:
@@ -96,9 +97,9 @@ def resolve(name: str) -> ModelSpec:
     if not (architecture and slash and pretrained):
         known = ", ".join(spec.id for spec in CATALOG)
         raise ModelNotFound(
-            f"there is no model {name!r}; known are {known}, and ARCHITECTURE/PRETRAINED of open_clip"
+            f"no model {name!r}; use one of {known}, or ARCHITECTURE/PRETRAINED of open_clip"
         )
     tower = OpenClipTower(architecture, pretrained)
     return ModelSpec(
-        name, f"OpenCLIP {architecture} {pretrained}", "a model of open_clip", tower, tower
+        name, f"OpenCLIP {architecture} {pretrained}", "an open_clip model", tower, tower
     )

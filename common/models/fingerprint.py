@@ -1,8 +1,8 @@
-"""Fingerprints, second edition: what two vectors must have in common to be compared.
+"""Compute fingerprints: two vectors are comparable only if their fingerprints are equal.
 
-One for the text side, one for the image side, one for the pair. Each is over everything that a vector
-depends on, and over nothing else: neither the format of the weights' file nor the engine, as long as it
-computes in the same numeric precision. Pure: values in, 16 hex digits out.
+There is one for the text side, one for the image side and one for the pair. Each covers everything
+that a vector depends on. The engine and the format of the weights file do not count, if the numeric
+precision is the same. These functions are pure and return 16 hex digits.
 """
 
 import hashlib
@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 EDITION = 2
-TEXT_CODE = 1  # raise it when cleaning, tokenizing, truncating or pooling of texts changes vectors
-IMAGE_CODE = 1  # raise it when decoding or preprocessing of images changes vectors
-INT8_CODE = 1  # raise it when the export quantizes in another way
+TEXT_CODE = 1  # increase it when text cleaning, tokenizing, truncating or pooling changes vectors
+IMAGE_CODE = 1  # increase it when image decoding or preprocessing changes vectors
+INT8_CODE = 1  # increase it when the export's quantization changes vectors
 DIGITS = 16
 
 PrecisionClass = Literal["fp32", "fp16", "bf16", "int8"]
@@ -22,10 +22,11 @@ PrecisionClass = Literal["fp32", "fp16", "bf16", "int8"]
 
 @dataclass(frozen=True)
 class TextIngredients:
-    """What a text's vector depends on.
+    """Everything that a text's vector depends on.
 
-    `weights_sha256` is over the tensors and the settings that shape the tower (pooling, activation, heads).
-    `vocabulary_sha256` is of the tokenizer's file; empty for CLIP's, which is part of the code.
+    `weights_sha256` covers the tensors and the settings that shape the tower, such as pooling,
+    activation and heads. `vocabulary_sha256` is the sum of the tokenizer's file. It is empty for
+    CLIP's tokenizer, whose vocabulary is part of the code.
     """
 
     weights_sha256: str
@@ -40,7 +41,11 @@ class TextIngredients:
 
 @dataclass(frozen=True)
 class ImageIngredients:
-    """What an image's vector depends on. `preprocessing` is Preprocessing.as_dict."""
+    """Everything that an image's vector depends on.
+
+    `weights_sha256` is as in TextIngredients; `preprocessing` is what `Preprocessing.as_dict`
+    returns.
+    """
 
     weights_sha256: str
     preprocessing: Mapping[str, object]
@@ -49,22 +54,25 @@ class ImageIngredients:
 
 
 def text_fingerprint(ingredients: TextIngredients) -> str:
-    """Of the vectors of texts, 16 hex digits."""
+    """The fingerprint of text vectors: 16 hex digits."""
     return _digest("text", TEXT_CODE, ingredients.precision, asdict(ingredients))
 
 
 def image_fingerprint(ingredients: ImageIngredients) -> str:
-    """Of the vectors of images, 16 hex digits."""
+    """The fingerprint of image vectors: 16 hex digits."""
     return _digest("image", IMAGE_CODE, ingredients.precision, asdict(ingredients))
 
 
 def pair_fingerprint(text: str, image: str) -> str:
-    """Of a model that gives both, from the fingerprints of its sides."""
+    """The fingerprint of a model, from those of its text and image sides: 16 hex digits."""
     return _digest("pair", 0, "fp32", {"text": text, "image": image})
 
 
 def combined_sha256(tensors_sha256: str, settings: Mapping[str, object]) -> str:
-    """Over a tower's tensors and the settings that shape it, as `weights_sha256` above."""
+    """The sum over a tower's tensors and the settings that shape it: 64 hex digits.
+
+    The ingredients take it as `weights_sha256`.
+    """
     return hashlib.sha256(_canonical([tensors_sha256, settings])).hexdigest()
 
 
@@ -75,5 +83,5 @@ def _digest(side: str, code: int, precision: str, values: Mapping[str, object]) 
 
 
 def _canonical(value: object) -> bytes:
-    """As JSON with sorted names; tuples and lists are the same."""
+    """The value as compact JSON with sorted keys; tuples and lists give the same bytes."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()

@@ -1,26 +1,27 @@
-"""Why a file of the model hub could not be had, in words, and what an operator can do about it."""
+"""Explain why a file of the model hub is not available, and what an operator can do about it."""
 
 import errno
 
-ANSWER_TIMEOUT_S = (
-    5  # for the hub's first answer: a request that waits for a model must fail in seconds
-)
+# The limit for the hub's first answer. A request that waits for a model must fail within seconds.
+ANSWER_TIMEOUT_S = 5
 WAYS_ON = (
-    "Three ways on: serve the demo (CLIP_MODEL=demo); serve a bundle, which `make export MODEL={model}` writes on a "
-    "machine that reaches the hub; or put the model's files into CLIP_WEIGHTS_DIR"
+    "To continue, do one of these: serve the demo (CLIP_MODEL=demo); run `make export "
+    "MODEL={model}` on a machine that reaches the hub, and serve that bundle; or put the model's "
+    "files into CLIP_WEIGHTS_DIR"
 )
 REFUSALS = {
-    401: "the hub wants a token (HF_TOKEN)",
+    401: "the hub requires a token; set HF_TOKEN",
     403: "the hub refuses this token (HF_TOKEN), or the repository is gated",
     404: "the hub has no such repository, revision or file",
-    429: "the hub has had too many requests from here (429); try again later",
+    429: "the hub had too many requests from this address (429); try again later",
 }
 
 
 def ask(repo: str, name: str, revision: str) -> None:
-    """One request for what is known of a file, without the library's own retries, which take a minute.
+    """Ask the hub for a file's metadata once, without the library's own retries (about a minute).
 
-    Raises the library's errors for a refusal, requests' for a hub that cannot be reached.
+    Raises the hub library's error if the hub refuses, or an error of `requests` if the hub is
+    unreachable.
     """
     from huggingface_hub import hf_hub_url
     from huggingface_hub.utils import (  # type: ignore[attr-defined]
@@ -36,21 +37,27 @@ def ask(repo: str, name: str, revision: str) -> None:
 
 
 def is_absent(error: Exception) -> bool:
-    """Whether the file alone is missing, so that another name is worth a try; offline: not in the cache."""
+    """Whether only this file is missing, so that another file name may exist.
+
+    Offline, it means that the file is not in the cache.
+    """
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     if isinstance(error, LocalEntryNotFoundError):
-        return error.__cause__ is None  # else the hub was asked, and could not be reached
+        return error.__cause__ is None  # with a cause, the library asked the hub and failed
     return isinstance(error, EntryNotFoundError)
 
 
 def reason_of(error: Exception | None) -> str:
-    """In words, without paths or addresses; by the first of the error and its causes that says something."""
+    """Explain an error in words, without paths or addresses.
+
+    The first known error in the chain of the error and its causes decides.
+    """
     while error is not None:
         if reason := _reason(error):
             return reason
         error = error.__cause__ if isinstance(error.__cause__, Exception) else None
-    return "it could not be downloaded"
+    return "the download failed"
 
 
 def _reason(error: Exception) -> str:
@@ -63,11 +70,11 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OfflineModeIsEnabled):
         return "HF_HUB_OFFLINE is set"
     if isinstance(error, requests.exceptions.SSLError):
-        return "the hub's certificate is not trusted here"
+        return "this machine does not trust the hub's certificate"
     if isinstance(error, requests.Timeout):
         return f"the hub did not answer within {ANSWER_TIMEOUT_S} s"
     if isinstance(error, requests.ConnectionError):
-        return "the hub cannot be reached from here (no route, or its name is not known)"
+        return "this machine cannot reach the hub (no route, or its name does not resolve)"
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return "the disk is full"
     return ""

@@ -1,4 +1,4 @@
-"""A model: what it is, and its two towers."""
+"""A model at run time: its description and its two towers."""
 
 import hashlib
 import json
@@ -21,15 +21,15 @@ from common.models.tower import Tower
 from common.observer import UNOBSERVED, TowerObserver
 from common.ranking import Logits
 
-IMAGE_PLACES = 16  # an image waits in the place of so many texts: its pixels take 150 KB
-IMAGE_BURST_S = 1.0  # downloads come in bunches, and take about as long as that themselves
-# A text batch ends where its padded tokens pass max_batch_size × this, so that none runs for long.
+IMAGE_PLACES = 16  # one image takes as many queue places as 16 texts: its pixels take 150 KB
+IMAGE_BURST_S = 1.0  # images arrive in bursts, because downloads take about a second too
+# A text batch closes when its padded tokens exceed max_batch_size × this, so no batch runs long.
 TYPICAL_TOKENS = 32
 DEFAULT_LOGIT_SCALE = 100.0  # CLIP's upper bound (Radford et al. 2021, section 2.5)
 
 
 class Model:
-    """A model and its two towers. `open_model` makes one; it loads nothing."""
+    """A model and its two towers. `open_model` creates one without loading anything."""
 
     def __init__(
         self,
@@ -43,12 +43,12 @@ class Model:
 
     @property
     def towers(self) -> tuple[Tower[TextEncoder, TokenIds], Tower[ImageEncoder, Pixels]]:
-        """Both towers."""
+        """The text tower and the image tower."""
         return self.text, self.image
 
     @property
     def dimensions(self) -> int | None:
-        """Length of the vectors; None until it is known."""
+        """The length of the vectors; None while it is unknown."""
         for tower in self.towers:
             if tower.encoder is not None:
                 return tower.encoder.info.dimensions
@@ -56,11 +56,12 @@ class Model:
 
     @property
     def fingerprint(self) -> str | None:
-        """16 hex digits over both towers' weights and the preprocessing; None until both are loaded.
+        """16 hex digits over both towers' weights and the preprocessing.
 
-        Those of random weights begin with `random-`.
+        It is None until both towers are loaded. With random weights it begins with `random-`.
         """
-        text, image = self.text.encoder, self.image.encoder
+        text = self.text.encoder
+        image = self.image.encoder
         if text is None or image is None:
             return None
         preprocessing = image.preprocessing.as_dict()
@@ -70,26 +71,26 @@ class Model:
 
     @property
     def has_random_weights(self) -> bool:
-        """Whether a tower is one of a bundle made for benchmarks."""
+        """Whether a loaded tower has random weights, which only benchmarks use."""
         encoders = [tower.encoder for tower in self.towers]
         return any(encoder is not None and encoder.info.random_weights for encoder in encoders)
 
     @property
     def logits(self) -> Logits:
-        """How cosines become logits; the scale is CLIP's bound if the weights hold none."""
+        """How cosines become logits; without a scale in the weights, CLIP's upper bound is used."""
         for tower in self.towers:
             if tower.encoder is not None and tower.encoder.info.logit_scale is not None:
                 return Logits(tower.encoder.info.logit_scale, tower.encoder.info.logit_bias)
         return Logits(DEFAULT_LOGIT_SCALE)
 
     def preload(self, towers: tuple[TowerName, ...]) -> None:
-        """Start loading these towers, without waiting."""
+        """Start to load these towers, without waiting for them."""
         for tower in self.towers:
             if tower.name in towers:
                 tower.start_loading()
 
     def close(self) -> None:
-        """Let go of both towers."""
+        """Close both towers: end their queues and release their encoders."""
         for tower in self.towers:
             tower.close()
 
@@ -101,7 +102,10 @@ def open_model(
     limits: BatchLimits,
     observer: TowerObserver = UNOBSERVED,
 ) -> Model:
-    """A model whose towers load on first use, each by the engine that can serve it at that moment."""
+    """Create a model whose towers load on first use.
+
+    Each load chooses the first engine that can serve the model at that time.
+    """
 
     def load_text() -> TextEncoder:
         return choose_engine(spec, options, engines).load_text(spec, options)

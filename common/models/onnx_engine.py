@@ -1,4 +1,7 @@
-"""The engine that runs bundles. Only this module imports onnxruntime, and with it alone a model is served."""
+"""Run the towers of a bundle with ONNX Runtime, without torch.
+
+No other module of the service imports onnxruntime.
+"""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,13 +26,18 @@ from common.models.spec import (
 )
 from common.models.tokenizer import ClipTokenizer, JsonTokenizer, XlmrTokenizer
 
-SPIN_US = "20"  # outlasts the pause between two operators, not that between two batches: requests need the cores too
-MAX_IMAGES = 8  # in a forward pass: what more of them make on their way leaves the cores' caches
+# Threads spin through the pause between two operators, but not through the pause between two
+# batches: requests need the cores too.
+SPIN_US = "20"
+MAX_IMAGES = 8  # per forward pass: the activations of more images do not fit into the CPU caches
 
 
 @contextmanager
 def _loading(bundle: Bundle, tower: TowerName) -> Iterator[None]:
-    """Foreign errors become ModelUnavailable; their texts, which may hold paths, stay in the log."""
+    """Turn other libraries' errors into ModelUnavailable.
+
+    Their messages may contain paths, so they appear only in the log.
+    """
     try:
         yield
     except ModelUnavailable:
@@ -42,7 +50,7 @@ def _loading(bundle: Bundle, tower: TowerName) -> Iterator[None]:
 
 
 def load_text_encoder(bundle: Bundle, options: EngineOptions) -> TextEncoder:
-    """Verify, load and run once. Raises ModelUnavailable."""
+    """Verify and load the text tower, and run it once. Raises ModelUnavailable."""
     with _loading(bundle, "text"):
         encoder = OnnxText(bundle, options)
         _check(encoder.encode([tokens.ids for tokens in encoder.tokenize(["warm up"])]), bundle)
@@ -50,7 +58,7 @@ def load_text_encoder(bundle: Bundle, options: EngineOptions) -> TextEncoder:
 
 
 def load_image_encoder(bundle: Bundle, options: EngineOptions) -> ImageEncoder:
-    """Verify, load and run once. Raises ModelUnavailable."""
+    """Verify and load the image tower, and run it once. Raises ModelUnavailable."""
     with _loading(bundle, "image"):
         encoder = OnnxImage(bundle, options)
         size = encoder.preprocessing.size
@@ -59,18 +67,19 @@ def load_image_encoder(bundle: Bundle, options: EngineOptions) -> ImageEncoder:
 
 
 def _check(vectors: Vectors, bundle: Bundle) -> None:
-    """A tower is loaded when a forward pass has worked."""
+    """Check that a first forward pass gave unit vectors. Raises ModelUnavailable."""
     dimensions = bundle.manifest.dimensions
     if vectors.shape[1] != dimensions or not np.allclose(
         np.linalg.norm(vectors, axis=1), 1, atol=1e-3
     ):
         raise ModelUnavailable(
-            f"model {bundle.manifest.model}: its bundle gives no unit vectors of {dimensions}"
+            f"model {bundle.manifest.model}: the vectors of its bundle are not unit vectors "
+            f"of {dimensions} dimensions; export the bundle again"
         )
 
 
 class _Session:
-    """A tower's graph: one input, the unit vectors out."""
+    """The ONNX graph of one tower: one input, and unit vectors as its output."""
 
     def __init__(self, bundle: Bundle, tower: TowerName, options: EngineOptions) -> None:
         manifest = bundle.manifest
@@ -81,10 +90,9 @@ class _Session:
         session_options = ort.SessionOptions()
         session_options.intra_op_num_threads = options.num_threads
         session_options.inter_op_num_threads = 1
-        session_options.log_severity_level = 3  # errors; its warnings are about optimisations
-        session_options.graph_optimization_level = (
-            ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        )  # the export did it
+        session_options.log_severity_level = 3  # only errors: its warnings are about optimisations
+        # The export has already optimised the graph.
+        session_options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         session_options.add_session_config_entry("session.intra_op.spin_duration_us", SPIN_US)
         try:
             self._session = ort.InferenceSession(
@@ -94,7 +102,9 @@ class _Session:
             bundle.release(name)
         self._input = self._session.get_inputs()[0].name
         self.info = EncoderInfo(
-            manifest.dimensions, sha256, "onnx", "cpu", precision, manifest.logit_scale, manifest.random_weights,
+            manifest.dimensions, sha256, "onnx", "cpu", precision,
+            logit_scale=manifest.logit_scale,
+            random_weights=manifest.random_weights,
             logit_bias=manifest.logit_bias,
             tower_sha256=described.tower_sha256,
             fingerprint=fingerprint_of(tower, bundle, options),
@@ -123,23 +133,28 @@ def _load_tokenizer(bundle: Bundle) -> ClipTokenizer | XlmrTokenizer | JsonToken
 
 
 class OnnxText:
-    """A text tower; a batch is padded to its longest text where the tower allows it."""
+    """A text tower of a bundle.
+
+    A batch is padded to its longest text, unless the manifest gives a fixed `length`.
+    """
 
     def __init__(self, bundle: Bundle, options: EngineOptions) -> None:
         manifest = bundle.manifest.text
-        self._pad_id, self._length = manifest.pad_id, manifest.length
-        with ThreadPoolExecutor(1) as pool:  # two halves of a cold start, side by side
+        self._pad_id = manifest.pad_id
+        self._length = manifest.length
+        with ThreadPoolExecutor(1) as pool:  # tokenizer and graph load in parallel: a cold start
             tokenizer = pool.submit(_load_tokenizer, bundle)
             self._session = _Session(bundle, "text", options)
         self._tokenizer = tokenizer.result()
-        self.info, self.context_length = self._session.info, manifest.context_length
+        self.info = self._session.info
+        self.context_length = manifest.context_length
 
     def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
-        """Token ids of each text, cut at the context length."""
+        """The token ids of each text, cut at the context length."""
         return self._tokenizer(texts)
 
     def encode(self, items: Sequence[TokenIds]) -> Vectors:
-        """(n, dimensions) float32 of unit norm."""
+        """Token ids of n texts → (n, dimensions) float32 of unit norm."""
         batch = np.full((len(items), self._length or max(map(len, items))), self._pad_id, np.int64)
         for row, ids in zip(batch, items, strict=True):
             row[: len(ids)] = ids
@@ -147,7 +162,7 @@ class OnnxText:
 
 
 class OnnxImage:
-    """An image tower; the normalisation of pixels is part of its graph."""
+    """An image tower of a bundle; the normalisation of pixels is part of its graph."""
 
     def __init__(self, bundle: Bundle, options: EngineOptions) -> None:
         self.preprocessing = bundle.manifest.image.to_preprocessing(options.reference_preprocessing)
@@ -155,5 +170,5 @@ class OnnxImage:
         self.info = self._session.info
 
     def encode(self, items: Sequence[Pixels]) -> Vectors:
-        """(n, dimensions) float32 of unit norm."""
+        """The pixels of n images → (n, dimensions) float32 of unit norm."""
         return self._session.run(np.stack(items))

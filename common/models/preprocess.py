@@ -1,7 +1,8 @@
-"""From a decoded picture to the image tower's input, with Pillow and numpy alone.
+"""Turn a decoded image into the image tower's input, with Pillow and numpy only.
 
-Under `Preprocessing.reference` the result is open_clip's own to the bit (`image_transform_v2`, inference), quirks and
-all: EXIF orientation ignored, transparency dropped, 16-bit samples saturated, palettes resized by nearest neighbour.
+With `Preprocessing.reference` the result equals open_clip's bit by bit (`image_transform_v2` for
+inference), with its quirks. It ignores EXIF orientation, drops transparency, saturates 16-bit
+samples and resizes palettes by nearest neighbour.
 """
 
 import math
@@ -17,14 +18,14 @@ from PIL import Image
 from common.images.colour import Transform, find_transform
 from common.models.spec import Pixels, Preprocessing
 
-# Of what `corrected` makes of an image. A higher number means other pixels for some images, hence
-# other vectors.
+# The version of the default preprocessing. A higher number means other pixels for some images,
+# and so other vectors.
 PREPROCESSING_VERSION = 2
-MAX_RESIZED_PIXELS = (
-    4_000_000  # beyond, only what the crop keeps is computed: 1 × 65,000 would become 13 GB
-)
+# Above this size only the pixels that the crop keeps are computed. An image of 1 × 65,000 pixels
+# would otherwise take 13 GB.
+MAX_RESIZED_PIXELS = 4_000_000
 _BICUBIC_REACH = 2  # pixels on either side, in units of the filter's scale
-_TRANSPOSE = {  # EXIF orientation → what undoes it (the standard's table 6)
+_TRANSPOSE = {  # EXIF orientation → the operation that undoes it (table 6 of the standard)
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -33,8 +34,8 @@ _TRANSPOSE = {  # EXIF orientation → what undoes it (the standard's table 6)
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# EXIF orientations under which the stored image's left is the upright one's right (or, where the
-# sides change places, its bottom or top), and its top the upright one's bottom.
+# EXIF orientations in which the stored image's left-to-right (or top-to-bottom) axis runs backwards
+# in the upright image. In 5 to 8 the two axes change places too.
 _MIRRORED_ACROSS = (2, 3, 7, 8)
 _MIRRORED_DOWN = (3, 4, 6, 7)
 _RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
@@ -45,17 +46,20 @@ Finish = Callable[[Image.Image], Image.Image]
 
 @dataclass(frozen=True)
 class Picture:
-    """A decoded image. `shrunk_by` (1, 2, 4 or 8): a JPEG was decoded at a fraction of its `size` (width, height)."""
+    """A decoded image; `size` is the (width, height) of the file.
+
+    A JPEG may be decoded at a fraction of its size: `shrunk_by` is 1, 2, 4 or 8.
+    """
 
     image: Image.Image
     size: tuple[int, int]
     shrunk_by: int = 1
-    orientation: int = 1  # as EXIF has it
-    profile: bytes | None = None  # ICC's, of the colours
+    orientation: int = 1  # the EXIF orientation
+    profile: bytes | None = None  # the ICC colour profile
 
 
 def preprocess(picture: Picture, preprocessing: Preprocessing) -> Pixels:
-    """(size, size, 3) uint8 RGB. Raises what Pillow raises."""
+    """Turn a decoded image into (size, size, 3) uint8 RGB pixels. Raises Pillow's errors."""
     if preprocessing.reference:
         stored = replace(picture, orientation=1)
         return np.asarray(_as_rgb(_square(stored, preprocessing, lambda image: image)))
@@ -65,13 +69,13 @@ def preprocess(picture: Picture, preprocessing: Preprocessing) -> Pixels:
         image = image.convert("RGB")
     finish = partial(_finish, transform=transform)
     rgb = _square(replace(picture, image=image), preprocessing, finish)
-    if picture.orientation in _TRANSPOSE:  # a square turns as the whole would have
+    if picture.orientation in _TRANSPOSE:  # turning the square gives what turning the image would
         rgb = rgb.transpose(_TRANSPOSE[picture.orientation])
     return np.asarray(rgb)
 
 
 def _square(picture: Picture, preprocessing: Preprocessing, finish: Finish) -> Image.Image:
-    """The part of the resized picture that the model sees. `finish` runs before a border is added."""
+    """The part of the resized image that the model sees; `finish` runs before a border is added."""
     if preprocessing.resize_mode == "squash":
         size = (preprocessing.size, preprocessing.size)
         return finish(_resize(picture, size, preprocessing))
@@ -81,7 +85,7 @@ def _square(picture: Picture, preprocessing: Preprocessing, finish: Finish) -> I
 
 
 def _finish(image: Image.Image, transform: Transform | None) -> Image.Image:
-    """The small image in sRGB, on white."""
+    """Convert the resized image to sRGB and composite it on white."""
     return _as_rgb(_on_white(image if transform is None else transform.apply(image)))
 
 
@@ -90,7 +94,10 @@ def _as_rgb(image: Image.Image) -> Image.Image:
 
 
 def normalize(batch: Sequence[Pixels], preprocessing: Preprocessing) -> NDArray[np.float32]:
-    """(n, 3, size, size) float32: value / 255, minus mean, over std, bit-equal to torchvision's, by a table."""
+    """Compute (value / 255 - mean) / std with a table: (n, 3, size, size) float32.
+
+    The result is bit-equal to torchvision's.
+    """
     table = _normalization_table(preprocessing.mean, preprocessing.std)
     size = preprocessing.size
     out = np.empty((len(batch), 3, size, size), np.float32)
@@ -102,16 +109,17 @@ def normalize(batch: Sequence[Pixels], preprocessing: Preprocessing) -> NDArray[
 
 @cache
 def _normalization_table(mean: tuple[float, ...], std: tuple[float, ...]) -> NDArray[np.float32]:
-    """(3, 256): the normalised value of each level of each channel."""
+    """The normalised value of each level of each channel: (3, 256) float32."""
     levels = np.arange(256, dtype=np.float32) / np.float32(255)
-    means, deviations = np.array(mean, np.float32), np.array(std, np.float32)
+    means = np.array(mean, np.float32)
+    deviations = np.array(std, np.float32)
     table: NDArray[np.float32] = np.ascontiguousarray(((levels[:, None] - means) / deviations).T)
     return table
 
 
 def _plain(image: Image.Image) -> Image.Image:
-    """As L, RGB, LA, RGBA or CMYK of 8 bits a sample, so that what follows means the same for all."""
-    if image.mode.startswith("I"):  # 16 bits a sample, whatever Pillow calls it
+    """Convert to L, RGB, LA, RGBA or CMYK with 8 bits a sample, as the next steps expect."""
+    if image.mode.startswith("I"):  # all of Pillow's modes with 16 bits a sample
         return _from_16_bits(np.asarray(image), image.info.get("transparency"))
     if image.mode == "PA" or "transparency" in image.info:
         return image.convert("RGBA")
@@ -119,7 +127,7 @@ def _plain(image: Image.Image) -> Image.Image:
 
 
 def _from_16_bits(samples: NDArray[Any], key: object) -> Image.Image:
-    """The upper 8 bits, as browsers show them; transparent where a sample is `key`."""
+    """Keep the upper 8 bits, as browsers do; samples equal to `key` become transparent."""
     image = Image.fromarray((samples.clip(0, 65535) >> 8).astype(np.uint8))
     if isinstance(key, int):
         image.putalpha(Image.fromarray(np.where(samples == key, 0, 255).astype(np.uint8)))
@@ -135,7 +143,10 @@ def _on_white(image: Image.Image) -> Image.Image:
 
 
 def _resize(picture: Picture, target: tuple[int, int], preprocessing: Preprocessing) -> Image.Image:
-    """The whole picture as `target` (width, height); sizes are the original's, or a shrunk JPEG would be off."""
+    """Resize the whole image to `target` (width, height).
+
+    The scale follows the file's own size: the size of a shrunk JPEG is rounded.
+    """
     if picture.image.size == target:
         return picture.image
     width, height = picture.size
@@ -148,8 +159,12 @@ def _resize(picture: Picture, target: tuple[int, int], preprocessing: Preprocess
 
 
 def _fit_longest(picture: Picture, preprocessing: Preprocessing, finish: Finish) -> Image.Image:
-    """Longer edge to size, then padded to a square: open_clip's ResizeKeepRatio(longest=1) and CenterCropOrPad."""
-    size, (width, height) = preprocessing.size, picture.size
+    """Resize the longer edge to `size`, then pad the image to a square.
+
+    It does what open_clip's ResizeKeepRatio(longest=1) and CenterCropOrPad do.
+    """
+    size = preprocessing.size
+    width, height = picture.size
     ratio = max(height / size, width / size)
     target = (max(1, round(width / ratio)), max(1, round(height / ratio)))
     image = finish(_resize(picture, target, preprocessing))
@@ -167,8 +182,12 @@ def _fit_longest(picture: Picture, preprocessing: Preprocessing, finish: Finish)
 
 
 def _fill_shortest(picture: Picture, preprocessing: Preprocessing) -> Image.Image:
-    """Shorter edge to size, then the centre: torchvision's Resize(size) and CenterCrop(size)."""
-    size, (width, height) = preprocessing.size, picture.size
+    """Resize the shorter edge to `size`, then crop the centre.
+
+    It does what torchvision's Resize(size) and CenterCrop(size) do.
+    """
+    size = preprocessing.size
+    width, height = picture.size
     longer = int(size * max(width, height) / min(width, height))
     target = (size, longer) if width <= height else (longer, size)
     corner = tuple(round((edge - size) / 2.0) for edge in target)
@@ -181,9 +200,9 @@ def _fill_shortest(picture: Picture, preprocessing: Preprocessing) -> Image.Imag
 def _as_stored(
     corner: tuple[int, int], inner: tuple[int, int], outer: tuple[int, int], orientation: int
 ) -> tuple[int, int]:
-    """The corner of a box that lies at `corner` of the upright image, in the image as stored.
+    """Map the (left, top) corner of a box from the upright image to the stored image.
 
-    An odd rest has its extra pixel on one side: the one that is upright right or below.
+    If a margin is odd, its extra pixel is on the right or at the bottom of the upright image.
     """
     left, top = corner
     if orientation in _MIRRORED_ACROSS:
@@ -196,13 +215,17 @@ def _as_stored(
 def _crop_of_resized(
     picture: Picture, target: tuple[int, int], corner: tuple[int, int], preprocessing: Preprocessing
 ) -> Image.Image:
-    """The crop that resizing to `target` would give, computed in two passes over what it keeps alone."""
-    image, size = picture.image, preprocessing.size
+    """The crop of the image resized to `target`, computed without the pixels outside the crop.
+
+    It takes two passes, one for each axis.
+    """
+    image = picture.image
+    size = preprocessing.size
     resampling = _RESAMPLING[preprocessing.interpolation]
     scales = tuple(
         edge / picture.shrunk_by / goal for edge, goal in zip(picture.size, target, strict=True)
     )
-    if image.mode in ("1", "P"):  # Pillow resizes these by nearest neighbour
+    if image.mode in ("1", "P"):  # Pillow resizes these modes by nearest neighbour
         left, top = corner
         kept = (
             left * scales[0],
@@ -212,14 +235,14 @@ def _crop_of_resized(
         )
         return image.resize((size, size), Image.Resampling.NEAREST, box=kept)
     mode = image.mode
-    if mode in ("LA", "RGBA"):
-        image = image.convert(
-            {"LA": "La", "RGBA": "RGBa"}[mode]
-        )  # premultiplied, as Image.resize does it
+    if mode in ("LA", "RGBA"):  # premultiply alpha, as Image.resize does
+        image = image.convert({"LA": "La", "RGBA": "RGBa"}[mode])
     for axis in (0, 1):
-        start, scale, goal = corner[axis], scales[axis], target[axis]
+        start = corner[axis]
+        scale = scales[axis]
         margin = math.ceil(_BICUBIC_REACH * max(1.0, 1 / scale)) + 2
-        first, last = max(0, start - margin), min(goal, start + size + margin)
+        first = max(0, start - margin)
+        last = min(target[axis], start + size + margin)
         across = image.size[1 - axis]
         if axis == 0:
             strip = image.resize(

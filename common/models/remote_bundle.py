@@ -1,5 +1,7 @@
-"""A bundle in a bucket: CLIP_WEIGHTS_URI. Its files come when a tower is loaded and go when the engine has read them,
-since the platform keeps files in memory.
+"""Load a bundle from a Cloud Storage bucket (CLIP_WEIGHTS_URI).
+
+A file is fetched when its tower loads, and removed once the engine has read it. The platform keeps
+files in memory.
 """
 
 import logging
@@ -24,18 +26,22 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RemoteBundle(Bundle):
-    """A bundle whose manifest is in `folder`, and whose other files are there while they are being loaded."""
+    """A bundle in a bucket: `folder` holds its manifest, and other files only while they load."""
 
     uri: str
     storage: CloudStorage
 
     def verified(self, name: str) -> tuple[Path, str]:
-        """Fetch a file of the bundle, then as Bundle.verified. Raises ModelUnavailable; the file is then gone."""
+        """Fetch a file of the bundle and check it; return its path and its sha256.
+
+        Raises ModelUnavailable, after removing the file, if the download or the check fails.
+        """
         if name not in self.manifest.sha256 or Path(name).name != name:
             raise ModelUnavailable(
                 f"model {self.manifest.model}: its bundle's manifest has no sha256 of {name}"
             )
-        path, started = self.folder / name, time.monotonic()
+        path = self.folder / name
+        started = time.monotonic()
         try:
             _translated(
                 self.manifest.model,
@@ -55,13 +61,16 @@ class RemoteBundle(Bundle):
         return fetched
 
     def release(self, name: str) -> None:
-        """Remove a file, and the one with its weights: what the engine has mapped stays until it is unmapped."""
+        """Remove a file and the one with its weights; what the engine has mapped stays readable."""
         for path in self.folder.glob(f"{name}*"):
             path.unlink(missing_ok=True)
 
 
 def open_remote_bundle(uri: str, spec: ModelSpec, storage: CloudStorage) -> RemoteBundle:
-    """The bundle in the folder `uri`: reads its manifest. Raises ModelUnavailable."""
+    """Open the bundle in the folder `uri` of a bucket by reading its manifest.
+
+    Raises ModelUnavailable.
+    """
     uri = uri.rstrip("/")
     manifest = _translated(spec.id, MANIFEST, lambda: storage.read_file(f"{uri}/{MANIFEST}"))
     folder = Path(tempfile.mkdtemp(prefix="clip-bundle-"))
@@ -70,15 +79,15 @@ def open_remote_bundle(uri: str, spec: ModelSpec, storage: CloudStorage) -> Remo
 
 
 def _translated(model: str, name: str, read: Callable[[], Result]) -> Result:
-    """What `read` gives; its errors, whatever the library and the network raise, as ModelUnavailable."""
+    """Call `read` and return its result; any error becomes ModelUnavailable."""
     try:
         return read()
     except ImportError as error:
         raise ModelUnavailable(f"model {model}: {INSTALL}") from error
     except Exception as error:
         reason = {
-            401: "the function's service account may not read it (roles/storage.objectViewer)",
-            403: "the function's service account may not read it (roles/storage.objectViewer)",
-            404: "there is no such object",
-        }.get(getattr(error, "code", 0), f"it could not be read ({type(error).__name__})")
+            401: "the function's service account needs roles/storage.objectViewer",
+            403: "the function's service account needs roles/storage.objectViewer",
+            404: "no such object",
+        }.get(getattr(error, "code", 0), f"reading it failed ({type(error).__name__})")
         raise ModelUnavailable(f"model {model}: {name} in CLIP_WEIGHTS_URI: {reason}") from error

@@ -1,4 +1,7 @@
-"""What a model is, and what an engine must give. Imports nothing heavy: everyone may depend on it."""
+"""Describe a model and what an engine must provide.
+
+This module imports nothing heavy, so every other module may depend on it.
+"""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -9,20 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 TowerName = Literal["text", "image"]
-Cleaning = Literal[
-    "whitespace", "lower", "canonicalize"
-]  # of a text before it is tokenized, in open_clip's words
-Vectors = NDArray[np.float32]  # (count, dimensions), each row of L2 norm 1
-TokenIds = NDArray[np.int64]  # (length,), start and end tokens included, no padding
+# How a text is cleaned before it is tokenized; the names are open_clip's.
+Cleaning = Literal["whitespace", "lower", "canonicalize"]
+Vectors = NDArray[np.float32]  # (count, dimensions); the L2 norm of each row is 1
+TokenIds = NDArray[np.int64]  # (length,), with start and end tokens, without padding
 Pixels = NDArray[np.uint8]  # (size, size, 3), RGB
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a picture becomes the image tower's input.
+    """How an image becomes the image tower's input.
 
-    `reference` asks for open_clip's own behaviour to the bit; otherwise EXIF orientation is honoured, alpha is
-    composited on white, 16-bit samples are scaled and palettes are expanded before resizing.
+    By default, EXIF orientation is honoured, alpha is composited on white, 16-bit samples are
+    scaled, and palettes are expanded before resizing. With `reference` the result equals
+    open_clip's bit by bit.
     """
 
     size: int
@@ -30,20 +33,21 @@ class Preprocessing:
     std: tuple[float, float, float]
     interpolation: Literal["bicubic", "bilinear"] = "bicubic"
     resize_mode: Literal["shortest", "squash", "longest"] = "shortest"
-    fill_color: int = 0  # of the border that resize_mode "longest" adds
+    fill_color: int = 0  # the colour of the border that resize_mode "longest" adds
     reference: bool = False
 
     def as_dict(self) -> dict[str, object]:
-        """As plain values, for fingerprints and the banner."""
+        """The fields as plain values, for fingerprints and the banner."""
         return asdict(self)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TowerSource:
-    """Where a tower's weights come from. `family` names the family that reads them (torch_engine/families.py).
+    """Where a tower's weights come from, and which `family` reads them (torch_engine/families.py).
 
-    They are in `folder`, which ships with the function, else in the hub repository `hub_repo`, at `hub_revision`
-    if it is given. If `weights_sha256` is given, other weights are refused.
+    The weights are in `folder`, which ships with the function, or else in the hub repository
+    `hub_repo`, at `hub_revision` if it is given. If `weights_sha256` is given, other weights are
+    refused.
     """
 
     family: ClassVar[str] = ""
@@ -57,8 +61,8 @@ class TowerSource:
 class OpenClipTower(TowerSource):
     """A tower of an open_clip model.
 
-    A `folder` holds its `open_clip_config.json` too. Without a folder or `hub_repo`, the weights are those that
-    open_clip's own table lists as `pretrained` for the `architecture`.
+    A `folder` must contain `open_clip_config.json` too. Without a folder or `hub_repo`, the weights
+    are those that open_clip lists as `pretrained` for the `architecture`.
     """
 
     family: ClassVar[str] = "open_clip"
@@ -68,9 +72,9 @@ class OpenClipTower(TowerSource):
 
 @dataclass(frozen=True)
 class MultilingualTower(TowerSource):
-    """A text tower in M-CLIP's format: an XLM-RoBERTa, the masked mean over all tokens, and a linear map.
+    """A text tower in M-CLIP's format: XLM-RoBERTa, a masked mean over all tokens, a linear map.
 
-    `sentencepiece.bpe.model` lies beside the weights.
+    `sentencepiece.bpe.model` is in the same folder or repository as the weights.
     """
 
     family: ClassVar[str] = "mclip"
@@ -78,9 +82,10 @@ class MultilingualTower(TowerSource):
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """What a caller gets vectors from. `dimensions` is None while it is known to open_clip alone.
+    """A model that gives vectors, with its two towers.
 
-    `figures` are published results: ImageNet zero-shot top 1, then COCO text → image R@1, in percent.
+    `dimensions` is None if only open_clip knows it. `figures` are published results in percent:
+    ImageNet zero-shot top 1, then COCO text → image R@1.
     """
 
     id: str
@@ -89,39 +94,42 @@ class ModelSpec:
     text: TowerSource
     image: TowerSource
     dimensions: int | None = None
-    bundle: Path | None = None  # one that ships with the function
+    bundle: Path | None = None  # the folder of the bundle that ships with the function
     languages: str = ""
-    licence: str = ""  # of the weights
+    licence: str = ""  # the licence of the weights
     figures: tuple[float, float] | None = None
 
     def folder_in(self, weights_dir: Path) -> Path:
-        """The model's own folder in `weights_dir`; slashes in its name become hyphens."""
+        """The model's own folder in `weights_dir`; slashes in its id become hyphens."""
         return weights_dir / self.id.replace("/", "-")
 
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """What an engine needs of the settings."""
+    """The settings that an engine needs."""
 
     weights_dir: Path
-    weights_uri: str = ""  # a bundle in a bucket, in place of what weights_dir holds
+    weights_uri: str = ""  # a bundle in a bucket; if it is set, weights_dir is not searched
     allow_download: bool = True
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "int8", "fp32", "fp16", "bf16"] = "auto"
     num_threads: int = 1
     reference_preprocessing: bool = False
-    hub_cache: Path | None = None  # None: the hub library's own choice
+    hub_cache: Path | None = None  # None means the hub library's default
 
 
 @dataclass(frozen=True)
 class EncoderInfo:
-    """What is known of a tower once it is loaded.
+    """What is known about a tower once it is loaded.
 
-    `weights_sha256` is that of the file the weights were read from. `logit_scale` (already exponentiated) belongs to
-    the pair of towers, and is None if the file does not hold it. So does `logit_bias`: models trained with a sigmoid
-    loss have one, and their probability of a pair is sigmoid(logit_scale × cosine + logit_bias). More than
-    `max_batch_size` items in one forward pass are no faster; None: as many as one likes. `tower_sha256` is over the
-    tensors and the settings that shape the tower; `fingerprint` is of its side (fingerprint.py).
+    - `weights_sha256` is the sum of the file that the weights were read from.
+    - `tower_sha256` covers the tensors and the settings that shape the tower.
+    - `fingerprint` is that of the tower's side (fingerprint.py).
+    - `logit_scale` (already exponentiated) and `logit_bias` belong to the pair of towers. They are
+      None if the weights file does not have them. Models trained with a sigmoid loss have a bias:
+      the probability of a pair is sigmoid(logit_scale × cosine + logit_bias).
+    - `max_batch_size` is the largest number of items worth encoding in one forward pass. None means
+      that there is no limit.
     """
 
     dimensions: int
@@ -130,7 +138,7 @@ class EncoderInfo:
     device: str
     precision: str
     logit_scale: float | None = None
-    random_weights: bool = False  # of a bundle made for benchmarks
+    random_weights: bool = False  # true for a bundle made for benchmarks
     max_batch_size: int | None = None
     logit_bias: float | None = None
     tower_sha256: str = ""
@@ -139,7 +147,7 @@ class EncoderInfo:
 
 @dataclass(frozen=True)
 class Tokens:
-    """One tokenized text. `truncated` tells that the text was longer than the model's context."""
+    """One tokenized text; `truncated` says that the text was longer than the model's context."""
 
     ids: TokenIds
     truncated: bool
@@ -149,26 +157,29 @@ Item = TypeVar("Item", contravariant=True)
 
 
 class Encoder(Protocol[Item]):
-    """A loaded tower. `encode` is called from one thread at a time."""
+    """A loaded tower. Only one thread at a time calls `encode`."""
 
     info: EncoderInfo
 
     def encode(self, items: Sequence[Item]) -> Vectors:
-        """Vectors of one batch of at least one item, in order."""
+        """The vectors of one batch of at least one item, in the order of the items."""
         ...
 
 
 class TextEncoder(Encoder[TokenIds], Protocol):
-    """A loaded text tower; the texts of a batch may differ in length. `tokenize` may be called from any thread."""
+    """A loaded text tower. Texts of a batch may differ in length.
+
+    Any thread may call `tokenize`.
+    """
 
     context_length: int
 
     def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
-        """Token ids of each text, cut at `context_length`."""
+        """The token ids of each text, cut at `context_length`."""
         ...
 
 
 class ImageEncoder(Encoder[Pixels], Protocol):
-    """A loaded image tower: its items are preprocessed pictures."""
+    """A loaded image tower; its items are preprocessed images."""
 
     preprocessing: Preprocessing

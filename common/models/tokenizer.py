@@ -1,9 +1,15 @@
-"""CLIP's byte-pair encoding and other models' tokenizer.json (tokenizers), XLM-RoBERTa's unigram model (sentencepiece).
+"""Tokenize texts at bounded cost, for CLIP, XLM-RoBERTa and models with a `tokenizer.json`.
 
-All at bounded cost. CLIP's and XLM-R's ids are the reference's (open_clip's SimpleTokenizer, transformers'
-XLMRobertaTokenizerFast) with one difference on purpose: a special token spelled out in a text, such as `<end_of_text>`
-or `</s>`, is text and does not cut the meaning. Around control characters and lone combining marks XLM-R's ids are
-sentencepiece's, from which the fast one strays.
+The `tokenizers` library runs CLIP's byte-pair encoding and the `tokenizer.json` of other models.
+`sentencepiece` runs XLM-RoBERTa's unigram model.
+
+The ids of CLIP and XLM-RoBERTa equal the reference's (open_clip's SimpleTokenizer, transformers'
+XLMRobertaTokenizerFast), with two differences:
+
+- A special token spelled out in a text, such as `<end_of_text>` or `</s>`, is treated as text. It
+  does not end the text early.
+- Around control characters and lone combining marks, XLM-RoBERTa's ids are those of sentencepiece,
+  from which the fast tokenizer differs.
 """
 
 import gzip
@@ -26,12 +32,12 @@ from common.models.spec import Cleaning, TokenIds, Tokens
 
 CLIP_CONTEXT_LENGTH = 77
 XLMR_CONTEXT_LENGTH = 512  # 514 positions less the two that the padding index takes
-CHARS_PER_TOKEN = 64  # context length × this is read of a text: far beyond what fills the context
+# Only context length × this many characters of a text are read. That far exceeds the context.
+CHARS_PER_TOKEN = 64
 
-_MERGES = Path(__file__).with_name(
-    "clip_bpe_merges.txt.gz"
-)  # OpenAI CLIP's bpe_simple_vocab_16e6, those it uses
-_ENDLESS_ENTITY = regex.compile(r"&#[0-9]{100,};?")  # no character has such a number
+# The merges of OpenAI CLIP's bpe_simple_vocab_16e6 that its vocabulary uses.
+_MERGES = Path(__file__).with_name("clip_bpe_merges.txt.gz")
+_ENDLESS_ENTITY = regex.compile(r"&#[0-9]{100,};?")  # no character has such a large number
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 _XLMR_START, _XLMR_END, _XLMR_UNKNOWN = 0, 2, 3  # <s>, </s>, <unk>
 _CLIP_WORD = regex.compile(
@@ -40,8 +46,8 @@ _CLIP_WORD = regex.compile(
 
 
 def mend(text: str) -> str:
-    """Mojibake mended (ftfy), HTML entities undone twice, white space collapsed."""
-    if not (text.isascii() and text.isprintable()) or "&" in text:  # the rest holds nothing to mend
+    """Repair mojibake (ftfy), unescape HTML entities twice and collapse white space."""
+    if not (text.isascii() and text.isprintable()) or "&" in text:  # other texts need no repair
         import ftfy
 
         text = _unescape(_unescape(ftfy.fix_text(text))).strip()
@@ -49,17 +55,20 @@ def mend(text: str) -> str:
 
 
 def clean(text: str) -> str:
-    """CLIP's text cleaning: mended, in lower case."""
+    """Clean a text as CLIP does: mend it and convert it to lower case."""
     return mend(text).lower()
 
 
 def canonicalize(text: str) -> str:
-    """SigLIP's: mended, without ASCII punctuation, in lower case (big_vision's prompt_engineering.py)."""
+    """Clean a text as SigLIP does: mend it, drop ASCII punctuation and convert it to lower case.
+
+    The source is big_vision's prompt_engineering.py.
+    """
     return " ".join(mend(text).replace("_", " ").translate(_NO_PUNCTUATION).lower().split())
 
 
 def _unescape(text: str) -> str:
-    """html.unescape, which raises on an entity of more digits than Python makes a number of."""
+    """Call `html.unescape`, without the entities whose many digits make it raise ValueError."""
     return html.unescape(_ENDLESS_ENTITY.sub("\N{REPLACEMENT CHARACTER}", text))
 
 
@@ -71,43 +80,47 @@ CLEANINGS: dict[Cleaning, Callable[[str], str]] = {
 
 
 class TextTokenizer(Protocol):
-    """Texts in, token ids out; a text over the context length is cut. May be called from any thread."""
+    """Turns texts into token ids, cut at the context length. Any thread may call it."""
 
     context_length: int
 
     def __call__(self, texts: Sequence[str]) -> list[Tokens]:
-        """Token ids of each text."""
+        """The token ids of each text."""
         ...
 
     def describe(self) -> dict[str, Any]:
-        """The fields of a bundle's manifest that describe it."""
+        """The fields of a bundle's manifest that describe this tokenizer."""
         ...
 
     def vocabulary_sha256(self) -> str:
-        """Of the file that `save` writes; empty if it writes none."""
+        """The sha256 of the file that `save` writes; empty if it does not write one."""
         ...
 
     def save(self, folder: Path) -> None:
-        """Write its file, if it has one, into a bundle's folder.
+        """Write the tokenizer's file, if it has one, into a bundle's folder.
 
-        Raises NotImplementedError if no bundle can hold it.
+        Raises NotImplementedError if a bundle cannot store this tokenizer.
         """
         ...
 
 
 class ClipTokenizer:
-    """`[49406] … [49407]`; a text over the context length keeps its first ids, and the end token comes last."""
+    """CLIP's tokenizer: ids between a start token (49406) and an end token (49407).
+
+    A text over the context length keeps its first ids and the end token.
+    """
 
     def __init__(self, context_length: int = CLIP_CONTEXT_LENGTH) -> None:
         self.context_length = context_length
         self._bpe = _clip_bpe()
-        self._start, self._end = 49406, 49407
+        self._start = 49406
+        self._end = 49407
 
     def __call__(self, texts: Sequence[str]) -> list[Tokens]:
-        """Token ids of each text, unpadded."""
+        """The token ids of each text, unpadded."""
         limit = self.context_length * CHARS_PER_TOKEN
         words = [_CLIP_WORD.findall(clean(text[:limit])) for text in texts]
-        # A word is a token at least: what comes after the context's length in words is cut in any case.
+        # Each word is at least one token, so words beyond the context length are always cut.
         encoded = self._bpe.encode_batch(
             [found[: self.context_length] for found in words], is_pretokenized=True
         )
@@ -117,7 +130,7 @@ class ClipTokenizer:
         ]
 
     def describe(self) -> dict[str, Any]:
-        """Its kind."""
+        """The kind of this tokenizer, which is all that a bundle needs."""
         return {"tokenizer": "clip"}
 
     def vocabulary_sha256(self) -> str:
@@ -125,7 +138,7 @@ class ClipTokenizer:
         return ""
 
     def save(self, folder: Path) -> None:
-        """No file: every bundle has the same vocabulary."""
+        """Write nothing: the vocabulary is part of the code."""
 
     def _frame(self, ids: list[int], cut: bool) -> Tokens:
         room = self.context_length - 2
@@ -136,7 +149,7 @@ class ClipTokenizer:
 
 @cache
 def _clip_bpe() -> Tokenizer:
-    """CLIP's vocabulary: 256 bytes, 256 bytes that end a word, then a token a merge."""
+    """Build CLIP's vocabulary: 256 bytes, 256 bytes that end a word, then one token a merge."""
     merges = [
         tuple(line.split())
         for line in gzip.decompress(_MERGES.read_bytes()).decode("utf-8").splitlines()
@@ -154,7 +167,7 @@ def _clip_bpe() -> Tokenizer:
 
 
 def _byte_letters() -> list[str]:
-    """GPT-2's printable stand-ins for the 256 bytes, in the order of CLIP's vocabulary."""
+    """The letters that GPT-2 uses for the 256 bytes, in the order of CLIP's vocabulary."""
     printable = [
         *range(ord("!"), ord("~") + 1),
         *range(ord("¡"), ord("¬") + 1),
@@ -165,11 +178,13 @@ def _byte_letters() -> list[str]:
 
 
 class XlmrTokenizer:
-    """`<s> … </s>` by a `sentencepiece.bpe.model`; a text over the context length is cut before `</s>`.
+    """XLM-RoBERTa's tokenizer, from a `sentencepiece.bpe.model`: ids between `<s>` and `</s>`.
 
-    M-CLIP reads texts as they are; open_clip's towers clean them first.
+    A text over the context length is cut before `</s>`. M-CLIP does not clean texts; open_clip's
+    towers do.
 
-    sentencepiece reads the 250,000 pieces in 60 MB; the same vocabulary as a `tokenizer.json` takes 490 MB in Rust.
+    sentencepiece loads the 250,000 pieces in 60 MB of memory. The same vocabulary as a
+    `tokenizer.json` takes 490 MB in the `tokenizers` library.
     """
 
     def __init__(
@@ -178,14 +193,16 @@ class XlmrTokenizer:
         context_length: int = XLMR_CONTEXT_LENGTH,
         cleaning: Cleaning | None = None,
     ) -> None:
-        from sentencepiece import SentencePieceProcessor  # CLIP's own models need none
+        from sentencepiece import SentencePieceProcessor  # CLIP's own models do not need it
 
-        self.file, self.context_length, self.cleaning = file, context_length, cleaning
+        self.file = file
+        self.context_length = context_length
+        self.cleaning = cleaning
         self._clean = CLEANINGS[cleaning] if cleaning else str
         self._pieces = SentencePieceProcessor(model_file=str(file))
 
     def __call__(self, texts: Sequence[str]) -> list[Tokens]:
-        """Token ids of each text, unpadded."""
+        """The token ids of each text, unpadded."""
         limit = self.context_length * CHARS_PER_TOKEN
         cleaned = [self._clean(text[:limit]) for text in texts]
         rows: list[list[int]] = self._pieces.encode(cleaned, num_threads=1)
@@ -194,21 +211,21 @@ class XlmrTokenizer:
         ]
 
     def vocabulary_sha256(self) -> str:
-        """Of its `sentencepiece.bpe.model`."""
+        """The sha256 of the `sentencepiece.bpe.model`."""
         return sha256_of(self.file)
 
     def save(self, folder: Path) -> None:
-        """The `sentencepiece.bpe.model`."""
+        """Copy the `sentencepiece.bpe.model` into a bundle's folder."""
         shutil.copyfile(self.file, folder / XLMR_FILE)
 
     def describe(self) -> dict[str, Any]:
-        """Its kind, and the cleaning if there is one."""
+        """The kind of this tokenizer, and its cleaning if it has one."""
         if self.cleaning is None:
             return {"tokenizer": "xlmr"}
         return {"tokenizer": "xlmr_cleaned", "cleaning": self.cleaning}
 
     def _frame(self, pieces: list[int], cut: bool) -> Tokens:
-        """XLM-RoBERTa's ids are sentencepiece's and one more, since it puts `<pad>` beside the special ones."""
+        """Turn sentencepiece's ids into XLM-RoBERTa's, which are one higher because of `<pad>`."""
         room = self.context_length - 2
         ids = [
             _XLMR_START,
@@ -219,9 +236,10 @@ class XlmrTokenizer:
 
 
 class JsonTokenizer:
-    """The vocabulary of any other model, as the hub's `tokenizer.json`; pads to the context length.
+    """The tokenizer of any other model, from the hub's `tokenizer.json`.
 
-    A special token spelled out in a text is that token, as the reference has it. `erased_id` becomes 0.
+    The file decides about truncation and padding. A special token spelled out in a text becomes
+    that token, as in the reference. Ids equal to `erased_id` become 0.
     """
 
     def __init__(
@@ -231,19 +249,22 @@ class JsonTokenizer:
         cleaning: Cleaning,
         erased_id: int | None = None,
     ) -> None:
-        self.tokenizer, self.context_length = tokenizer, context_length
-        self.cleaning, self.erased_id = cleaning, erased_id
+        self.tokenizer = tokenizer
+        self.context_length = context_length
+        self.cleaning = cleaning
+        self.erased_id = erased_id
 
     @classmethod
     def read(
         cls, file: Path, context_length: int, cleaning: Cleaning, erased_id: int | None = None
     ) -> "JsonTokenizer":
-        """From a file that `self.tokenizer.save` wrote: truncation and padding are part of it."""
+        """Read a file that `save` wrote, with its truncation and padding."""
         return cls(Tokenizer.from_file(str(file)), context_length, cleaning, erased_id)
 
     def __call__(self, texts: Sequence[str]) -> list[Tokens]:
-        """Token ids of each text, padded."""
-        limit, clean_text = self.context_length * CHARS_PER_TOKEN, CLEANINGS[self.cleaning]
+        """The token ids of each text, padded if the file says so."""
+        limit = self.context_length * CHARS_PER_TOKEN
+        clean_text = CLEANINGS[self.cleaning]
         encodings = self.tokenizer.encode_batch([clean_text(text[:limit]) for text in texts])
         return [
             Tokens(
@@ -254,15 +275,15 @@ class JsonTokenizer:
         ]
 
     def vocabulary_sha256(self) -> str:
-        """Of its `tokenizer.json`."""
+        """The sha256 of the `tokenizer.json`."""
         return hashlib.sha256(self.tokenizer.to_str(pretty=False).encode()).hexdigest()
 
     def save(self, folder: Path) -> None:
-        """The `tokenizer.json`, truncation and padding included."""
+        """Write the `tokenizer.json`, with truncation and padding, into a bundle's folder."""
         (folder / JSON_FILE).write_text(self.tokenizer.to_str(pretty=False), "utf-8")
 
     def describe(self) -> dict[str, Any]:
-        """Its kind, cleaning and erased id."""
+        """The kind of this tokenizer, its cleaning and its erased id."""
         return {"tokenizer": "json", "cleaning": self.cleaning, "erased_id": self.erased_id}
 
     def _erased(self, ids: TokenIds) -> TokenIds:

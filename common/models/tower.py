@@ -1,6 +1,7 @@
-"""One tower of a model: its encoder, loaded once on first use by a thread of its own, and its queue.
+"""One tower of a model: its encoder and its queue.
 
-A load that fails is not for ever: the first call after a pause tries again.
+A separate thread loads the encoder on first use, exactly once. After a failed load and a pause, the
+next call tries again.
 """
 
 import logging
@@ -19,14 +20,17 @@ EncoderT = TypeVar("EncoderT", bound=Encoder[Any])
 ItemT = TypeVar("ItemT")
 State = Literal["absent", "loading", "ready", "failed"]
 
-RETRY_PAUSE_S = 5.0  # between two loads: a request storm must not become a download storm
-LOADING_RETRY_S = 2.0  # what a caller is told to wait for a tower that is being loaded
+RETRY_PAUSE_S = 5.0  # between two loads, so that many requests do not cause many downloads
+LOADING_RETRY_S = 2.0  # Retry-After for callers while a tower loads
 
 log = logging.getLogger(__name__)
 
 
 class Tower(Generic[EncoderT, ItemT]):
-    """A lazily loaded encoder and the queue in front of it. Threads start with the first use."""
+    """An encoder that loads on first use, and the queue in front of it.
+
+    Its threads start with the first use too.
+    """
 
     def __init__(
         self,
@@ -50,16 +54,16 @@ class Tower(Generic[EncoderT, ItemT]):
 
     @property
     def encoder(self) -> EncoderT | None:
-        """The encoder if it is loaded."""
+        """The encoder, or None while it is not loaded."""
         return self._encoder
 
     @property
     def failure(self) -> str:
-        """Why the last load failed; empty if none has."""
+        """Why the last load failed; empty if it did not fail."""
         return self._failure if self._state == "failed" else ""
 
     def start_loading(self) -> None:
-        """Start the load unless it runs, is done, or failed a moment ago."""
+        """Start the load, unless it runs, is done or failed a moment ago."""
         with self._changed:
             since_failure_s = time.monotonic() - self._failed_at
             paused = self._state == "failed" and since_failure_s < self._retry_pause_s
@@ -69,9 +73,10 @@ class Tower(Generic[EncoderT, ItemT]):
         threading.Thread(target=self._run_load, name=f"load-{self.name}", daemon=True).start()
 
     def wait(self, timeout_s: float) -> EncoderT:
-        """The encoder; loads it first if need be.
+        """Wait for the encoder and return it; start the load if necessary.
 
-        Raises ModelLoading if the load takes longer than `timeout_s`, ModelUnavailable if it failed.
+        Raises ModelLoading if the load takes longer than `timeout_s`, and ModelUnavailable if the
+        load failed.
         """
         if encoder := self._encoder:  # the warm path takes no lock
             return encoder
@@ -86,7 +91,7 @@ class Tower(Generic[EncoderT, ItemT]):
             raise ModelUnavailable(self._failure, retry_after_s=self._retry_pause_s)
 
     def close(self) -> None:
-        """End the queue's thread and let go of the encoder."""
+        """End the queue's thread and release the encoder."""
         self.batcher.close()
         with self._changed:
             self._state = "absent"
@@ -103,7 +108,7 @@ class Tower(Generic[EncoderT, ItemT]):
         resident_before = resident_bytes()
         try:
             encoder = self._load()
-        except Exception as error:  # noqa: BLE001 - it is logged with its trace
+        except Exception as error:  # noqa: BLE001 - the log gets it with its stack trace
             self._note_failure(error)
             self._observer.load_ended(self.name, "failed", time.monotonic() - started)
             return
@@ -128,7 +133,7 @@ class Tower(Generic[EncoderT, ItemT]):
 
     def _note_failure(self, error: Exception) -> None:
         failure = str(error)
-        if not isinstance(error, ModelUnavailable):  # a foreign error's text may hold a path
+        if not isinstance(error, ModelUnavailable):  # another error's message may contain a path
             failure = f"the {self.name} tower could not be loaded: {type(error).__name__}"
         log.exception("tower not loaded", extra={"tower": self.name})
         with self._changed:

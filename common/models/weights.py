@@ -1,7 +1,7 @@
-"""Where a tower's weights lie: a local folder, one that ships with the function, or the model hub's cache.
+"""Find and verify a tower's weights: in the operator's folder, a shipped folder or the hub's cache.
 
-Every file that is read is known by its sha256, which goes into the model's fingerprint, and is checked where a sum is
-pinned: in the catalog, or in a `SHA256SUMS` file (as `sha256sum` writes it) beside the weights.
+The sha256 of each file goes into the model's fingerprint. A file must match its pinned sum, which
+stands in the catalog or in a `SHA256SUMS` file beside the weights (as `sha256sum` writes it).
 """
 
 import json
@@ -26,7 +26,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """One file of weights, verified."""
+    """A verified weights file and its sha256."""
 
     path: Path
     sha256: str
@@ -35,9 +35,10 @@ class WeightsFile:
 def local_folder(
     spec: ModelSpec, tower: TowerName, names: Sequence[str], options: EngineOptions
 ) -> Path | None:
-    """The operator's folder if it holds one of `names`, else the one that ships with the function, else None.
+    """The operator's folder if it has one of `names`, else the shipped folder, else None.
 
-    The operator's is `<weights_dir>/<model>/<tower>/`, or `<weights_dir>/<model>/` for both towers.
+    The operator's folder is `<weights_dir>/<model>/<tower>/`, or `<weights_dir>/<model>/` for both
+    towers.
     """
     own = spec.folder_in(options.weights_dir)
     shipped = (spec.text if tower == "text" else spec.image).folder
@@ -48,16 +49,16 @@ def local_folder(
 
 
 def pin(spec: ModelSpec, pins: str) -> ModelSpec:
-    """The model whose weights must be these: `text=SHA256@REVISION,image=SHA256`, a revision being optional.
+    """Pin the weights of a model: `text=SHA256@REVISION,image=SHA256`; `@REVISION` is optional.
 
-    Raises ValueError.
+    Raises ValueError for an invalid pin.
     """
     for part in pins.split(",") if pins else ():
         name, _, value = part.partition("=")
         sha256, _, revision = value.partition("@")
         if name not in ("text", "image") or not _SHA256.fullmatch(sha256):
             raise ValueError(
-                f"{part!r} is no pin: text=SHA256 or image=SHA256, and @REVISION if you like"
+                f"invalid pin {part!r}; use text=SHA256 or image=SHA256, optionally with @REVISION"
             )
         tower = spec.text if name == "text" else spec.image
         pinned = replace(tower, weights_sha256=sha256, hub_revision=revision)
@@ -66,7 +67,7 @@ def pin(spec: ModelSpec, pins: str) -> ModelSpec:
 
 
 def find_file(folder: Path, names: Sequence[str], spec: ModelSpec) -> Path:
-    """The first of `names` in `folder`. Raises ModelUnavailable naming all of them."""
+    """The first of `names` in `folder`. Raises ModelUnavailable with all names."""
     for name in names:
         if (folder / name).is_file():
             return folder / name
@@ -76,18 +77,19 @@ def find_file(folder: Path, names: Sequence[str], spec: ModelSpec) -> Path:
 def fetch_file(
     repo: str, names: Sequence[str], spec: ModelSpec, options: EngineOptions, revision: str = ""
 ) -> Path:
-    """The first of `names` in a hub repository, from the cache if it is there. Raises ModelUnavailable.
+    """The first of `names` in a hub repository, from the cache if possible.
 
-    `revision` is a commit or tag of the repository; empty: its newest.
+    `revision` is a commit or tag of the repository; empty means the newest commit. Raises
+    ModelUnavailable.
     """
     failure: Exception | None = None
-    for offline in (True, False):  # the cache first: asking the hub costs a request at each start
+    for offline in (True, False):  # the cache comes first: asking the hub costs a request a start
         if not offline and not options.allow_download:
             continue
         for name in names:
             try:
                 return _download(repo, name, options, revision, offline)
-            except Exception as error:  # noqa: BLE001 - hub.reason_of knows them all
+            except Exception as error:  # noqa: BLE001 - hub.reason_of explains every error
                 failure = error
                 if not hub.is_absent(error):
                     break
@@ -114,7 +116,7 @@ def _download(repo: str, name: str, options: EngineOptions, revision: str, offli
 
 
 def hub_file(name: str, names: Sequence[str], spec: ModelSpec, options: EngineOptions) -> Path:
-    """The first of `names` in the folder `name`, if there is one, else in the hub repository `name`.
+    """The first of `names` in `name`, which is a local folder or else a hub repository.
 
     Raises ModelUnavailable.
     """
@@ -124,32 +126,31 @@ def hub_file(name: str, names: Sequence[str], spec: ModelSpec, options: EngineOp
 
 
 def verify(path: Path, spec: ModelSpec, pinned: str = "") -> WeightsFile:
-    """The file with its sha256. Raises ModelUnavailable if it is not the pinned one."""
+    """Check a file against its pinned sum. Raises ModelUnavailable if it differs."""
     sha256 = _sha256(path)
     expected = pinned or _sums(path.parent).get(path.name, sha256)
     if sha256 != expected:
-        message = (
-            f"model {spec.id}: {path.name} has sha256 {sha256[:16]}…, expected {expected[:16]}…"
-        )
-        raise ModelUnavailable(message)
+        message = f"{path.name} has sha256 {sha256[:16]}…, expected {expected[:16]}…"
+        raise ModelUnavailable(f"model {spec.id}: {message}; replace the file or the pinned sum")
     return WeightsFile(path, sha256)
 
 
 def read_json(path: Path, spec: ModelSpec) -> dict[str, Any]:
-    """A config file. Raises ModelUnavailable."""
+    """Read a JSON config file that holds an object. Raises ModelUnavailable."""
     try:
         config = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise ModelUnavailable(f"model {spec.id}: {path.name} is missing or no JSON") from error
+        message = f"{path.name} is missing or not valid JSON"
+        raise ModelUnavailable(f"model {spec.id}: {message}") from error
     if not isinstance(config, dict):
-        raise ModelUnavailable(f"model {spec.id}: {path.name} holds no object")
+        raise ModelUnavailable(f"model {spec.id}: {path.name} must contain a JSON object")
     return config
 
 
 def _sha256(path: Path) -> str:
     target = path.resolve()
     if target.parent.name == "blobs" and _SHA256.fullmatch(target.name):
-        return target.name  # the hub's cache names large files by their sum: no need to read 2 GB
+        return target.name  # the hub's cache names large files by their sum, which saves reading
     return sha256_of(path)
 
 
@@ -165,7 +166,10 @@ def _sums(folder: Path) -> dict[str, str]:
 def open_clip_file(
     spec: ModelSpec, tower: TowerSource, folder: Path | None, options: EngineOptions
 ) -> WeightsFile:
-    """The weights of a tower that a folder or a hub repository holds."""
+    """The verified weights of an open_clip tower, from a folder or the tower's hub repository.
+
+    Raises ModelUnavailable.
+    """
     path = (
         find_file(folder, OPEN_CLIP_FILES, spec)
         if folder

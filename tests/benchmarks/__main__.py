@@ -66,7 +66,10 @@ class Bench:
         self.callers = (16,) if quick else (1, 16, 64)
         self.tokens = (9,) if quick else (8, 20, 77)
         self.batches = (8,) if quick else (1, 8, 32)
-        self.weights, self.checkpoints = BUILD / "bench" / "bundles", BUILD / "bench" / "checkpoints"
+        self.weights, self.checkpoints = (
+            BUILD / "bench" / "bundles",
+            BUILD / "bench" / "checkpoints",
+        )
         spec = resolve(model)
         self.with_baseline = not isinstance(spec.text, MultilingualTower)
         assert isinstance(spec.image, OpenClipTower)
@@ -82,9 +85,13 @@ class Bench:
             return
         if not (self.checkpoints / self.model).is_dir():
             write_random_weights(spec, self.checkpoints)
-        options = EngineOptions(self.checkpoints, allow_download=False, device="cpu", num_threads=usable_cores())
+        options = EngineOptions(
+            self.checkpoints, allow_download=False, device="cpu", num_threads=usable_cores()
+        )
         with replacing(folder) as build, shown() as progress:
-            manifest = BundleBuilder(spec, options, build, progress).run(self.precisions, random_weights=True)
+            manifest = BundleBuilder(spec, options, build, progress).run(
+                self.precisions, random_weights=True
+            )
             (build / MANIFEST).write_text(manifest.model_dump_json(indent=2))
 
     def add(self, group: str, name: str, unit: str, values: dict[str, float], higher: bool) -> None:
@@ -95,12 +102,16 @@ class Bench:
             ratio = None if base is None else (value / base if higher else base / value)
             self.results.append(Result(group, name, unit, value, base, ratio, "onnx", precision))
             shown_base = "" if base is None else f"{base:10.1f} ×{ratio:.1f}"
-            print(f"{group:10} {name:34} {precision:5} {value:10.1f} {unit:10} {shown_base}", flush=True)
+            print(
+                f"{group:10} {name:34} {precision:5} {value:10.1f} {unit:10} {shown_base}",
+                flush=True,
+            )
 
     def services(self, stack: ExitStack, **settings: str) -> dict[str, Service]:
         """All of them running, both towers loaded, by name."""
         entered: dict[str, Service] = {
-            p: stack.enter_context(ours(self.weights, self.model, p, **settings)) for p in self.precisions
+            p: stack.enter_context(ours(self.weights, self.model, p, **settings))
+            for p in self.precisions
         }
         if self.with_baseline:
             entered["baseline"] = stack.enter_context(baseline(self.architecture, self.checkpoint))
@@ -118,11 +129,26 @@ class Bench:
             for name in (*self.precisions, *(["baseline"] if self.with_baseline else [])):
                 text, image = {"texts": ["a fox"]}, {"urls": [image_url]}
                 with self.start(name) as service:
-                    note(name, "text tower", service.first_answer_s("/embed/text", text), service.resident_mb())
-                    note(name, "both towers", service.first_answer_s("/embed/image", image), service.resident_mb())
+                    note(
+                        name,
+                        "text tower",
+                        service.first_answer_s("/embed/text", text),
+                        service.resident_mb(),
+                    )
+                    note(
+                        name,
+                        "both towers",
+                        service.first_answer_s("/embed/image", image),
+                        service.resident_mb(),
+                    )
                 if not self.quick:
                     with self.start(name) as service:
-                        note(name, "image tower", service.first_answer_s("/embed/image", image), service.resident_mb())
+                        note(
+                            name,
+                            "image tower",
+                            service.first_answer_s("/embed/image", image),
+                            service.resident_mb(),
+                        )
         for label, by_name in figures.items():
             medians = {name: float(np.median(values)) for name, values in by_name.items()}
             self.add("cold", label, "MB" if "memory" in label else "ms", medians, higher=False)
@@ -137,14 +163,30 @@ class Bench:
         """Group 2: the encoders alone, and how near they come to the matrix product's own speed."""
         checkpoint = self.checkpoint if self.with_baseline else None
         encoders = Encoders(self.model, self.weights, self.architecture, checkpoint)
-        peak = alternate({precision: gemm(precision) for precision in self.precisions}, self.rounds + 2, 0.3)
+        peak = alternate(
+            {precision: gemm(precision) for precision in self.precisions}, self.rounds + 2, 0.3
+        )
         operations = 2 * 1024**3 / 1e9
-        self.add("encoder", "GEMM peak", "GOP/s", {name: operations / value for name, value in peak.items()}, True)
+        self.add(
+            "encoder",
+            "GEMM peak",
+            "GOP/s",
+            {name: operations / value for name, value in peak.items()},
+            True,
+        )
         for tokens in self.tokens:
             for batch in self.batches:
-                times = alternate(encoders.text_calls(batch, tokens), self.rounds, self.seconds / 10)
+                times = alternate(
+                    encoders.text_calls(batch, tokens), self.rounds, self.seconds / 10
+                )
                 label = f"texts of {tokens} tokens, batch {batch}"
-                self.add("encoder", label, "texts/s", {name: batch / value for name, value in times.items()}, True)
+                self.add(
+                    "encoder",
+                    label,
+                    "texts/s",
+                    {name: batch / value for name, value in times.items()},
+                    True,
+                )
         for batch in self.batches:
             times = alternate(encoders.image_calls(batch), self.rounds, self.seconds / 10)
             values = {name: batch / value for name, value in times.items()}
@@ -154,15 +196,27 @@ class Bench:
         """Group 3: one text or one picture a request, 1, 16 and 64 callers."""
         captions: list[object] = [{"texts": [text]} for text in texts(500)]
         images: list[object] = [{"urls": [f"{image_url}/{number}.jpg"]} for number in range(8)]
-        for path, bodies, what in (("/embed/text", captions, "text"), ("/embed/image", images, "image")):
+        for path, bodies, what in (
+            ("/embed/text", captions, "text"),
+            ("/embed/image", images, "image"),
+        ):
             for callers in self.callers:
                 rounds: dict[str, list[dict[str, float]]] = {name: [] for name in services}
                 for _ in range(self.rounds):
                     for name, service in services.items():
                         rounds[name].append(service.load(callers, self.seconds, path, bodies))
-                for figure, unit, higher in (("rate", f"{what}s/s", True), ("p50", "ms", False), ("p99", "ms", False)):
-                    values = {n: float(np.median([one[figure] for one in runs])) for n, runs in rounds.items()}
-                    self.add("http", f"{callers} callers, one {what}, {figure}", unit, values, higher)
+                for figure, unit, higher in (
+                    ("rate", f"{what}s/s", True),
+                    ("p50", "ms", False),
+                    ("p99", "ms", False),
+                ):
+                    values = {
+                        n: float(np.median([one[figure] for one in runs]))
+                        for n, runs in rounds.items()
+                    }
+                    self.add(
+                        "http", f"{callers} callers, one {what}, {figure}", unit, values, higher
+                    )
                 failed = {name: sum(one["failed"] for one in runs) for name, runs in rounds.items()}
                 assert not any(failed[precision] for precision in self.precisions), failed
 
@@ -170,13 +224,23 @@ class Bench:
         """Group 4: large requests and large pictures."""
         cases: list[tuple[str, str, object]] = [
             ("1,000 texts in one request", "/embed/text", {"texts": texts(1000)}),
-            ("64 images in one request", "/embed/image", {"urls": [f"{image_url}/{n % 8}.jpg?{n}" for n in range(64)]}),
+            (
+                "64 images in one request",
+                "/embed/image",
+                {"urls": [f"{image_url}/{n % 8}.jpg?{n}" for n in range(64)]},
+            ),
             ("a 12-megapixel JPEG", "/embed/image", {"urls": [f"{image_url}/large.jpg"]}),
         ]
         for label, path, body in cases:
             calls = {name: partial(service.post, path, body) for name, service in services.items()}
             times = alternate(dict(calls), self.rounds, 0)
-            self.add("large", label, "ms", {name: value * 1000 for name, value in times.items()}, higher=False)
+            self.add(
+                "large",
+                label,
+                "ms",
+                {name: value * 1000 for name, value in times.items()},
+                higher=False,
+            )
 
     def overload(self) -> None:
         """Group 5: twice the rate that the function can bear; what is refused, and what the others wait."""
@@ -185,7 +249,9 @@ class Bench:
             with ours(self.weights, self.model, precision, CLIP_MAX_QUEUE_ITEMS="16") as service:
                 service.first_answer_s("/embed/text", bodies[0])
                 calm = service.load(16, self.seconds, "/embed/text", bodies)
-                stormy = service.load(120, 10 if self.quick else 30, "/embed/text", bodies, rate=2 * calm["rate"])
+                stormy = service.load(
+                    120, 10 if self.quick else 30, "/embed/text", bodies, rate=2 * calm["rate"]
+                )
             for name, unit, figure in (
                 ("rate at 16 callers", "texts/s", calm["rate"]),
                 ("p99 at 16 callers", "ms", calm["p99"]),
@@ -194,7 +260,9 @@ class Bench:
                 ("refused with 429", "requests", stormy["refused"]),
                 ("other failures", "requests", stormy["failed"]),
             ):
-                self.results.append(Result("overload", name, unit, figure, None, None, "onnx", precision))
+                self.results.append(
+                    Result("overload", name, unit, figure, None, None, "onnx", precision)
+                )
                 print(f"overload   {name:34} {precision:5} {figure:10.1f} {unit}", flush=True)
 
     def run(self) -> None:
@@ -216,7 +284,10 @@ class Bench:
 def machine() -> dict[str, object]:
     """Where this was measured."""
     info = Path("/proc/cpuinfo").read_text()
-    name = next((line.split(":")[1].strip() for line in info.splitlines() if line.startswith("model name")), "")
+    name = next(
+        (line.split(":")[1].strip() for line in info.splitlines() if line.startswith("model name")),
+        "",
+    )
     flags = next((line.split() for line in info.splitlines() if line.startswith("flags")), [])
     wanted = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8")
     return {

@@ -25,8 +25,12 @@ async def lifespan(_: FastAPI) -> AsyncIterator[None]:
     """Load at the start."""
     open_clip = import_open_clip()
     architecture, checkpoint = os.environ["ARCHITECTURE"], os.environ["CHECKPOINT"]
-    model, _, preprocess = open_clip.create_model_and_transforms(architecture, pretrained=checkpoint)
-    state.update(model=model.eval(), preprocess=preprocess, tokenizer=open_clip.get_tokenizer(architecture))
+    model, _, preprocess = open_clip.create_model_and_transforms(
+        architecture, pretrained=checkpoint
+    )
+    state.update(
+        model=model.eval(), preprocess=preprocess, tokenizer=open_clip.get_tokenizer(architecture)
+    )
     yield
 
 

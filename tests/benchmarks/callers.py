@@ -36,7 +36,9 @@ class Tally:
                 self.failed += 1
 
 
-def call(url: str, bodies: list[bytes], first: int, until: float, tally: Tally, pause_s: float) -> None:
+def call(
+    url: str, bodies: list[bytes], first: int, until: float, tally: Tally, pause_s: float
+) -> None:
     """One caller, until the time is over."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.netloc, timeout=60)
@@ -44,7 +46,12 @@ def call(url: str, bodies: list[bytes], first: int, until: float, tally: Tally, 
     while time.perf_counter() < until:
         started = time.perf_counter()
         try:
-            connection.request("POST", parts.path, bodies[count % len(bodies)], {"Content-Type": "application/json"})
+            connection.request(
+                "POST",
+                parts.path,
+                bodies[count % len(bodies)],
+                {"Content-Type": "application/json"},
+            )
             response = connection.getresponse()
             response.read()
             status = response.status
@@ -60,13 +67,17 @@ def call(url: str, bodies: list[bytes], first: int, until: float, tally: Tally, 
             time.sleep(pause_s - seconds)
 
 
-def run(url: str, callers: int, seconds: float, bodies: list[bytes], rate: float = 0) -> dict[str, float]:
+def run(
+    url: str, callers: int, seconds: float, bodies: list[bytes], rate: float = 0
+) -> dict[str, float]:
     """Answers a second, percentiles in ms, errors. `rate` > 0: all callers together send so many requests a second."""
     tally = Tally()
     started = time.perf_counter()
     pause_s = callers / rate if rate else 0.0
     threads = [
-        threading.Thread(target=call, args=(url, bodies, number * 7, started + seconds, tally, pause_s))
+        threading.Thread(
+            target=call, args=(url, bodies, number * 7, started + seconds, tally, pause_s)
+        )
         for number in range(callers)
     ]
     for thread in threads:
@@ -77,7 +88,10 @@ def run(url: str, callers: int, seconds: float, bodies: list[bytes], rate: float
     times = sorted(tally.times) or [float("nan")]
     return {
         "rate": len(tally.times) / elapsed,
-        **{f"p{part}": times[min(len(times) - 1, len(times) * part // 100)] * 1000 for part in (50, 95, 99)},
+        **{
+            f"p{part}": times[min(len(times) - 1, len(times) * part // 100)] * 1000
+            for part in (50, 95, 99)
+        },
         "refused": tally.refused,
         "failed": tally.failed,
     }

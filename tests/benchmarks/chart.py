@@ -34,8 +34,12 @@ def draw(report: dict[str, Any]) -> str:
         for row, key in enumerate(COLOURS):
             width = max(1.0, values[key] / max(values.values()) * (WIDTH - LABEL - 80))
             y = top + row * ROW
-            parts.append(f'<rect x="{LABEL}" y="{y}" width="{width:.1f}" height="{ROW - 3}" fill="{COLOURS[key]}"/>')
-            parts.append(f'<text x="{LABEL + width + 6:.1f}" y="{y + 11}" class="value">{values[key]:,.0f}</text>')
+            parts.append(
+                f'<rect x="{LABEL}" y="{y}" width="{width:.1f}" height="{ROW - 3}" fill="{COLOURS[key]}"/>'
+            )
+            parts.append(
+                f'<text x="{LABEL + width + 6:.1f}" y="{y + 11}" class="value">{values[key]:,.0f}</text>'
+            )
         top += 3 * ROW + GAP
     legend, left = [], LABEL
     for key, colour in COLOURS.items():

@@ -38,7 +38,9 @@ def gemm(precision: str) -> Call:
     """One product of GEMM's size by ONNX Runtime, as the towers do it."""
     rows, inner, columns = GEMM
     random = np.random.default_rng(0)
-    weights = random.integers(-63, 64, (inner, columns)).astype(np.int8 if precision == "int8" else np.float32)
+    weights = random.integers(-63, 64, (inner, columns)).astype(
+        np.int8 if precision == "int8" else np.float32
+    )
     kind, given = ("MatMulInteger", np.uint8) if precision == "int8" else ("MatMul", np.float32)
     out = onnx.TensorProto.INT32 if precision == "int8" else onnx.TensorProto.FLOAT
     graph = helper.make_graph(
@@ -49,7 +51,9 @@ def gemm(precision: str) -> Call:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
     options = ort.SessionOptions()
     options.intra_op_num_threads = usable_cores()
-    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
     values = random.integers(0, 255, (rows, inner)).astype(given)
     return lambda: session.run(None, {"a": values})
 
@@ -57,7 +61,9 @@ def gemm(precision: str) -> Call:
 class Encoders:
     """Ours in each precision, and the baseline's eager torch where there is one."""
 
-    def __init__(self, model: str, weights: Path, architecture: str, checkpoint: Path | None) -> None:
+    def __init__(
+        self, model: str, weights: Path, architecture: str, checkpoint: Path | None
+    ) -> None:
         spec = resolve(model)
         bundle = read_bundle(weights / model, spec)
         threads = usable_cores()
@@ -76,8 +82,13 @@ class Encoders:
     def text_calls(self, batch: int, tokens: int) -> dict[str, Call]:
         """By name, a call that encodes `batch` texts of `tokens` tokens; the baseline pads them to 77."""
         random = np.random.default_rng(tokens)
-        items = [np.array([49406, *random.integers(1000, 40000, tokens - 2), 49407]) for _ in range(batch)]
-        calls: dict[str, Call] = {name: _bound(encoder, items) for name, encoder in self.text.items()}
+        items = [
+            np.array([49406, *random.integers(1000, 40000, tokens - 2), 49407])
+            for _ in range(batch)
+        ]
+        calls: dict[str, Call] = {
+            name: _bound(encoder, items) for name, encoder in self.text.items()
+        }
         if self.reference is not None:
             import torch
 
@@ -88,8 +99,14 @@ class Encoders:
 
     def image_calls(self, batch: int) -> dict[str, Call]:
         """By name, a call that encodes `batch` pictures."""
-        pixels = list(np.random.default_rng(batch).integers(0, 256, (batch, self.size, self.size, 3)).astype(np.uint8))
-        calls: dict[str, Call] = {name: _bound(encoder, pixels) for name, encoder in self.image.items()}
+        pixels = list(
+            np.random.default_rng(batch)
+            .integers(0, 256, (batch, self.size, self.size, 3))
+            .astype(np.uint8)
+        )
+        calls: dict[str, Call] = {
+            name: _bound(encoder, pixels) for name, encoder in self.image.items()
+        }
         if self.reference is not None:
             import torch
 

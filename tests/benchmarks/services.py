@@ -54,14 +54,26 @@ class Service:
         """Memory of the process and its children; pages that they share are counted once (PSS)."""
         pids, kilobytes = [self.process.pid], 0
         for pid in pids:
-            pids += [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+            pids += [
+                int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+            ]
             rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-            kilobytes += next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
+            kilobytes += next(
+                int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")
+            )
         return kilobytes / 1000
 
-    def load(self, callers: int, seconds: float, path: str, bodies: list[object], rate: float = 0) -> dict[str, float]:
+    def load(
+        self, callers: int, seconds: float, path: str, bodies: list[object], rate: float = 0
+    ) -> dict[str, float]:
         """What `callers` see, see callers.run."""
-        task = {"url": self.url + path, "callers": callers, "seconds": seconds, "bodies": bodies, "rate": rate}
+        task = {
+            "url": self.url + path,
+            "callers": callers,
+            "seconds": seconds,
+            "bodies": bodies,
+            "rate": rate,
+        }
         run = subprocess.run(
             [sys.executable, "-m", "tests.benchmarks.callers"],
             input=json.dumps(task), cwd=ROOT, capture_output=True, text=True, check=True,
@@ -71,14 +83,18 @@ class Service:
 
 
 @contextmanager
-def running(name: str, command: list[str], port: int, environment: dict[str, str]) -> Iterator[Service]:
+def running(
+    name: str, command: list[str], port: int, environment: dict[str, str]
+) -> Iterator[Service]:
     """A service, ended by SIGTERM at the end."""
     log = ROOT / "build" / f"bench-{name}.log"
     log.parent.mkdir(exist_ok=True)
     clean = {key: value for key, value in os.environ.items() if not key.startswith("CLIP_")}
     with log.open("wb") as output:
         started = time.monotonic()
-        process = subprocess.Popen(command, env=clean | environment, stdout=output, stderr=output, cwd=ROOT)
+        process = subprocess.Popen(
+            command, env=clean | environment, stdout=output, stderr=output, cwd=ROOT
+        )
     try:
         yield Service(name, f"http://127.0.0.1:{port}", process, started)
     finally:
@@ -95,7 +111,17 @@ def ours(weights: Path, model: str, precision: str, **settings: str) -> Iterator
     """The function through the real console script."""
     port = free_port()
     script = str(Path(sys.executable).with_name("functions-framework"))
-    command = [script, "--target", "embed", "--source", "main.py", "--host", "127.0.0.1", "--port", str(port)]
+    command = [
+        script,
+        "--target",
+        "embed",
+        "--source",
+        "main.py",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
     environment = {
         "CLIP_MODEL": model, "CLIP_WEIGHTS_DIR": str(weights), "CLIP_PRECISION": precision, "CLIP_ENGINE": "onnx",
         "CLIP_FETCH_ALLOW_NETWORKS": "127.0.0.0/8", "LOG_LEVEL": "WARNING", "THREADS": "128",
@@ -108,7 +134,14 @@ def ours(weights: Path, model: str, precision: str, **settings: str) -> Iterator
 def baseline(architecture: str, checkpoint: Path) -> Iterator[Service]:
     """The predecessor's design."""
     port = free_port()
-    command = [sys.executable, "-m", "uvicorn", "tests.benchmarks.baseline:app", "--port", str(port)]
+    command = [
+        sys.executable,
+        "-m",
+        "uvicorn",
+        "tests.benchmarks.baseline:app",
+        "--port",
+        str(port),
+    ]
     environment = {"ARCHITECTURE": architecture, "CHECKPOINT": str(checkpoint)}
     with running("baseline", [*command, "--log-level", "warning"], port, environment) as service:
         yield service
@@ -119,7 +152,9 @@ def photo(width: int, height: int, seed: int = 0) -> bytes:
     random, picture = np.random.default_rng(seed), np.zeros((height, width, 3), np.float32)
     for step in (4, 16, 64, 256):
         noise = random.integers(0, 256, (height // step + 1, width // step + 1, 3)).astype(np.uint8)
-        picture += np.asarray(Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC)) / 4
+        picture += (
+            np.asarray(Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC)) / 4
+        )
     file = io.BytesIO()
     Image.fromarray(picture.astype(np.uint8)).save(file, "JPEG", quality=88)
     return file.getvalue()
@@ -129,7 +164,9 @@ def photo(width: int, height: int, seed: int = 0) -> bytes:
 def pictures() -> Iterator[str]:
     """An image server in a process of its own; its URL."""
     code = "from tests.benchmarks.services import serve_pictures; serve_pictures()"
-    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout
         try:
             yield process.stdout.readline().strip()

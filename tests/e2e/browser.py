@@ -51,13 +51,20 @@ class Visit:
     """A page, and what it did that nobody sees."""
 
     page: Page
-    complaints: list[str] = field(default_factory=list)  # console errors and warnings, uncaught errors
+    complaints: list[str] = field(
+        default_factory=list
+    )  # console errors and warnings, uncaught errors
     requests: list[str] = field(default_factory=list)  # METHOD URL
-    refusals: set[int] = field(default_factory=set)  # statuses whose lines in the console are the browser's own
+    refusals: set[int] = field(
+        default_factory=set
+    )  # statuses whose lines in the console are the browser's own
 
     def unexpected(self) -> list[str]:
         """Complaints but for the expected refusals."""
-        own = tuple(f"Failed to load resource: the server responded with a status of {one} " for one in self.refusals)
+        own = tuple(
+            f"Failed to load resource: the server responded with a status of {one} "
+            for one in self.refusals
+        )
         return [complaint for complaint in self.complaints if not complaint.startswith(own)]
 
     @property
@@ -76,7 +83,10 @@ def visit(browser: Browser, url: str, **options: Any) -> Iterator[Visit]:
     expect.set_options(timeout=PATIENCE_MS)
     page = context.new_page()
     seen = Visit(page)
-    page.on("console", lambda message: seen.complaints.append(message.text) if message.type != "log" else None)
+    page.on(
+        "console",
+        lambda message: seen.complaints.append(message.text) if message.type != "log" else None,
+    )
     page.on("pageerror", lambda error: seen.complaints.append(str(error)))
     page.on("request", lambda request: seen.requests.append(f"{request.method} {request.url}"))
     page.add_init_script(WATCH)
@@ -100,7 +110,10 @@ def check_accessible(page: Page) -> None:
 
 def check_fits(page: Page) -> None:
     """Nothing makes the page wider than its window, and no text is wider than its box."""
-    assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
+    assert (
+        page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        <= 0
+    )
     cut = page.evaluate(
         """() => [...document.querySelectorAll('button, label, dd, dt, h1, h2, td, p, .words, .ranked, .legend')]
              .filter((one) => one.offsetParent && !one.closest('.vh') && one.scrollWidth > one.clientWidth + 1
@@ -134,7 +147,10 @@ def best(page: Page) -> dict[str, str]:
     """Each text's best picture."""
     rows = page.locator("#rows tr").all()
     return {
-        row.locator(".words").inner_text(): row.locator(".ranked .thumb").first.get_attribute("aria-label") or ""
+        row.locator(".words").inner_text(): row.locator(".ranked .thumb").first.get_attribute(
+            "aria-label"
+        )
+        or ""
         for row in rows
     }
 

@@ -19,7 +19,9 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def mclip(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The multilingual demo model."""
-    with serve(tmp_path_factory.mktemp("mclip"), CLIP_MODEL="demo-mclip", CLIP_FETCH_TIMEOUT_S="2") as server:
+    with serve(
+        tmp_path_factory.mktemp("mclip"), CLIP_MODEL="demo-mclip", CLIP_FETCH_TIMEOUT_S="2"
+    ) as server:
         yield server
 
 

@@ -15,7 +15,9 @@ def environment(folder: Path, *requirements: Path) -> Path:
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     python = folder / "bin" / "python"
     options = [option for path in requirements for option in ("-r", path)]
-    subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-compile", *options], check=True)
+    subprocess.run(
+        [python, "-m", "pip", "install", "--quiet", "--no-compile", *options], check=True
+    )
     subprocess.run([python, "-m", "pip", "check"], check=True, capture_output=True)
     return python
 

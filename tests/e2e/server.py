@@ -45,7 +45,9 @@ class Server:
 
     def records(self) -> list[dict[str, Any]]:
         """The JSON log records so far."""
-        return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+        return [
+            json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")
+        ]
 
     def resident_mb(self) -> int:
         """Memory of the worker and its parent, MB."""
@@ -74,7 +76,18 @@ def start(
     script = python.with_name("functions-framework")
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [*under, script, "--target", "embed", "--source", source, "--host", "127.0.0.1", "--port", str(port)],
+            [
+                *under,
+                script,
+                "--target",
+                "embed",
+                "--source",
+                source,
+                "--host",
+                "127.0.0.1",
+                "--port",
+                str(port),
+            ],
             env=clean | {"PYTHONUNBUFFERED": "1"} | dict(settings),
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -36,7 +36,10 @@ FROM_A_SCHEDULED_QUERY = """
 
 
 def post(server: Server, body: str) -> requests.Response:
-    headers = {"Content-Type": "application/json; charset=utf-8", "Authorization": "Bearer an-identity-token"}
+    headers = {
+        "Content-Type": "application/json; charset=utf-8",
+        "Authorization": "Bearer an-identity-token",
+    }
     return requests.post(server.url + "/bigquery", body.encode(), headers=headers, timeout=90)
 
 
@@ -98,7 +101,21 @@ def test_base64_holds_the_same_vectors(demo: Server) -> None:
 
 
 def test_a_malformed_row_is_null_and_harms_no_other(demo: Server) -> None:
-    rows = [["a fox"], [], ["a", "b"], [3], [True], [["a"]], [{"a": 1}], "a", None, 3, {"a": 1}, ["a" * 100_001], [""]]
+    rows = [
+        ["a fox"],
+        [],
+        ["a", "b"],
+        [3],
+        [True],
+        [["a"]],
+        [{"a": 1}],
+        "a",
+        None,
+        3,
+        {"a": 1},
+        ["a" * 100_001],
+        [""],
+    ]
     given = replies(demo, [*rows, ["a fox"]])
     assert [place for place, reply in enumerate(given) if reply is not None] == [0, 12, 13]
     assert given[0] == given[13]
@@ -134,7 +151,9 @@ def test_an_empty_batch_has_no_replies(demo: Server) -> None:
         (remote([["a"]], **{"x" * 5000: "y" * 5000}), "is not a field"),
     ],
 )
-def test_a_bad_envelope_is_400_which_is_not_tried_again(demo: Server, body: object, words: str) -> None:
+def test_a_bad_envelope_is_400_which_is_not_tried_again(
+    demo: Server, body: object, words: str
+) -> None:
     assert words in refusal(demo.post("/bigquery", body))
 
 
@@ -150,7 +169,10 @@ def test_12_000_words_are_refused_with_the_advice_before_anything_is_embedded(de
 
 
 def test_as_many_words_as_an_answer_can_hold_are_answered_within_bounds(demo: Server) -> None:
-    rows = [*words(9_900), *[[None]] * 2_100]  # 12,000 calls; 9,900 vectors of 256 dimensions in base64
+    rows = [
+        *words(9_900),
+        *[[None]] * 2_100,
+    ]  # 12,000 calls; 9,900 vectors of 256 dimensions in base64
     body = json.dumps(remote(rows, encoding="base64")).encode()
     response, seconds, grown_mb = send(demo, "/bigquery", body)
     print(f"12,000 answered: {seconds:.2f} s, +{grown_mb:.0f} MB, {len(response.content):,} bytes")
@@ -160,7 +182,9 @@ def test_as_many_words_as_an_answer_can_hold_are_answered_within_bounds(demo: Se
     assert len(response.content) < MAX_ANSWER_BYTES * 1.01
     assert grown_mb < ALLOWED_MB
     expected = native(demo, texts=rows[9_899])[0]
-    assert from_base64(given[9_899]) @ np.array(expected) == pytest.approx(1, abs=1e-3)  # batches differ, int8 a little
+    assert from_base64(given[9_899]) @ np.array(expected) == pytest.approx(
+        1, abs=1e-3
+    )  # batches differ, int8 a little
 
 
 def test_an_answer_that_proves_too_large_is_refused_with_the_advice(demo: Server) -> None:

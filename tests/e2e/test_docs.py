@@ -28,10 +28,15 @@ def assert_near(given: Any, documented: Any) -> None:
         for parts in zip(given, documented, strict=True):
             assert_near(*parts)
     elif isinstance(documented, str) and documented in (TEXT_SIGNS, FOX_SIGNS):
-        bits = [int.from_bytes(base64.b64decode(signs, validate=True), "big") for signs in (given, documented)]
+        bits = [
+            int.from_bytes(base64.b64decode(signs, validate=True), "big")
+            for signs in (given, documented)
+        ]
         assert (bits[0] ^ bits[1]).bit_count() <= MAX_SIGNS
     else:
-        assert given == (pytest.approx(documented, abs=0.01) if isinstance(documented, float) else documented)
+        assert given == (
+            pytest.approx(documented, abs=0.01) if isinstance(documented, float) else documented
+        )
 
 
 @pytest.mark.parametrize(("path", "name"), CASES)
@@ -52,7 +57,9 @@ def test_the_document_is_served_as_it_is_checked(demo: Server) -> None:
     assert served == contract()
 
 
-@pytest.mark.parametrize("path", ["/", "/health", "/health/live", "/v1/models", "/v1/models/demo", "/meta", "/models"])
+@pytest.mark.parametrize(
+    "path", ["/", "/health", "/health/live", "/v1/models", "/v1/models/demo", "/meta", "/models"]
+)
 def test_what_is_read_is_as_documented(demo: Server, path: str) -> None:
     own = {"/v1/models/demo": "/v1/models/{id}", "/models": "/v1/models"}.get(path, path)
     check_contract(own, demo.get(path))
@@ -71,10 +78,16 @@ def test_the_page_and_its_files_come_from_the_function_alone(demo: Server) -> No
     assert page.headers["Content-Type"] == "text/html; charset=utf-8"
     assert "script-src 'self'" in page.headers["Content-Security-Policy"]
     assert "http" not in page.text
-    kinds = {"swagger-ui.css": "text/css", "swagger-ui-bundle.js": "text/javascript", "show.js": "text/javascript"}
+    kinds = {
+        "swagger-ui.css": "text/css",
+        "swagger-ui-bundle.js": "text/javascript",
+        "show.js": "text/javascript",
+    }
     for name, kind in kinds.items():
         packed = demo.get(f"/docs/{name}")
-        plain = requests.get(f"{demo.url}/docs/{name}", headers={"Accept-Encoding": "identity"}, timeout=30)
+        plain = requests.get(
+            f"{demo.url}/docs/{name}", headers={"Accept-Encoding": "identity"}, timeout=30
+        )
         assert packed.content == plain.content
         assert plain.headers["Content-Type"] == f"{kind}; charset=utf-8"
         assert "max-age" in packed.headers["Cache-Control"]
@@ -102,7 +115,9 @@ def test_metrics_count_what_happened(demo: Server) -> None:
     route = "POST /embed/mixed"
     labels = ({"route": route, "status": "200"}, {"kind": "text"}, {"code": "not_an_image"})
     before = [value(name, **own) for name, own in zip(names, labels, strict=True)]
-    demo.post("/embed/mixed", {"texts": ["a fox", "a pizza"], "urls": ["data:image/png;base64,AAAA"]})
+    demo.post(
+        "/embed/mixed", {"texts": ["a fox", "a pizza"], "urls": ["data:image/png;base64,AAAA"]}
+    )
     now = samples(demo)
     grown = [value(name, **own) - old for name, own, old in zip(names, labels, before, strict=True)]
     assert grown == [1, 2, 1]

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 import requests
 
-from functions import bigquery, openai, weaviate
+from functions import bigquery, cohere, immich, openai, weaviate
 from functions.envelopes import PROBLEM, Envelope
 from functions.protocols import ROUTES
 from functions.route import Route
@@ -30,7 +30,9 @@ ENVELOPES: dict[Envelope, dict[str, object]] = {
             "code": "unauthorized",
         }
     },
+    cohere.PROTOCOL.envelope: {"message": NO_KEY},
     weaviate.PROTOCOL.envelope: {"error": NO_KEY},
+    immich.PROTOCOL.envelope: {"detail": NO_KEY},
     bigquery.PROTOCOL.envelope: {"errorMessage": NO_KEY},
 }
 GUARDED = [route for route in ROUTES if not route.is_open]
@@ -39,7 +41,9 @@ OPEN = [route for route in ROUTES if route.is_open]
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serve(tmp_path_factory.mktemp("keys"), CLIP_API_KEYS=", ".join(KEYS), CLIP_HEALTH_WAIT_S="60") as server:
+    with serve(
+        tmp_path_factory.mktemp("keys"), CLIP_API_KEYS=", ".join(KEYS), CLIP_HEALTH_WAIT_S="60"
+    ) as server:
         assert server.get("/health").status_code == 200
         yield server
 
@@ -61,12 +65,19 @@ def test_a_wrong_key_is_401_in_the_routes_own_envelope(guarded: Server, route: R
 def test_what_a_platform_probes_stays_open(guarded: Server, route: Route) -> None:
     for path in (route.path, *route.aliases):
         path = path.replace("{name}", "show.js")
-        assert requests.request(route.method, guarded.url + path, timeout=90).status_code in (200, 204)
+        assert requests.request(route.method, guarded.url + path, timeout=90).status_code in (
+            200,
+            204,
+        )
 
 
 @pytest.mark.parametrize(
     "headers",
-    [{"X-API-Key": "second-key"}, {"Authorization": "bearer first-key"}, {"Authorization": "Bearer  second-key "}],
+    [
+        {"X-API-Key": "second-key"},
+        {"Authorization": "bearer first-key"},
+        {"Authorization": "Bearer  second-key "},
+    ],
 )
 def test_either_key_in_either_header_passes(guarded: Server, headers: dict[str, str]) -> None:
     assert guarded.post("/embed/text", {"texts": ["a"]}, headers=headers).status_code == 200
@@ -74,7 +85,13 @@ def test_either_key_in_either_header_passes(guarded: Server, headers: dict[str, 
 
 @pytest.mark.parametrize(
     "headers",
-    [{}, {"X-API-Key": "first"}, {"X-API-Key": ""}, {"Authorization": "Basic first-key"}, {"X-API-Key": "é"}],
+    [
+        {},
+        {"X-API-Key": "first"},
+        {"X-API-Key": ""},
+        {"Authorization": "Basic first-key"},
+        {"X-API-Key": "é"},
+    ],
 )
 def test_no_key_and_a_part_of_a_key_do_not(guarded: Server, headers: dict[str, str]) -> None:
     latin = {name: value.encode("utf-8").decode("latin-1") for name, value in headers.items()}

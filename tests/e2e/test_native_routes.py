@@ -66,7 +66,10 @@ def test_every_format_is_read_from_a_url_and_from_a_data_url(
 
 
 def test_one_dead_url_among_ten_costs_one_entry(demo: Server, image_server: ImageServer) -> None:
-    urls = [image_server.serve(f"/{number}.png", picture(size=(20 + number, 30))) for number in range(10)]
+    urls = [
+        image_server.serve(f"/{number}.png", picture(size=(20 + number, 30)))
+        for number in range(10)
+    ]
     urls[4] = image_server.url + "/gone.png?token=secret"
     body = demo.post("/embed/image", {"urls": urls}).json()
     assert len(body["embeddings"]) == 9
@@ -83,14 +86,18 @@ def test_one_dead_url_among_ten_costs_one_entry(demo: Server, image_server: Imag
 
 
 def test_ten_dead_urls_give_200_with_an_empty_list(demo: Server, image_server: ImageServer) -> None:
-    response = demo.post("/embed/image", {"urls": [f"{image_server.url}/gone-{number}" for number in range(10)]})
+    response = demo.post(
+        "/embed/image", {"urls": [f"{image_server.url}/gone-{number}" for number in range(10)]}
+    )
     body = response.json()
     assert (response.status_code, body["embeddings"], body["indices"]) == (200, [], [])
     assert [error["index"] for error in body["errors"]] == list(range(10))
     assert body["dimensions"] == 256
 
 
-def test_on_error_null_keeps_places_and_fail_refuses_all(demo: Server, image_server: ImageServer) -> None:
+def test_on_error_null_keeps_places_and_fail_refuses_all(
+    demo: Server, image_server: ImageServer
+) -> None:
     urls = [image_server.url + "/gone", image_server.serve("/a.png", picture())]
     body = demo.post("/embed/image", {"urls": urls, "on_error": "null"}).json()
     assert body["embeddings"][0] is None
@@ -108,11 +115,15 @@ def test_equal_urls_of_a_request_are_fetched_once(demo: Server, image_server: Im
     assert image_server.requests["/a.png"] == 1
 
 
-def test_a_slow_server_costs_at_most_the_fetch_deadline(demo: Server, image_server: ImageServer) -> None:
+def test_a_slow_server_costs_at_most_the_fetch_deadline(
+    demo: Server, image_server: ImageServer
+) -> None:
     urls = [image_server.url + "/drip", image_server.serve("/a.png", picture())]
     started = time.monotonic()
     body = demo.post("/embed/image", {"urls": urls}).json()
-    assert time.monotonic() - started < 2 + 2  # CLIP_FETCH_TIMEOUT_S and a margin for a busy machine
+    assert (
+        time.monotonic() - started < 2 + 2
+    )  # CLIP_FETCH_TIMEOUT_S and a margin for a busy machine
     assert body["indices"] == [1]
     assert body["errors"][0]["code"] == "timeout"
 
@@ -137,7 +148,9 @@ def test_what_cannot_be_an_image_has_a_code_of_its_own(demo: Server, url: str, c
 
 
 def test_the_largest_requests_succeed_and_one_more_is_refused(demo: Server) -> None:
-    body = demo.post("/embed/text", {"texts": [f"fox number {number}" for number in range(2048)]}).json()
+    body = demo.post(
+        "/embed/text", {"texts": [f"fox number {number}" for number in range(2048)]}
+    ).json()
     assert len(body["embeddings"]) == 2048
     urls = []
     for number in range(256):
@@ -146,24 +159,33 @@ def test_the_largest_requests_succeed_and_one_more_is_refused(demo: Server) -> N
         urls.append(data_url(file.getvalue()))
     assert len(demo.post("/embed/image", {"urls": urls}).json()["embeddings"]) == 256
     too_many_texts = demo.post("/embed/text", {"texts": ["a"] * 2049})
-    assert problem(too_many_texts, 400, "invalid_request") == "texts has 2,049 items, the limit is 2,048"
+    assert (
+        problem(too_many_texts, 400, "invalid_request")
+        == "texts has 2,049 items, the limit is 2,048"
+    )
     too_many_urls = demo.post("/embed/image", {"urls": ["https://example.com"] * 257})
     assert problem(too_many_urls, 400, "invalid_request") == "urls has 257 items, the limit is 256"
 
 
 def test_empty_lists_are_400_as_they_ever_were(demo: Server) -> None:
     for path, fields in (("text", ["texts"]), ("image", ["urls"]), ("mixed", ["texts", "urls"])):
-        problem(demo.post(f"/embed/{path}", {field: [] for field in fields}), 400, "invalid_request")
+        problem(
+            demo.post(f"/embed/{path}", {field: [] for field in fields}), 400, "invalid_request"
+        )
 
 
 def test_vectors_come_as_base64_and_in_compact_types(demo: Server) -> None:
-    floats = np.array(demo.post("/embed/text", {"texts": ["a fox"]}).json()["embeddings"][0], np.float32)
+    floats = np.array(
+        demo.post("/embed/text", {"texts": ["a fox"]}).json()["embeddings"][0], np.float32
+    )
 
     def ask(dtype: str, encoding: str) -> Any:
         body = {"texts": ["a fox"], "output_dtype": dtype, "encoding_format": encoding}
         return demo.post("/embed/text", body).json()["embeddings"][0]
 
-    np.testing.assert_array_equal(np.frombuffer(base64.b64decode(ask("float", "base64")), "<f4"), floats)
+    np.testing.assert_array_equal(
+        np.frombuffer(base64.b64decode(ask("float", "base64")), "<f4"), floats
+    )
     half = np.frombuffer(base64.b64decode(ask("float16", "base64")), "<f2")
     np.testing.assert_allclose(half, floats, atol=1e-3)
     small = np.array(ask("int8", "float"), np.float32)
@@ -189,7 +211,10 @@ def test_wrong_media_types_and_sizes(demo: Server) -> None:
     form = requests.post(demo.url + "/embed/text", data={"texts": "a"}, timeout=10)
     problem(form, 415, "unsupported_media_type")
     large = requests.post(
-        demo.url + "/embed/text", data=b" " * (32 * 2**20 + 1), headers={"Content-Type": "application/json"}, timeout=60
+        demo.url + "/embed/text",
+        data=b" " * (32 * 2**20 + 1),
+        headers={"Content-Type": "application/json"},
+        timeout=60,
     )
     problem(large, 413, "too_large")
     assert demo.get("/health").json()["status"] == "healthy"
@@ -214,15 +239,28 @@ def test_every_answer_carries_its_request_id_timings_and_protective_headers(demo
 def test_the_banner_tells_model_limits_and_routes(demo: Server) -> None:
     banner = demo.get("/").json()
     assert (banner["model"], banner["dimensions"]) == ("demo", 256)
-    assert banner["limits"] == {"texts": 2048, "images": 256, "body_bytes": 33554432, "text_characters": 100000}
+    assert banner["limits"] == {
+        "texts": 2048,
+        "images": 256,
+        "body_bytes": 33554432,
+        "text_characters": 100000,
+    }
     assert "POST /embed/mixed" in banner["routes"]
     assert len(banner["fingerprint"]) == 16
-    assert banner["text"] == {"loaded": True, "engine": "onnx", "device": "cpu", "precision": "int8"}
+    assert banner["text"] == {
+        "loaded": True,
+        "engine": "onnx",
+        "device": "cpu",
+        "precision": "int8",
+    }
 
 
 def test_health_has_the_fields_that_probes_read(demo: Server) -> None:
     body = demo.get("/health").json()
-    assert {key: body[key] for key in ("status", "model_loaded", "text_model_loaded", "image_model_loaded")} == {
+    assert {
+        key: body[key]
+        for key in ("status", "model_loaded", "text_model_loaded", "image_model_loaded")
+    } == {
         "status": "healthy",
         "model_loaded": True,
         "text_model_loaded": True,

@@ -27,7 +27,9 @@ def native(server: Server, texts: list[str], urls: list[str]) -> list[list[float
 
 def vector_of(given: Any) -> NDArray[np.floating[Any]]:
     """The client leaves base64 as it is where its caller asked for it."""
-    return np.frombuffer(base64.b64decode(given), "<f4") if isinstance(given, str) else np.array(given)
+    return (
+        np.frombuffer(base64.b64decode(given), "<f4") if isinstance(given, str) else np.array(given)
+    )
 
 
 @pytest.mark.parametrize("encoding", ["float", "base64", None])
@@ -50,7 +52,9 @@ def test_its_asynchronous_client_works_too(demo: Server, encoding: str | None) -
     async def call() -> openai.types.CreateEmbeddingResponse:
         async with openai.AsyncOpenAI(base_url=demo.url + "/v1", api_key="any") as client:
             inputs = {"input": ["a fox", {"image": PIZZA}]}
-            return await client.embeddings.create(model="demo", input="", extra_body=inputs, **options)
+            return await client.embeddings.create(
+                model="demo", input="", extra_body=inputs, **options
+            )
 
     answer = asyncio.run(call())
     for item, expected in zip(answer.data, native(demo, ["a fox"], [PIZZA]), strict=True):
@@ -78,14 +82,20 @@ def test_it_works_with_and_without_v1(demo: Server, prefix: str) -> None:
         assert client.models.retrieve("demo").id == "demo"
 
 
-def test_texts_urls_data_urls_and_bare_base64_keep_their_order(demo: Server, image_server: ImageServer) -> None:
+def test_texts_urls_data_urls_and_bare_base64_keep_their_order(
+    demo: Server, image_server: ImageServer
+) -> None:
     url = image_server.serve("/pizza.png", picture_of("pizza"))
     inputs = ["a fox", {"image": url}, {"text": "a pizza"}, {"image": PIZZA}, {"image": FOX}]
     with client_of(demo) as client:
         answer = client.embeddings.create(model="demo", input="", extra_body={"input": inputs})
     assert [item.index for item in answer.data] == list(range(5))
-    fox, pizza_text, pizza, fox_picture = native(demo, ["a fox", "a pizza"], [url, "data:;base64," + FOX])
-    for item, expected in zip(answer.data, [fox, pizza, pizza_text, pizza, fox_picture], strict=True):
+    fox, pizza_text, pizza, fox_picture = native(
+        demo, ["a fox", "a pizza"], [url, "data:;base64," + FOX]
+    )
+    for item, expected in zip(
+        answer.data, [fox, pizza, pizza_text, pizza, fox_picture], strict=True
+    ):
         assert np.dot(item.embedding, expected) == pytest.approx(1, abs=1e-6)
     assert answer.usage.prompt_tokens == 8, "tokens of the two texts; a picture has none"
 
@@ -102,7 +112,11 @@ def test_a_failing_image_is_an_error_with_its_index(demo: Server) -> None:
 @pytest.mark.parametrize(
     ("body", "param", "words"),
     [
-        ({"input": [[1, 2]]}, "input", "token ids, which belong to another model's tokenizer; send strings"),
+        (
+            {"input": [[1, 2]]},
+            "input",
+            "token ids, which belong to another model's tokenizer; send strings",
+        ),
         ({"input": [1, 2]}, "input", "send strings"),
         ({"input": []}, "input", "limits are 1 and"),
         (

@@ -43,10 +43,14 @@ def assert_same(given: Any, expected: list[list[float]]) -> None:
 def langchain(server: Server, **options: Any) -> Iterator[OpenAIEmbeddings]:
     settings: Any = {"model": "demo", "base_url": server.url + "/v1", "api_key": SecretStr("any")}
     with openai.DefaultHttpxClient() as http_client:
-        yield OpenAIEmbeddings(**settings, check_embedding_ctx_length=False, http_client=http_client, **options)
+        yield OpenAIEmbeddings(
+            **settings, check_embedding_ctx_length=False, http_client=http_client, **options
+        )
 
 
-@pytest.mark.parametrize("options", [{}, {"encoding_format": "float"}], ids=["base64, as it likes", "float"])
+@pytest.mark.parametrize(
+    "options", [{}, {"encoding_format": "float"}], ids=["base64, as it likes", "float"]
+)
 def test_langchain_gets_the_native_routes_vectors(demo: Server, options: dict[str, str]) -> None:
     expected = native(demo, TEXTS, [])
     with langchain(demo, model_kwargs=options) as embeddings:
@@ -58,7 +62,10 @@ def test_langchain_gets_them_asynchronously_too(demo: Server) -> None:
     async def call() -> list[list[float]]:
         async with openai.DefaultAsyncHttpxClient() as http_client:
             with langchain(demo, http_async_client=http_client) as embeddings:
-                return [*await embeddings.aembed_documents(TEXTS), await embeddings.aembed_query("a pizza")]
+                return [
+                    *await embeddings.aembed_documents(TEXTS),
+                    await embeddings.aembed_query("a pizza"),
+                ]
 
     assert_same(asyncio.run(call()), native(demo, [*TEXTS, "a pizza"], []))
 
@@ -90,20 +97,29 @@ class InfinityVisionClient:
     def embed(self, inputs: list[str], modality: str) -> tuple[list[Any], int]:
         """Vectors and tokens; asks for the health first, as it does before each batch."""
         assert requests.get(f"{self._url}/health", timeout=60).status_code == 200
-        answer = self._post({"input": inputs, "encoding_format": self._format, "modality": modality})
+        answer = self._post(
+            {"input": inputs, "encoding_format": self._format, "modality": modality}
+        )
         rows = [item["embedding"] for item in answer["data"]]
         if self._format == "base64":
-            rows = [np.frombuffer(base64.b64decode(row), np.float32).reshape(self._dimensions) for row in rows]
+            rows = [
+                np.frombuffer(base64.b64decode(row), np.float32).reshape(self._dimensions)
+                for row in rows
+            ]
         return rows, answer["usage"]["total_tokens"]
 
     def _post(self, body: dict[str, Any]) -> Any:
-        response = requests.post(self._url + "/embeddings", json={"model": self._model, **body}, timeout=60)
+        response = requests.post(
+            self._url + "/embeddings", json={"model": self._model, **body}, timeout=60
+        )
         response.raise_for_status()
         return response.json()
 
 
 @pytest.mark.parametrize("encoding", ["base64", "float"])
-def test_infinitys_vision_client_gets_the_native_routes_vectors(demo: Server, encoding: str) -> None:
+def test_infinitys_vision_client_gets_the_native_routes_vectors(
+    demo: Server, encoding: str
+) -> None:
     client = InfinityVisionClient(demo.url, "demo", encoding)
     pictures = [jpeg_url("fox"), jpeg_url("pizza")]
     vectors, tokens = client.embed(pictures, "image")
@@ -117,7 +133,16 @@ def test_infinitys_vision_client_gets_the_native_routes_vectors(demo: Server, en
 def test_infinitys_generated_client_may_leave_model_and_dimensions_open(demo: Server) -> None:
     """It sends "default/not-specified" and 0 for them."""
     picture = jpeg_url("fox")
-    body = {"input": [picture], "model": "default/not-specified", "dimensions": 0, "modality": "image"}
+    body = {
+        "input": [picture],
+        "model": "default/not-specified",
+        "dimensions": 0,
+        "modality": "image",
+    }
     answer = demo.post("/embeddings", body).json()
-    assert (answer["object"], answer["model"], answer["data"][0]["object"]) == ("list", "demo", "embedding")
+    assert (answer["object"], answer["model"], answer["data"][0]["object"]) == (
+        "list",
+        "demo",
+        "embedding",
+    )
     assert_same([answer["data"][0]["embedding"]], native(demo, [], [picture]))

@@ -74,7 +74,9 @@ def test_its_client_comes_back_after_503(tmp_path: Path) -> None:
         assert (witness.statuses[0], witness.statuses[-1]) == (503, 200)
 
 
-def test_an_overload_that_lasts_is_its_rate_limit_error(tmp_path: Path, image_server: ImageServer) -> None:
+def test_an_overload_that_lasts_is_its_rate_limit_error(
+    tmp_path: Path, image_server: ImageServer
+) -> None:
     with full(tmp_path, image_server) as server, client_of(server, max_retries=0) as client:
         with pytest.raises(openai.RateLimitError) as raised:
             client.embeddings.create(model="demo", input="", extra_body=PICTURE)
@@ -83,7 +85,11 @@ def test_an_overload_that_lasts_is_its_rate_limit_error(tmp_path: Path, image_se
 
 def test_a_model_that_cannot_be_had_is_its_internal_server_error(tmp_path: Path) -> None:
     """503: the class that its client gives to every status from 500 on."""
-    settings: Any = {"CLIP_MODEL": "mclip", "CLIP_ENGINE": "onnx", "CLIP_WEIGHTS_DIR": str(tmp_path)}
+    settings: Any = {
+        "CLIP_MODEL": "mclip",
+        "CLIP_ENGINE": "onnx",
+        "CLIP_WEIGHTS_DIR": str(tmp_path),
+    }
     with serve(tmp_path, **settings) as server, client_of(server, max_retries=0) as client:
         with pytest.raises(openai.InternalServerError) as raised:
             client.embeddings.create(model="mclip", input="a fox")

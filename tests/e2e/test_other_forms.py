@@ -21,12 +21,21 @@ def data_url(encoded: str) -> str:
 
 
 def native(server: Server, texts: list[str], images: list[str]) -> tuple[Any, Any]:
-    body = server.post("/embed/mixed", {"texts": texts, "urls": [data_url(image) for image in images]}).json()
+    body = server.post(
+        "/embed/mixed", {"texts": texts, "urls": [data_url(image) for image in images]}
+    ).json()
     return np.array(body["text_embeddings"]), np.array(body["image_embeddings"])
 
 
-def test_ranking_puts_the_right_text_first_and_its_probabilities_are_a_softmax(demo: Server) -> None:
-    candidates = [{"text": "a pizza"}, {"text": "a fox"}, {"url": "http://10.0.0.1/"}, {"url": data_url(PIZZA)}]
+def test_ranking_puts_the_right_text_first_and_its_probabilities_are_a_softmax(
+    demo: Server,
+) -> None:
+    candidates = [
+        {"text": "a pizza"},
+        {"text": "a fox"},
+        {"url": "http://10.0.0.1/"},
+        {"url": data_url(PIZZA)},
+    ]
     body = demo.post("/rank", {"query": {"url": data_url(FOX)}, "candidates": candidates}).json()
     assert body["results"][0]["index"] == 1
     assert sorted(result["index"] for result in body["results"]) == [0, 1, 3]
@@ -37,7 +46,9 @@ def test_ranking_puts_the_right_text_first_and_its_probabilities_are_a_softmax(d
     cosines = {0: texts[0] @ images[0], 1: texts[1] @ images[0], 3: images[1] @ images[0]}
     for result in body["results"]:
         assert result["cosine"] == pytest.approx(cosines[result["index"]], abs=1e-5)
-    best = demo.post("/rank", {"query": {"text": "a fox"}, "candidates": candidates, "top_k": 1}).json()
+    best = demo.post(
+        "/rank", {"query": {"text": "a fox"}, "candidates": candidates, "top_k": 1}
+    ).json()
     assert [result["index"] for result in best["results"]] == [1]
 
 
@@ -46,10 +57,20 @@ def test_ranking_refuses_what_it_cannot_rank(demo: Server) -> None:
     failed = demo.post("/rank", {"query": {"url": "http://10.0.0.1/"}, "candidates": candidates})
     assert (failed.status_code, failed.json()["errors"][0]["loc"]) == (422, ["query", 0])
     assert demo.post("/rank", {"query": {"text": "a"}, "candidates": []}).status_code == 400
-    assert demo.post("/rank", {"query": {"text": "a", "url": "b"}, "candidates": candidates}).status_code == 400
+    assert (
+        demo.post(
+            "/rank", {"query": {"text": "a", "url": "b"}, "candidates": candidates}
+        ).status_code
+        == 400
+    )
     assert demo.post("/rank", {"query": {}, "candidates": candidates}).status_code == 400
-    assert demo.post("/rank", {"query": {"text": "a"}, "candidates": candidates * 2049}).status_code == 400
-    none = demo.post("/rank", {"query": {"text": "a"}, "candidates": [{"url": "http://10.0.0.1/"}]}).json()
+    assert (
+        demo.post("/rank", {"query": {"text": "a"}, "candidates": candidates * 2049}).status_code
+        == 400
+    )
+    none = demo.post(
+        "/rank", {"query": {"text": "a"}, "candidates": [{"url": "http://10.0.0.1/"}]}
+    ).json()
     assert none["results"] == []
 
 
@@ -76,14 +97,18 @@ def test_files_can_be_uploaded(demo: Server) -> None:
     _, images = native(demo, [], [FOX, PIZZA])
     files: Any = [("files", ("fox.png", picture_of("fox"), "image/png")), ("files", ("b", b"no picture")),
              ("files", ("pizza.png", picture_of("pizza")))]  # fmt: skip
-    body = requests.post(demo.url + "/embed/image", files=files, data={"on_error": "null"}, timeout=60).json()
+    body = requests.post(
+        demo.url + "/embed/image", files=files, data={"on_error": "null"}, timeout=60
+    ).json()
     assert [error["code"] for error in body["errors"]] == ["not_an_image"]
     assert body["embeddings"][1] is None
     np.testing.assert_allclose([body["embeddings"][0], body["embeddings"][2]], images, atol=1e-6)
     for bad in ({"pictures": ("a.png", b"a")}, {"a": (None, "b")}):
         refused = requests.post(demo.url + "/embed/image", files=bad, timeout=60)
         assert refused.status_code == 400
-    unknown = requests.post(demo.url + "/embed/image", files=files, data={"colour": "red"}, timeout=60)
+    unknown = requests.post(
+        demo.url + "/embed/image", files=files, data={"colour": "red"}, timeout=60
+    )
     assert "colour is not a field" in unknown.json()["detail"]
     broken = requests.post(
         demo.url + "/embed/image",
@@ -102,7 +127,9 @@ def test_pages_of_permitted_origins_may_call(tmp_path: Path, image_server: Image
         assert preflight.headers["Access-Control-Allow-Origin"] == "https://b.example"
         assert "POST" in preflight.headers["Access-Control-Allow-Methods"]
         assert "Authorization" in preflight.headers["Access-Control-Allow-Headers"]
-        answer = server.post("/embed/text", {"texts": ["a"]}, headers={"Origin": "https://a.example"})
+        answer = server.post(
+            "/embed/text", {"texts": ["a"]}, headers={"Origin": "https://a.example"}
+        )
         assert answer.headers["Access-Control-Allow-Origin"] == "https://a.example"
         assert "Origin" in answer.headers["Vary"]
         for origin in ("https://c.example", "null", ""):

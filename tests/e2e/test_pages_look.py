@@ -21,7 +21,9 @@ FIGURES = """() => {
     layout_shift: shifts.reduce((sum, { value }) => sum + value, 0),
   };
 }"""
-QUIET = "() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)))"
+QUIET = (
+    "() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)))"
+)
 
 
 def drawn(page: Page) -> None:
@@ -34,11 +36,16 @@ def drawn(page: Page) -> None:
 
 def looks(width: int, scheme: str) -> dict[str, Any]:
     """A window of that width and colour scheme."""
-    return {"viewport": {"width": width, "height": 900 if width > 600 else 800}, "color_scheme": scheme}
+    return {
+        "viewport": {"width": width, "height": 900 if width > 600 else 800},
+        "color_scheme": scheme,
+    }
 
 
 @pytest.mark.parametrize(("width", "scheme"), LOOKS)
-def test_the_playground_is_whole_accessible_and_still(browser: Browser, mclip: Server, width: int, scheme: str) -> None:
+def test_the_playground_is_whole_accessible_and_still(
+    browser: Browser, mclip: Server, width: int, scheme: str
+) -> None:
     with visit(browser, mclip.url, **looks(width, scheme)) as opened:
         page = opened.page
         drawn(page)
@@ -50,14 +57,18 @@ def test_the_playground_is_whole_accessible_and_still(browser: Browser, mclip: S
         screenshot(page, f"playground-{width}-{scheme}")
         page.get_by_role("tab", name="Zero-shot").click()
         expect(page.locator("#bars .label").first).to_have_text("狐")
-        page.evaluate("() => Promise.all(document.getAnimations().map((animation) => animation.finished))")
+        page.evaluate(
+            "() => Promise.all(document.getAnimations().map((animation) => animation.finished))"
+        )
         check_fits(page)
         check_accessible(page)
         screenshot(page, f"zero-shot-{width}-{scheme}")
 
 
 @pytest.mark.parametrize("width", [360, 1280])
-def test_a_first_visit_while_the_model_loads_is_still(browser: Browser, tmp_path: Path, width: int) -> None:
+def test_a_first_visit_while_the_model_loads_is_still(
+    browser: Browser, tmp_path: Path, width: int
+) -> None:
     with serve(tmp_path) as server, visit(browser, server.url, **looks(width, "light")) as opened:
         drawn(opened.page)
         assert opened.page.evaluate("shifts") == []
@@ -76,7 +87,9 @@ def test_the_page_is_one_small_request(browser: Browser, demo: Server) -> None:
 @pytest.mark.parametrize(("width", "scheme"), LOOKS)
 def test_troubles_fit_too(browser: Browser, demo: Server, width: int, scheme: str) -> None:
     long = "a very long text about a fox that goes on and on " * 4
-    urls = "&u=http://169.254.169.254/a/very/long/path/that/would/not/fit/on/a/phone.png&u=no+address"
+    urls = (
+        "&u=http://169.254.169.254/a/very/long/path/that/would/not/fit/on/a/phone.png&u=no+address"
+    )
     address = f"{demo.url}/#t={long}%0AUnbreakable{'x' * 80}%0Acat&u=sample:fox{urls}&u=sample:cat"
     with visit(browser, address, **looks(width, scheme)) as opened:
         page = opened.page
@@ -88,12 +101,21 @@ def test_troubles_fit_too(browser: Browser, demo: Server, width: int, scheme: st
 
 
 @pytest.mark.parametrize(("width", "scheme"), LOOKS)
-def test_the_docs_page_lists_every_route_and_fits(browser: Browser, demo: Server, width: int, scheme: str) -> None:
+def test_the_docs_page_lists_every_route_and_fits(
+    browser: Browser, demo: Server, width: int, scheme: str
+) -> None:
     with visit(browser, f"{demo.url}/docs", **looks(width, scheme)) as opened:
         page = opened.page
-        operations = sum(len(methods) for methods in demo.get("/openapi.json").json()["paths"].values())
+        operations = sum(
+            len(methods) for methods in demo.get("/openapi.json").json()["paths"].values()
+        )
         expect(page.locator(".opblock")).to_have_count(operations)
-        assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
+        assert (
+            page.evaluate(
+                "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+            )
+            <= 0
+        )
         assert opened.hosts == {demo.url.removeprefix("http://")}
         screenshot(page, f"docs-{width}-{scheme}")
 
@@ -102,5 +124,9 @@ def test_the_docs_page_sends_a_request(browser: Browser, demo: Server) -> None:
     with visit(browser, f"{demo.url}/docs") as opened:
         page = opened.page
         page.locator("#operations-Embedding-post_embed_text .opblock-summary-control").click()
-        page.locator("#operations-Embedding-post_embed_text").get_by_role("button", name="Execute").click()
-        expect(page.locator(".live-responses-table td.response-col_status").last).to_contain_text("200")
+        page.locator("#operations-Embedding-post_embed_text").get_by_role(
+            "button", name="Execute"
+        ).click()
+        expect(page.locator(".live-responses-table td.response-col_status").last).to_contain_text(
+            "200"
+        )

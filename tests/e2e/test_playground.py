@@ -51,11 +51,16 @@ def test_it_says_something_at_first_sight(english: Visit, demo: Server) -> None:
     expect(page.locator("#time-text")).to_contain_text("encode")
     expect(page.locator("#time-image")).to_contain_text("decode")
     assert english.hosts == {demo.url.removeprefix("http://")}
-    paths = [request.removeprefix(f"GET {demo.url}").removeprefix(f"POST {demo.url}") for request in english.requests]
+    paths = [
+        request.removeprefix(f"GET {demo.url}").removeprefix(f"POST {demo.url}")
+        for request in english.requests
+    ]
     assert {path for path in paths if path.startswith("/")} == {"/", "/embed/text", "/embed/image"}
 
 
-def test_with_the_multilingual_model_it_speaks_many_languages(browser: Browser, mclip: Server) -> None:
+def test_with_the_multilingual_model_it_speaks_many_languages(
+    browser: Browser, mclip: Server
+) -> None:
     with visit(browser, mclip.url) as opened:
         expect(opened.page.locator("td.best")).to_have_count(8)
         names = opened.page.locator("#images .name").all_inner_texts()
@@ -74,7 +79,9 @@ def test_english_is_answered_while_it_is_typed(english: Visit) -> None:
 
 
 def test_japanese_is_answered_and_drawn_at_once(browser: Browser, mclip: Server) -> None:
-    with visit(browser, f"{mclip.url}/#t=guitar&u=sample:guitar&u=sample:cat&u=sample:fox") as opened:
+    with visit(
+        browser, f"{mclip.url}/#t=guitar&u=sample:guitar&u=sample:cat&u=sample:fox"
+    ) as opened:
         page = opened.page
         expect(page.locator("#rows .words")).to_have_text(["guitar"])
         page.evaluate(WHEN_SHOWN, "fox")
@@ -94,7 +101,9 @@ def test_what_is_known_is_not_asked_again(english: Visit) -> None:
     assert [request for request in english.requests if "/embed/" in request] == asked
 
 
-def test_an_upload_is_ranked_and_a_small_one_travels_in_the_address(english: Visit, demo: Server) -> None:
+def test_an_upload_is_ranked_and_a_small_one_travels_in_the_address(
+    english: Visit, demo: Server
+) -> None:
     page = english.page
     small = io.BytesIO()
     with Image.open(io.BytesIO(picture_of("octopus"))) as picture:
@@ -110,7 +119,9 @@ def test_an_upload_is_ranked_and_a_small_one_travels_in_the_address(english: Vis
     expect(page.locator("#heads .thumb")).to_have_count(10)
     expect(page.locator("#rows td:not([data-h])")).to_have_count(0)
     assert best(page)["octopus"] in ("octopus.webp", "large.png")
-    expect(page.locator("#unlinked")).to_have_text("Too large for a link to this page: one picture.")
+    expect(page.locator("#unlinked")).to_have_text(
+        "Too large for a link to this page: one picture."
+    )
     page.wait_for_url(lambda url: "sample%3Arainbow" in url and "data%3Aimage%2Fwebp" in url)
     page.reload()
     expect(page.locator("#rows .words")).to_have_text(["octopus"])
@@ -139,7 +150,9 @@ def test_zero_shot_gives_labels_their_probabilities(english: Visit, demo: Server
     expect(page.locator("#bars .label").first).to_have_text("guitar")
     page.get_by_label("Texts, one a line").fill("pizza\nviolin\nguitar")
     expect(page.locator("#bars .label")).to_have_count(3)
-    shares = [float(share.strip("<> %")) for share in page.locator("#bars .share").all_inner_texts()]
+    shares = [
+        float(share.strip("<> %")) for share in page.locator("#bars .share").all_inner_texts()
+    ]
     assert shares == sorted(shares, reverse=True)
     page.get_by_label("Prompt").fill("no place")
     expect(page.locator("#zero-problem")).to_contain_text("needs {}")
@@ -170,7 +183,10 @@ def test_it_works_under_a_path(browser: Browser, demo: Server, path: str) -> Non
 def test_another_model_gets_no_emoji_unasked(browser: Browser, tmp_path: Path) -> None:
     settings: dict[str, Any] = {"CLIP_MODEL": "emoji/small", "CLIP_WEIGHTS_DIR": str(tmp_path)}
     (tmp_path / "emoji-small").symlink_to(ROOT / "common/models/demo/clip")
-    with serve(tmp_path, **settings, CLIP_ALLOW_DOWNLOAD="false") as server, visit(browser, server.url) as opened:
+    with (
+        serve(tmp_path, **settings, CLIP_ALLOW_DOWNLOAD="false") as server,
+        visit(browser, server.url) as opened,
+    ):
         page = opened.page
         expect(page.locator("#model")).to_have_text("emoji/small")
         expect(page.get_by_label("Texts, one a line")).to_have_value("")

@@ -87,7 +87,9 @@ def test_the_zero_shot_code_gives_the_probabilities_of_the_page(
         page.get_by_role("tab", name="Zero-shot").click()
         page.get_by_role("radio").last.check(force=True)
         expect(page.locator("#bars .label")).to_have_count(2)
-        expect(page.locator("#snippet")).to_contain_text("$(base64 <" if has_file else "data:image/webp")
+        expect(page.locator("#snippet")).to_contain_text(
+            "$(base64 <" if has_file else "data:image/webp"
+        )
         labels = page.locator("#bars .label").all_inner_texts()
         answer = json.loads(run(copied(page, "curl"), tmp_path, "bash", "-c"))
         printed = run(copied(page, "Python"), tmp_path, sys.executable, "-c").splitlines()

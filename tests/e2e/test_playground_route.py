@@ -42,7 +42,10 @@ def test_the_page_is_packed_for_those_who_unpack(demo: Server) -> None:
     assert "Content-Encoding" not in plain.headers
     assert packed.content == plain.content
     assert int(packed.headers["Content-Length"]) <= 60_000
-    assert {part.strip() for part in packed.headers["Vary"].split(",")} == {"Accept", "Accept-Encoding"}
+    assert {part.strip() for part in packed.headers["Vary"].split(",")} == {
+        "Accept",
+        "Accept-Encoding",
+    }
     head = requests.head(demo.url + "/", headers={"Accept": CHROME}, timeout=10)
     assert (head.status_code, head.content) == (200, b"")
 

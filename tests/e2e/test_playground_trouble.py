@@ -11,7 +11,9 @@ from tests.image_server import ImageServer
 from tests.paths import ROOT
 
 
-def test_a_dead_address_is_said_beside_its_picture(english: Visit, image_server: ImageServer) -> None:
+def test_a_dead_address_is_said_beside_its_picture(
+    english: Visit, image_server: ImageServer
+) -> None:
     page = english.page
     field = page.get_by_label("Address of a picture")
     field.fill(f"{image_server.url}/gone.png?token=hunter2")
@@ -32,7 +34,9 @@ def test_a_dead_address_is_said_beside_its_picture(english: Visit, image_server:
     expect(page.locator("#images .remove").last).to_be_focused()
 
 
-def test_a_picture_that_failed_can_be_tried_again(english: Visit, image_server: ImageServer) -> None:
+def test_a_picture_that_failed_can_be_tried_again(
+    english: Visit, image_server: ImageServer
+) -> None:
     page = english.page
     page.get_by_label("Address of a picture").fill(f"{image_server.url}/broken")
     page.get_by_role("button", name="Add").click()
@@ -59,7 +63,9 @@ def test_a_text_that_is_refused_is_said_beside_the_texts(english: Visit) -> None
     english.refusals.add(400)
     write(page, "a fox")
     page.get_by_label("Texts, one a line").fill("a fox\n" + "x" * 100_001)
-    expect(page.locator("#texts-problem")).to_contain_text("100,001 characters, the limit is 100,000")
+    expect(page.locator("#texts-problem")).to_contain_text(
+        "100,001 characters, the limit is 100,000"
+    )
     write(page, "a fox", "fox " * 100)
     expect(page.locator("#texts-problem")).to_be_hidden()
     expect(page.locator("#rows .cut").last).to_be_visible()
@@ -67,7 +73,9 @@ def test_a_text_that_is_refused_is_said_beside_the_texts(english: Visit) -> None
 
 def test_markup_in_the_address_stays_text(browser: Browser, demo: Server) -> None:
     evil = "%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E"
-    with visit(browser, f"{demo.url}/#t={evil}&u=sample:fox&u=javascript:alert(1)&u=sample:__proto__") as opened:
+    with visit(
+        browser, f"{demo.url}/#t={evil}&u=sample:fox&u=javascript:alert(1)&u=sample:__proto__"
+    ) as opened:
         page = opened.page
         expect(page.locator("#rows .words")).to_have_text(["<img src=x onerror=alert(1)>"])
         expect(page.locator("#images .failed")).to_have_count(2)
@@ -87,15 +95,23 @@ def test_the_policy_stops_what_the_page_does_not_hold(
             " document.head.append(style); }"
         )
         expect(page.locator("body")).to_be_visible()
-        assert page.evaluate("url => fetch(url).then(() => 'sent', () => 'stopped')", image_server.url) == "stopped"
+        assert (
+            page.evaluate("url => fetch(url).then(() => 'sent', () => 'stopped')", image_server.url)
+            == "stopped"
+        )
         stopped = {violation.split()[0] for violation in page.evaluate("violations")}
         assert stopped == {"require-trusted-types-for", "style-src-elem", "connect-src"}
         page.evaluate("violations.length = 0")
         opened.complaints.clear()
 
 
-def test_a_key_is_asked_for_where_one_is_needed_and_kept_out_of_the_address(browser: Browser, tmp_path: Path) -> None:
-    with serve(tmp_path, CLIP_API_KEYS="correct-horse") as server, visit(browser, server.url) as opened:
+def test_a_key_is_asked_for_where_one_is_needed_and_kept_out_of_the_address(
+    browser: Browser, tmp_path: Path
+) -> None:
+    with (
+        serve(tmp_path, CLIP_API_KEYS="correct-horse") as server,
+        visit(browser, server.url) as opened,
+    ):
         page = opened.page
         opened.refusals.add(401)
         key = page.get_by_label("API key")

@@ -55,13 +55,19 @@ def at_once(count: int, call: Callable[[], requests.Response]) -> list[requests.
 @pytest.mark.parametrize("engine", ["onnx", "torch"])
 def test_32_first_requests_at_once_load_each_tower_once(tmp_path: Path, engine: str) -> None:
     with serve(tmp_path, CLIP_ENGINE=engine) as server:
-        responses = at_once(32, lambda: server.post("/embed/mixed", {"texts": ["a fox"], "urls": [FOX]}))
+        responses = at_once(
+            32, lambda: server.post("/embed/mixed", {"texts": ["a fox"], "urls": [FOX]})
+        )
         assert {response.status_code for response in responses} == {200}
         first = responses[0].json()
         for response in responses:
             body = response.json()
-            assert body["text_embeddings"][0] == pytest.approx(first["text_embeddings"][0], abs=1e-6)
-            assert body["image_embeddings"][0] == pytest.approx(first["image_embeddings"][0], abs=1e-6)
+            assert body["text_embeddings"][0] == pytest.approx(
+                first["text_embeddings"][0], abs=1e-6
+            )
+            assert body["image_embeddings"][0] == pytest.approx(
+                first["image_embeddings"][0], abs=1e-6
+            )
         loads = {(record["tower"], record["engine"]) for record in messages(server, "tower loaded")}
         assert loads == {("text", engine), ("image", engine)}
         assert len(messages(server, "tower loaded")) == 2
@@ -80,7 +86,9 @@ def test_a_text_request_loads_no_image_tower(tmp_path: Path) -> None:
 
 def test_a_caller_who_cannot_wait_for_a_load_is_told_to_come_back(tmp_path: Path) -> None:
     """With the torch engine, whose import alone takes seconds."""
-    with serve(tmp_path, CLIP_ENGINE="torch", CLIP_LOAD_TIMEOUT_S="0.001", CLIP_HEALTH_WAIT_S="0") as server:
+    with serve(
+        tmp_path, CLIP_ENGINE="torch", CLIP_LOAD_TIMEOUT_S="0.001", CLIP_HEALTH_WAIT_S="0"
+    ) as server:
         health = server.get("/health")
         assert (health.status_code, health.json()["status"]) == (503, "loading")
         assert health.json()["model_loaded"] is False
@@ -103,7 +111,9 @@ def test_preload_loads_in_the_worker_before_any_request(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("threads", ["", "1"], ids=["default threads", "one thread"])
-def test_sigterm_lets_a_request_finish(tmp_path: Path, image_server: ImageServer, threads: str) -> None:
+def test_sigterm_lets_a_request_finish(
+    tmp_path: Path, image_server: ImageServer, threads: str
+) -> None:
     """The slow image is being fetched when the signal comes; the answer has the good image and the slow one's error."""
     settings: Any = {"CLIP_FETCH_TIMEOUT_S": "2", "CLIP_HEALTH_WAIT_S": "60"} | (
         {"THREADS": threads} if threads else {}
@@ -124,9 +134,15 @@ def test_a_crash_is_a_problem_and_one_record_and_the_next_request_is_right(tmp_p
     source.write_text(CRASHING)
     trace = "4bf92f3577b34da6a3ce929d0e0e4736"
     with serve(tmp_path, source=source, GOOGLE_CLOUD_PROJECT="acme") as server:
-        headers = {"traceparent": f"00-{trace}-00f067aa0ba902b7-01", "Function-Execution-Id": "run1"}
+        headers = {
+            "traceparent": f"00-{trace}-00f067aa0ba902b7-01",
+            "Function-Execution-Id": "run1",
+        }
         response = server.get("/crash", headers=headers | {"X-Request-Id": "mine"})
-        assert (response.status_code, response.headers["Content-Type"]) == (500, "application/problem+json")
+        assert (response.status_code, response.headers["Content-Type"]) == (
+            500,
+            "application/problem+json",
+        )
         assert "X-Google-Status" not in response.headers
         assert response.json()["code"] == "internal"
         assert "secret" not in response.text
@@ -146,12 +162,25 @@ def test_one_record_a_request_says_what_it_cost(tmp_path: Path, image_server: Im
         secret = image_server.url + "/gone.png?token=secret"
         server.post("/embed/mixed?key=secret", {"texts": ["a fox"], "urls": [FOX, secret]})
         (record,) = [record for record in server.records() if "httpRequest" in record]
-        assert (record["severity"], record["route"], record["status"]) == ("INFO", "/embed/mixed", 200)
-        assert (record["texts"], record["images"], record["images_failed"], record["cold"]) == (1, 2, 1, True)
+        assert (record["severity"], record["route"], record["status"]) == (
+            "INFO",
+            "/embed/mixed",
+            200,
+        )
+        assert (record["texts"], record["images"], record["images_failed"], record["cold"]) == (
+            1,
+            2,
+            1,
+            True,
+        )
         assert {"fetch", "decode", "queue", "encode"} <= set(record["stages_ms"])
         assert record["batch_sizes"] == [1, 1]
         (warning,) = messages(server, "image not embedded")
-        assert (warning["severity"], warning["code"], warning["host"]) == ("WARNING", "http_status", "127.0.0.1")
+        assert (warning["severity"], warning["code"], warning["host"]) == (
+            "WARNING",
+            "http_status",
+            "127.0.0.1",
+        )
         assert warning["request_id"] == record["request_id"]
         assert warning["url_hash"] == hashlib.sha256(secret.encode()).hexdigest()[:12]
         assert "secret" not in server.log.read_text()
@@ -160,10 +189,12 @@ def test_one_record_a_request_says_what_it_cost(tmp_path: Path, image_server: Im
 def test_what_changes_where_images_may_come_from_is_loud_at_the_start(tmp_path: Path) -> None:
     with serve(tmp_path, CLIP_FETCH_ALLOW_HOSTS="*.example.com") as server:
         server.get("/health/live").raise_for_status()
-        warnings = [str(record["message"]) for record in server.records() if record["severity"] == "WARNING"]
+        warnings = [
+            str(record["message"]) for record in server.records() if record["severity"] == "WARNING"
+        ]
     assert warnings == [
-        "CLIP_FETCH_ALLOW_HOSTS changes what may be fetched: *.example.com",
-        "CLIP_FETCH_ALLOW_NETWORKS changes what may be fetched: 127.0.0.0/8",
+        "CLIP_FETCH_ALLOW_HOSTS changes which addresses are fetched: *.example.com",
+        "CLIP_FETCH_ALLOW_NETWORKS changes which addresses are fetched: 127.0.0.0/8",
     ]
 
 
@@ -174,10 +205,14 @@ def test_log_level_silences_what_is_below_it(tmp_path: Path) -> None:
         assert {record["severity"] for record in server.records()} == {"WARNING"}
 
 
-def test_texts_that_take_too_long_are_504_and_images_get_a_timeout(tmp_path: Path, image_server: ImageServer) -> None:
+def test_texts_that_take_too_long_are_504_and_images_get_a_timeout(
+    tmp_path: Path, image_server: ImageServer
+) -> None:
     with serve(tmp_path, CLIP_REQUEST_TIMEOUT_S="0.5", CLIP_HEALTH_WAIT_S="60") as server:
         server.get("/health").raise_for_status()
-        late = server.post("/embed/text", {"texts": [f"{'long ' * 70}{number}" for number in range(2048)]})
+        late = server.post(
+            "/embed/text", {"texts": [f"{'long ' * 70}{number}" for number in range(2048)]}
+        )
         assert (late.status_code, late.json()["code"]) == (504, "timeout")
         images = server.post("/embed/image", {"urls": [image_server.url + "/silent"]}).json()
         assert [error["code"] for error in images["errors"]] == ["timeout"]
@@ -185,7 +220,10 @@ def test_texts_that_take_too_long_are_504_and_images_get_a_timeout(tmp_path: Pat
 
 
 def test_a_full_queue_is_429_with_retry_after(tmp_path: Path, image_server: ImageServer) -> None:
-    with serve(tmp_path, CLIP_MAX_QUEUE_ITEMS="1", CLIP_FETCH_TIMEOUT_S="3") as server, ThreadPoolExecutor(1) as pool:
+    with (
+        serve(tmp_path, CLIP_MAX_QUEUE_ITEMS="1", CLIP_FETCH_TIMEOUT_S="3") as server,
+        ThreadPoolExecutor(1) as pool,
+    ):
         first = pool.submit(server.post, "/embed/image", {"urls": [image_server.url + "/drip"]})
         assert image_server.seen("/drip")
         refused = server.post("/embed/image", {"urls": [FOX]})
@@ -200,10 +238,12 @@ def test_a_full_queue_is_429_with_retry_after(tmp_path: Path, image_server: Imag
     [
         ({"CLIP_MODLE": "demo"}, "CLIP_MODLE is not a setting; did you mean CLIP_MODEL?"),
         ({"CLIP_NUM_THREADS": "many"}, "CLIP_NUM_THREADS='many' cannot be used"),
-        ({"CLIP_MODEL": "no-such-model"}, "there is no model 'no-such-model'"),
+        ({"CLIP_MODEL": "no-such-model"}, "no model 'no-such-model'"),
     ],
 )
-def test_a_bad_setting_stops_the_start_and_names_itself(tmp_path: Path, settings: dict[str, str], named: str) -> None:
+def test_a_bad_setting_stops_the_start_and_names_itself(
+    tmp_path: Path, settings: dict[str, str], named: str
+) -> None:
     server, _ = start(tmp_path / "server.log", settings)
     assert server.process.wait(60) != 0
     log = server.log.read_text()
@@ -230,7 +270,9 @@ def test_a_tower_whose_weights_are_missing_or_wrong_says_so_and_recovers(tmp_pat
         assert "emoji/small" in missing.json()["detail"]
         assert str(tmp_path) not in missing.text
         folder.mkdir(parents=True)
-        (folder / "open_clip_config.json").write_bytes((source / "open_clip_config.json").read_bytes())
+        (folder / "open_clip_config.json").write_bytes(
+            (source / "open_clip_config.json").read_bytes()
+        )
         (folder / "SHA256SUMS").write_text(f"{hashlib.sha256(good).hexdigest()}  {WEIGHTS}\n")
         weights = folder / WEIGHTS
         weights.write_bytes(good[:-1] + b"?")

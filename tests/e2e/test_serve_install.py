@@ -18,16 +18,21 @@ def test_a_bundle_is_served_without_torch(serve_python: Path, tmp_path: Path) ->
     assert not installed & HEAVY
     for model in ("demo", "demo-mclip"):
         with serve(tmp_path, python=serve_python, CLIP_MODEL=model) as server:
-            body = server.post("/embed/mixed", {"texts": ["a fox", "a pizza"], "urls": [FOX]}).json()
+            body = server.post(
+                "/embed/mixed", {"texts": ["a fox", "a pizza"], "urls": [FOX]}
+            ).json()
             fox, pizza = (
-                sum(map(float.__mul__, text, body["image_embeddings"][0])) for text in body["text_embeddings"]
+                sum(map(float.__mul__, text, body["image_embeddings"][0]))
+                for text in body["text_embeddings"]
             )
             assert fox > pizza
             assert server.get("/").json()["text"]["engine"] == "onnx"
 
 
 def test_a_model_without_a_bundle_says_what_is_missing(serve_python: Path, tmp_path: Path) -> None:
-    with serve(tmp_path, python=serve_python, CLIP_MODEL="clip", CLIP_WEIGHTS_DIR="nowhere") as server:
+    with serve(
+        tmp_path, python=serve_python, CLIP_MODEL="clip", CLIP_WEIGHTS_DIR="nowhere"
+    ) as server:
         response = server.post("/embed/text", {"texts": ["a fox"]})
         assert (response.status_code, response.json()["code"]) == (503, "model_unavailable")
         assert "torch" in response.json()["detail"]

@@ -28,7 +28,9 @@ def run(snippet: Snippet, folder: Path, server: Server) -> str:
     """What it prints; fails where it ends in an error, or where a request that it makes is refused unshown."""
     refused = count_refused(server)
     code = SERVED.sub(server.url, snippet.code)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("CLIP_")}
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("CLIP_")
+    }
     done = subprocess.run(
         [*LANGUAGES[snippet.language], code],
         cwd=folder,
@@ -38,7 +40,9 @@ def run(snippet: Snippet, folder: Path, server: Server) -> str:
         timeout=120,
     )
     assert done.returncode == 0, f"line {snippet.line}: {done.stderr}"
-    assert snippet.shown or count_refused(server) == refused, f"line {snippet.line}: refused: {done.stdout}"
+    assert snippet.shown or count_refused(server) == refused, (
+        f"line {snippet.line}: refused: {done.stdout}"
+    )
     return done.stdout
 
 
@@ -56,7 +60,9 @@ def differs(printed: str, shown: str) -> str:
         return f"printed {printed[:2000]}\nshown {shown}"
     pairs = zip(found.groups(), NUMBER.findall(shown), strict=True)
     return "; ".join(
-        f"{ours}, shown {theirs}" for ours, theirs in pairs if abs(float(ours) - float(theirs)) > TOLERANCE
+        f"{ours}, shown {theirs}"
+        for ours, theirs in pairs
+        if abs(float(ours) - float(theirs)) > TOLERANCE
     )
 
 
@@ -73,7 +79,13 @@ def test_snippets_do_what_they_say(document: Path, demo: Server, tmp_path: Path)
 def test_the_documents_have_snippets_of_every_kind() -> None:
     """Else the test above would pass over documents that it cannot read."""
     snippets = [snippet for path in DOCUMENTS for snippet in snippets_of(path.read_text("utf-8"))]
-    assert not {snippet.language for snippet in snippets} & {"console", "shell", "zsh", "py", "python3"}
+    assert not {snippet.language for snippet in snippets} & {
+        "console",
+        "shell",
+        "zsh",
+        "py",
+        "python3",
+    }
     ran = [snippet for snippet in snippets if snippet.runs]
     assert {snippet.language for snippet in ran} >= {"bash", "python"}
     assert sum(snippet.shown is not None for snippet in ran) >= 8
@@ -91,5 +103,7 @@ def test_the_documents_have_snippets_of_every_kind() -> None:
         ("1e-05 -1.5e-05", "1e-05 -0.001", True),
     ],
 )
-def test_output_is_compared_by_its_words_and_roughly_by_its_numbers(printed: str, shown: str, same: bool) -> None:
+def test_output_is_compared_by_its_words_and_roughly_by_its_numbers(
+    printed: str, shown: str, same: bool
+) -> None:
     assert (not differs(printed, shown)) is same

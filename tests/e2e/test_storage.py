@@ -58,7 +58,9 @@ def endpoint() -> Iterator[str]:
 def server(tmp_path_factory: pytest.TempPathFactory, endpoint: str) -> Iterator[Server]:
     settings: Any = {"STORAGE_EMULATOR_HOST": endpoint, "GOOGLE_CLOUD_PROJECT": "test"}
     folder = tmp_path_factory.mktemp("storage")
-    with serve(folder, CLIP_FETCH_MAX_BYTES=str(MAX_BYTES), CLIP_HEALTH_WAIT_S="60", **settings) as running:
+    with serve(
+        folder, CLIP_FETCH_MAX_BYTES=str(MAX_BYTES), CLIP_HEALTH_WAIT_S="60", **settings
+    ) as running:
         yield running
 
 
@@ -99,14 +101,20 @@ def test_what_cannot_be_read_has_a_code_of_its_own(server: Server, url: str, cod
 def test_a_storage_that_is_silent_costs_no_more_than_the_fetch_deadline(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         settings: Any = {"STORAGE_EMULATOR_HOST": f"http://127.0.0.1:{silent.getsockname()[1]}"}
-        with serve(tmp_path, CLIP_FETCH_TIMEOUT_S="1", GOOGLE_CLOUD_PROJECT="test", **settings) as server:
+        with serve(
+            tmp_path, CLIP_FETCH_TIMEOUT_S="1", GOOGLE_CLOUD_PROJECT="test", **settings
+        ) as server:
             body = embed(server, f"gs://{BUCKET}/fox.png", FOX)
             assert [error["code"] for error in body["errors"]] == ["timeout"]
             assert body["embeddings"][1] is not None
 
 
 def test_without_credentials_an_object_is_forbidden_and_nothing_crashes(tmp_path: Path) -> None:
-    settings: Any = {"GOOGLE_APPLICATION_CREDENTIALS": "", "NO_GCE_CHECK": "true", "HOME": str(tmp_path)}
+    settings: Any = {
+        "GOOGLE_APPLICATION_CREDENTIALS": "",
+        "NO_GCE_CHECK": "true",
+        "HOME": str(tmp_path),
+    }
     with serve(tmp_path, **settings) as server:
         (error,) = embed(server, f"gs://{BUCKET}/fox.png")["errors"]
         assert (error["code"], error["retryable"]) == ("forbidden", False)

@@ -34,7 +34,9 @@ class Client:
         """Ask until /.well-known/ready is at most 299; what it was before that, look by look."""
         until, seen = time.monotonic() + timeout_s, []
         while time.monotonic() < until:
-            threading.Event().wait(interval_s)  # the module's ticker, which first ticks after one interval
+            threading.Event().wait(
+                interval_s
+            )  # the module's ticker, which first ticks after one interval
             try:
                 status = requests.get(
                     self.origin + "/.well-known/ready", headers=HEADERS, timeout=READY_TIMEOUT_S
@@ -53,11 +55,15 @@ class Client:
 
     def vectorize(self, texts: list[str] | None, images: list[str] | None) -> tuple[Any, Any]:
         """`textVectors` and `imageVectors`; a nil slice is sent as null. Raises VectorizeError."""
-        body = json.dumps({"texts": texts, "images": images}, separators=(",", ":"), ensure_ascii=False).encode()
+        body = json.dumps(
+            {"texts": texts, "images": images}, separators=(",", ":"), ensure_ascii=False
+        ).encode()
         response = requests.post(self.origin + "/vectorize", body, headers=HEADERS, timeout=60)
         answer = response.json()
         if response.status_code > 399:
-            raise VectorizeError(f"fail with status {response.status_code}: {answer.get('error', '')}")
+            raise VectorizeError(
+                f"fail with status {response.status_code}: {answer.get('error', '')}"
+            )
         return answer["textVectors"], answer["imageVectors"]
 
 
@@ -80,7 +86,9 @@ def test_the_module_waits_for_a_cold_function_and_then_vectorizes(tmp_path: Path
 
 
 def test_its_wait_says_that_a_model_cannot_be_had(tmp_path: Path) -> None:
-    with serve(tmp_path, CLIP_MODEL="mclip", CLIP_ENGINE="onnx", CLIP_WEIGHTS_DIR=str(tmp_path)) as server:
+    with serve(
+        tmp_path, CLIP_MODEL="mclip", CLIP_ENGINE="onnx", CLIP_WEIGHTS_DIR=str(tmp_path)
+    ) as server:
         with pytest.raises(TimeoutError, match="status 503"):
             Client(server.url).wait_for_startup(timeout_s=2)
         assert server.get("/.well-known/live").status_code == 204
@@ -103,7 +111,9 @@ def test_identical_images_of_a_batch_get_identical_vectors(demo: Server) -> None
 
 
 @pytest.mark.parametrize("nothing", [[], None], ids=["empty", "nil"])
-def test_a_query_of_one_kind_gets_one_vector_of_that_kind(demo: Server, nothing: list[str] | None) -> None:
+def test_a_query_of_one_kind_gets_one_vector_of_that_kind(
+    demo: Server, nothing: list[str] | None
+) -> None:
     client = Client(demo.url)
     texts, images = client.vectorize(["a fox"], nothing)
     assert (len(texts), images) == (1, [])

@@ -10,7 +10,9 @@ from tests.e2e.server import Server
 
 BODY = b"x" * 20_000
 JSON = "Content-Type: application/json"
-ANSWERS_MB = json.dumps({"texts": ["a fox"] * 2048}).encode()  # some 6 MB of an answer, more than sockets hold
+ANSWERS_MB = json.dumps(
+    {"texts": ["a fox"] * 2048}
+).encode()  # some 6 MB of an answer, more than sockets hold
 
 
 def connect(server: Server) -> socket.socket:

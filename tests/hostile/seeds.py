@@ -26,7 +26,10 @@ def heic(image: Image.Image) -> bytes:
 
 def colours(mode: str = "RGB", size: tuple[int, int] = (48, 32)) -> Image.Image:
     """Noise over a gradient."""
-    values = np.random.default_rng(3).integers(0, 80, (size[1], size[0], 4)) + np.arange(size[0])[None, :, None] * 3
+    values = (
+        np.random.default_rng(3).integers(0, 80, (size[1], size[0], 4))
+        + np.arange(size[0])[None, :, None] * 3
+    )
     return Image.fromarray(values.astype(np.uint8), "RGBA").convert(mode)
 
 
@@ -60,8 +63,12 @@ def seeds() -> dict[str, bytes]:
         "gif-animated": saved(frames[0], "GIF", **animated),
         "bmp": saved(colours(), "BMP"),
         "bmp-palette": saved(colours("P"), "BMP"),
-        "bmp-bits": bmp(bytes(range(256)) * 4, (16, 32), 16, 3, struct.pack("<3I", 0xF00, 0xF0, 0xF)),
-        "bmp-runs": bmp((b"\x09\1" + b"\0\0") * 7 + b"\0\2\1\0\3\2\0\1", (9, 8), 8, 1, bytes(range(256)) * 4),
+        "bmp-bits": bmp(
+            bytes(range(256)) * 4, (16, 32), 16, 3, struct.pack("<3I", 0xF00, 0xF0, 0xF)
+        ),
+        "bmp-runs": bmp(
+            (b"\x09\1" + b"\0\0") * 7 + b"\0\2\1\0\3\2\0\1", (9, 8), 8, 1, bytes(range(256)) * 4
+        ),
         "jpeg-profile": saved(colours(), "JPEG", icc_profile=profile),
         "png-profile": saved(colours(), "PNG", icc_profile=profile),
         "webp-profile": saved(colours(), "WEBP", icc_profile=profile),
@@ -82,7 +89,10 @@ def png_bomb(width: int, height: int, colour_type: int, bits: int = 8) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, bits, colour_type, 0, 0, 0)
     chunks = [(b"IHDR", header), *palette, (b"IDAT", data), (b"IEND", b"")]
     body = b"".join(
-        struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        struct.pack(">I", len(content))
+        + kind
+        + content
+        + struct.pack(">I", zlib.crc32(kind + content))
         for kind, content in chunks
     )
     return b"\x89PNG\r\n\x1a\n" + body

@@ -20,15 +20,50 @@ from tests.image_urls import data_url
 
 PICTURE = data_url(picture(size=(40, 30)))
 VALID: dict[str, dict[str, Any]] = {
-    "/embed/text": {"texts": ["a fox", "a pizza"], "encoding_format": "float", "output_dtype": "int8"},
+    "/embed/text": {
+        "texts": ["a fox", "a pizza"],
+        "encoding_format": "float",
+        "output_dtype": "int8",
+    },
     "/embed/image": {"urls": [PICTURE, "http://127.0.0.1:9/gone.png"], "on_error": "null"},
     "/embed/mixed": {"texts": ["a fox"], "urls": [PICTURE], "encoding_format": "base64"},
-    "/rank": {"query": {"text": "a fox"}, "candidates": [{"url": PICTURE}, {"text": "a pizza"}], "top_k": 2},
-    "/v1/embeddings": {"input": ["a fox", {"image": PICTURE}], "model": "demo", "encoding_format": "base64"},
+    "/embed/items": {
+        "items": [
+            {"url": PICTURE},
+            {"text": "a fox", "url": PICTURE, "weights": {"text": 1, "image": 2}},
+        ]
+    },
+    "/v2/embed": {
+        "inputs": [{"content": [{"type": "text", "text": "a fox"}]}],
+        "truncate": "END",
+    },
+    "/rank": {
+        "query": {"text": "a fox"},
+        "candidates": [{"url": PICTURE}, {"text": "a pizza"}],
+        "top_k": 2,
+    },
+    "/v1/embeddings": {
+        "input": ["a fox", {"image": PICTURE}],
+        "model": "demo",
+        "encoding_format": "base64",
+    },
     "/vectorize": {"texts": ["a fox"], "images": [PICTURE.partition(",")[2]]},
-    "/bigquery": {"calls": [["a fox"], [None]], "userDefinedContext": {"encoding": "base64"}, "requestId": "1"},
+    "/bigquery": {
+        "calls": [["a fox"], [None]],
+        "userDefinedContext": {"encoding": "base64"},
+        "requestId": "1",
+    },
 }
-PATHS = [*VALID, *(route.path for route in ROUTES), "/embed", "/embed/text/x", "//", "/%00", "/embed/text/", "/é"]
+PATHS = [
+    *VALID,
+    *(route.path for route in ROUTES),
+    "/embed",
+    "/embed/text/x",
+    "//",
+    "/%00",
+    "/embed/text/",
+    "/é",
+]
 METHODS = ["POST"] * 6 + ["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH", "TRACE", "QUERY"]
 TYPES = ["application/json"] * 8 + [
     "",
@@ -63,13 +98,22 @@ scalars = st.one_of(
 )  # fmt: skip
 values = st.recursive(
     scalars,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text("abtexurls", max_size=5), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text("abtexurls", max_size=5), inner, max_size=3)
+    ),
 )
 
 
 def places(value: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
     """The paths of everything inside `value`, itself too."""
-    inner: Any = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    inner: Any = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
     return [path, *(place for key, part in inner for place in places(part, (*path, key)))]
 
 
@@ -107,8 +151,14 @@ def calls(draw: st.DrawFn) -> tuple[str, str, bytes, dict[str, str]]:
     body = draw(bodies(VALID.get(path, {"texts": ["a"]})))
     headers = {"Content-Type": draw(st.sampled_from(TYPES)).encode("utf-8").decode("latin-1")}
     if draw(st.integers(0, 9)) == 0:
-        name = draw(st.sampled_from(["Accept", "X-Request-Id", "traceparent", "Content-Encoding", "Expect", "Origin"]))
-        headers[name] = draw(st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), max_size=40)).strip()
+        name = draw(
+            st.sampled_from(
+                ["Accept", "X-Request-Id", "traceparent", "Content-Encoding", "Expect", "Origin"]
+            )
+        )
+        headers[name] = draw(
+            st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), max_size=40)
+        ).strip()
     return draw(st.sampled_from(METHODS)), path, body, headers
 
 
@@ -121,7 +171,9 @@ def check(path: str, response: requests.Response) -> None:
         assert response.content == b""
         return
     method = response.request.method or ""
-    route = next((route for route in ROUTES if route.match(path.rstrip("/") or "/") is not None), None)
+    route = next(
+        (route for route in ROUTES if route.match(path.rstrip("/") or "/") is not None), None
+    )
     if route and method == route.method:
         check_contract(route.path, response)
     if response.status_code == 200:
@@ -138,13 +190,17 @@ def check_error(envelope: Envelope, response: requests.Response) -> None:
     if envelope is PROBLEM:
         assert error["status"] == response.status_code
         assert error["code"] in CODES
-    assert not any(secret in response.text for secret in ("Traceback", "site-packages", "object at 0x"))
+    assert not any(
+        secret in response.text for secret in ("Traceback", "site-packages", "object at 0x")
+    )
 
 
 def check_vectors(answer: dict[str, Any]) -> None:
     """Rows, indices and errors of an answer belong together."""
     assert (answer["model"], answer["dimensions"]) == ("demo", 256)
-    rows: list[Any] = answer["image_embeddings"] if "image_embeddings" in answer else answer["embeddings"]
+    rows: list[Any] = (
+        answer["image_embeddings"] if "image_embeddings" in answer else answer["embeddings"]
+    )
     if "indices" in answer:
         assert len(rows) == len(answer["indices"])
         failed = {error["index"] for error in answer["errors"]}
@@ -154,7 +210,9 @@ def check_vectors(answer: dict[str, Any]) -> None:
         assert row is None or isinstance(row, str) or len(row) in (256, 32)
 
 
-def test_every_answer_is_one_of_the_contract(demo: Server, effort: Callable[[int, int], int]) -> None:
+def test_every_answer_is_one_of_the_contract(
+    demo: Server, effort: Callable[[int, int], int]
+) -> None:
     seen = Counter[int]()
     with requests.Session() as session:
 
@@ -165,7 +223,9 @@ def test_every_answer_is_one_of_the_contract(demo: Server, effort: Callable[[int
         @given(calls())
         def call(generated: tuple[str, str, bytes, dict[str, str]]) -> None:
             method, path, body, headers = generated
-            response = session.request(method, demo.url + path, data=body, headers=headers, timeout=30)
+            response = session.request(
+                method, demo.url + path, data=body, headers=headers, timeout=30
+            )
             seen[response.status_code] += 1
             check(path, response)
 

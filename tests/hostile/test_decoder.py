@@ -34,7 +34,9 @@ def mutated(data: bytes, other: bytes, draw: random.Random) -> bytes:
         elif kind == 1 and wrong:
             wrong[place] ^= 1 << draw.randrange(8)
         elif kind == 2:
-            wrong[place : place + 4] = draw.choice(LENGTHS).to_bytes(4, draw.choice(("big", "little")))
+            wrong[place : place + 4] = draw.choice(LENGTHS).to_bytes(
+                4, draw.choice(("big", "little"))
+            )
         elif kind == 3:
             del wrong[place : place + draw.randint(1, 64)]
         elif kind == 4:
@@ -71,7 +73,9 @@ def decode_all(task: int) -> Counter[str]:
 
 def test_mutated_files_give_pixels_or_an_error_of_ours(effort: Callable[[int, int], int]) -> None:
     total = Counter[str]()
-    with ProcessPoolExecutor(usable_cores()) as pool:  # a crash of a decoder breaks the pool, not the test run
+    with ProcessPoolExecutor(
+        usable_cores()
+    ) as pool:  # a crash of a decoder breaks the pool, not the test run
         for outcomes in pool.map(decode_all, range(effort(16, 400))):
             total += outcomes
     print(dict(total))

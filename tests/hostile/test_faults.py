@@ -88,7 +88,9 @@ def embed(request):
 
 
 @contextmanager
-def serving_demo(folder: Path, timeout_s: float = TIMEOUT_S, queue_items: int = 2048) -> Iterator[Server]:
+def serving_demo(
+    folder: Path, timeout_s: float = TIMEOUT_S, queue_items: int = 2048
+) -> Iterator[Server]:
     """A server of THREADS threads, both towers loaded, that is as good after the test as before."""
     timeout, items = str(timeout_s), str(queue_items)
     with serve(
@@ -126,7 +128,9 @@ def connect(server: Server) -> socket.socket:
 
 
 def head(length: int | str, *lines: str) -> bytes:
-    names = "\r\n".join(["POST /embed/text HTTP/1.1", "Host: a", "Content-Type: application/json", *lines])
+    names = "\r\n".join(
+        ["POST /embed/text HTTP/1.1", "Host: a", "Content-Type: application/json", *lines]
+    )
     return f"{names}\r\nContent-Length: {length}\r\n\r\n".encode()
 
 
@@ -151,7 +155,9 @@ def drip(server: Server, start: bytes, piece: bytes) -> tuple[bytes, float]:
         return answer, time.monotonic() - started
 
 
-@pytest.mark.parametrize(("start", "piece"), [(head(10_000), b" "), (CHUNKED, b"1\r\n \r\n")], ids=["length", "chunks"])
+@pytest.mark.parametrize(
+    ("start", "piece"), [(head(10_000), b" "), (CHUNKED, b"1\r\n \r\n")], ids=["length", "chunks"]
+)
 def test_callers_who_drip_their_bodies_hold_their_threads_no_longer_than_the_timeout(
     server: Server, start: bytes, piece: bytes
 ) -> None:
@@ -196,7 +202,9 @@ def dripping(connections: list[socket.socket]) -> Iterator[None]:
 
 
 def test_callers_who_do_not_read_their_answers_hold_no_thread_for_ever(server: Server) -> None:
-    body = json.dumps({"texts": ["a fox"] * 2048}).encode()  # some 6 MB of an answer, more than sockets hold
+    body = json.dumps(
+        {"texts": ["a fox"] * 2048}
+    ).encode()  # some 6 MB of an answer, more than sockets hold
     with ExitStack() as stack:
         for _ in range(THREADS):
             connection = stack.enter_context(connect(server))
@@ -208,7 +216,11 @@ def test_callers_who_do_not_read_their_answers_hold_no_thread_for_ever(server: S
 
 def answered(server: Server, route: str, **facts: object) -> list[dict[str, object]]:
     """The records of requests to `route` with these facts."""
-    return [record for record in server.records() if record.get("route") == route and facts.items() <= record.items()]
+    return [
+        record
+        for record in server.records()
+        if record.get("route") == route and facts.items() <= record.items()
+    ]
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 30) -> bool:
@@ -219,7 +231,9 @@ def wait_for(condition: Callable[[], bool], seconds: float = 30) -> bool:
     return condition()
 
 
-def test_callers_who_leave_amid_their_body_or_before_the_answer(server: Server, image_server: ImageServer) -> None:
+def test_callers_who_leave_amid_their_body_or_before_the_answer(
+    server: Server, image_server: ImageServer
+) -> None:
     for _ in range(20):
         with connect(server) as connection:
             connection.sendall(head(10_000) + b'{"texts"')
@@ -236,14 +250,22 @@ def test_callers_who_leave_amid_their_body_or_before_the_answer(server: Server, 
     [
         (b"POST /embed/text HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
         (b"POST /embed/text HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n", 400),
-        (b"POST /embed/text HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nabcdef", 400),
+        (
+            b"POST /embed/text HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nabcdef",
+            400,
+        ),
         (head("9" * 30) + b"{}", 413),
         (head(2, "Expect: 100-continue") + b"{}", 400),
         (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 100_000 + b"\r\n\r\n", 431),
-        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", None),  # TLS: no answer that it could read
+        (
+            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+            None,
+        ),  # TLS: no answer that it could read
     ],
 )
-def test_broken_http_is_answered_and_forgotten(server: Server, raw: bytes, status: int | None) -> None:
+def test_broken_http_is_answered_and_forgotten(
+    server: Server, raw: bytes, status: int | None
+) -> None:
     with connect(server) as connection:
         connection.sendall(raw)
         connection.shutdown(socket.SHUT_WR)
@@ -254,10 +276,18 @@ def test_broken_http_is_answered_and_forgotten(server: Server, raw: bytes, statu
     assert statuses[-1:] == ([str(status).encode()] if status else [])
 
 
-def test_an_image_host_that_dies_midway_costs_its_own_images(server: Server, image_server: ImageServer) -> None:
+def test_an_image_host_that_dies_midway_costs_its_own_images(
+    server: Server, image_server: ImageServer
+) -> None:
     good = image_server.serve("/good.png", picture())
     with serving() as dying, ThreadPoolExecutor(1) as pool:
-        urls = [f"{dying.url}/drip", f"{dying.url}/gated", good, f"{dying.url}/liar", f"{dying.url}/reset"]
+        urls = [
+            f"{dying.url}/drip",
+            f"{dying.url}/gated",
+            good,
+            f"{dying.url}/liar",
+            f"{dying.url}/reset",
+        ]
         answer = pool.submit(server.post, "/embed/image", {"urls": urls})
         assert dying.seen("/drip")
         dying.stop()
@@ -266,9 +296,13 @@ def test_an_image_host_that_dies_midway_costs_its_own_images(server: Server, ima
     assert [error["index"] for error in body["errors"]] == [0, 1, 3, 4]
 
 
-def test_a_redirect_to_what_is_no_url_is_one_entry(server: Server, image_server: ImageServer) -> None:
+def test_a_redirect_to_what_is_no_url_is_one_entry(
+    server: Server, image_server: ImageServer
+) -> None:
     for location in ("http://[::1/", "//[", "http://exa\u2100mple.com/", "http://a:b:c/", ""):
-        (error,) = server.post("/embed/image", {"urls": [image_server.redirect_to(location)]}).json()["errors"]
+        (error,) = server.post(
+            "/embed/image", {"urls": [image_server.redirect_to(location)]}
+        ).json()["errors"]
         assert error["code"] in ("invalid_url", "too_many_redirects"), location
 
 
@@ -277,14 +311,24 @@ def test_a_name_that_does_not_resolve_is_one_entry(server: Server) -> None:
     assert body["errors"][0]["code"] in ("dns_failure", "timeout")
 
 
-def test_a_name_server_that_is_silent_costs_its_own_images_and_no_more_than_the_deadline(tmp_path: Path) -> None:
+def test_a_name_server_that_is_silent_costs_its_own_images_and_no_more_than_the_deadline(
+    tmp_path: Path,
+) -> None:
     """More names than the resolver has threads; what needs no name is served meanwhile."""
     source = tmp_path / "silent_dns.py"
     source.write_text(SILENT_DNS)
     good = data_url(picture())
-    with serve(tmp_path, source, CLIP_HEALTH_WAIT_S="60", CLIP_REQUEST_TIMEOUT_S="5", THREADS="8") as server:
+    with serve(
+        tmp_path, source, CLIP_HEALTH_WAIT_S="60", CLIP_REQUEST_TIMEOUT_S="5", THREADS="8"
+    ) as server:
         assert right(server)
-        urls = [good, *(f"http://images-{number}.example.com/a.png" for number in range(2 * RESOLVER_THREADS))]
+        urls = [
+            good,
+            *(
+                f"http://images-{number}.example.com/a.png"
+                for number in range(2 * RESOLVER_THREADS)
+            ),
+        ]
         with ThreadPoolExecutor(1) as pool:
             answer = pool.submit(server.post, "/embed/image", {"urls": urls})
             assert right(server)
@@ -329,18 +373,30 @@ def test_a_disk_that_is_full_stops_nothing(tmp_path: Path) -> None:
         for pid in (server.process.pid, worker_of(server)):
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, 0))
         assert right(server)
-        assert server.post("/embed/image", {"urls": ["data:,"]}).json()["errors"][0]["code"] == "not_an_image"
+        assert (
+            server.post("/embed/image", {"urls": ["data:,"]}).json()["errors"][0]["code"]
+            == "not_an_image"
+        )
         assert server.post("/embed/text", {"texts": 1}).status_code == 400
         assert right(server)
 
 
-def test_sigterm_under_load_lets_every_accepted_request_finish(tmp_path: Path, image_server: ImageServer) -> None:
+def test_sigterm_under_load_lets_every_accepted_request_finish(
+    tmp_path: Path, image_server: ImageServer
+) -> None:
     url = image_server.url + "/gated"
-    with serve(tmp_path, THREADS="16", CLIP_HEALTH_WAIT_S="60") as server, ThreadPoolExecutor(12) as pool:
+    with (
+        serve(tmp_path, THREADS="16", CLIP_HEALTH_WAIT_S="60") as server,
+        ThreadPoolExecutor(12) as pool,
+    ):
         right(server)
-        answers = [pool.submit(server.post, "/embed/image", {"urls": [f"{url}?{n}"]}) for n in range(12)]
+        answers = [
+            pool.submit(server.post, "/embed/image", {"urls": [f"{url}?{n}"]}) for n in range(12)
+        ]
         with image_server.changed:
-            assert image_server.changed.wait_for(lambda: image_server.requests["/gated"] >= 4, timeout=30)
+            assert image_server.changed.wait_for(
+                lambda: image_server.requests["/gated"] >= 4, timeout=30
+            )
         server.process.send_signal(signal.SIGTERM)
         threading.Timer(0.5, image_server.gate.set).start()
         assert {answer.result().status_code for answer in answers} == {200}
@@ -360,10 +416,22 @@ def at_once(count: int, call: Callable[[], int]) -> list[int]:
 
 
 @pytest.mark.parametrize("level", ["DEBUG", "INFO"])
-def test_secrets_stay_out_of_answers_and_logs(tmp_path: Path, image_server: ImageServer, level: str) -> None:
+def test_secrets_stay_out_of_answers_and_logs(
+    tmp_path: Path, image_server: ImageServer, level: str
+) -> None:
     token, where = "s3cr3t-t0k3n", "q=1&X-Goog-Signature=s3cr3t-t0k3n#s3cr3t-t0k3n"
     good = image_server.serve("/good.png", picture())
-    paths = ["/html", "/not-there", "/reset", "/liar", "/metadata", "/loop", "/redirect/9", "/drip", "/slow/0.1"]
+    paths = [
+        "/html",
+        "/not-there",
+        "/reset",
+        "/liar",
+        "/metadata",
+        "/loop",
+        "/redirect/9",
+        "/drip",
+        "/slow/0.1",
+    ]
     urls = [
         f"{good}?{where}",
         *(f"{image_server.url}{path}?{where}" for path in paths),
@@ -376,7 +444,9 @@ def test_secrets_stay_out_of_answers_and_logs(tmp_path: Path, image_server: Imag
         headers = {"Authorization": f"Bearer {token}", "X-API-Key": token, "Cookie": token}
         response = server.post(f"/embed/image?key={token}", {"urls": urls}, headers=headers)
         assert [error["index"] for error in response.json()["errors"]][-3:] == [11, 12, 13]
-        errors = [error for error in response.json()["errors"] if error["index"] != 13]  # no URL: nothing to cut
+        errors = [
+            error for error in response.json()["errors"] if error["index"] != 13
+        ]  # no URL: nothing to cut
         assert token not in json.dumps(errors)
         server.post("/nowhere?" + where, {token: 1})
     log = (tmp_path / "server.log").read_text()
@@ -385,10 +455,20 @@ def test_secrets_stay_out_of_answers_and_logs(tmp_path: Path, image_server: Imag
 
 
 def test_blocked_urls_tell_nothing_of_what_is_behind_them(server: Server) -> None:
-    urls = ["http://10.0.0.1/", "http://10.0.0.1:22/", "http://2130706433/", "http://169.254.169.254/", "http://[::1]/"]
+    urls = [
+        "http://10.0.0.1/",
+        "http://10.0.0.1:22/",
+        "http://2130706433/",
+        "http://169.254.169.254/",
+        "http://[::1]/",
+    ]
     errors = server.post("/embed/image", {"urls": urls}).json()["errors"]
     assert {(error["code"], error["detail"], error["retryable"]) for error in errors} == {
-        ("blocked_url", "this URL may not be fetched", False)
+        (
+            "blocked_url",
+            "this URL points to an address that this service does not fetch from",
+            False,
+        )
     }
 
 
@@ -399,10 +479,13 @@ def test_a_request_that_is_refused_is_not_read_into_memory(server: Server) -> No
         assert connection.recv(4096).startswith(b"HTTP/1.1 413")
 
 
-def test_health_answers_while_requests_wait_for_slow_hosts(server: Server, image_server: ImageServer) -> None:
+def test_health_answers_while_requests_wait_for_slow_hosts(
+    server: Server, image_server: ImageServer
+) -> None:
     with ThreadPoolExecutor(4) as pool:
         slow = [
-            pool.submit(server.post, "/embed/image", {"urls": [f"{image_server.url}/silent?{n}"]}) for n in range(4)
+            pool.submit(server.post, "/embed/image", {"urls": [f"{image_server.url}/silent?{n}"]})
+            for n in range(4)
         ]
         assert image_server.seen("/silent")
         started = time.monotonic()

@@ -31,7 +31,11 @@ def large(mode: str = "RGB") -> Image.Image:
 
 
 # One row is left out, so that the others become an image with transparency.
-RUNS = b"\0\0" + (b"\xff\1" * (WIDTH // 255) + bytes([WIDTH % 255, 1]) + b"\0\0") * (HEIGHT - 1) + b"\0\1"
+RUNS = (
+    b"\0\0"
+    + (b"\xff\1" * (WIDTH // 255) + bytes([WIDTH % 255, 1]) + b"\0\0") * (HEIGHT - 1)
+    + b"\0\1"
+)
 MASKS = (0xF00).to_bytes(4, "little") + (0xF0).to_bytes(4, "little") + (0xF).to_bytes(4, "little")
 
 
@@ -42,7 +46,12 @@ def with_key(data: bytes) -> bytes:
 
 def on_larger_screen(data: bytes) -> bytes:
     """The GIF, whose image is a row and a column smaller than its screen."""
-    return data[:6] + (WIDTH + 1).to_bytes(2, "little") + (HEIGHT + 1).to_bytes(2, "little") + data[10:]
+    return (
+        data[:6]
+        + (WIDTH + 1).to_bytes(2, "little")
+        + (HEIGHT + 1).to_bytes(2, "little")
+        + data[10:]
+    )
 
 
 KINDS: dict[str, Callable[[], bytes]] = {
@@ -86,7 +95,9 @@ def test_no_picture_takes_more_memory_than_is_reserved_for_it(kind: str, tmp_pat
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder, limit = tmp_path_factory.mktemp("memory"), str(TIMEOUT_S)
-    with serve(folder, CLIP_REQUEST_TIMEOUT_S=limit, CLIP_FETCH_TIMEOUT_S="6", CLIP_HEALTH_WAIT_S="60") as running:
+    with serve(
+        folder, CLIP_REQUEST_TIMEOUT_S=limit, CLIP_FETCH_TIMEOUT_S="6", CLIP_HEALTH_WAIT_S="60"
+    ) as running:
         assert running.get("/health").json()["status"] == "healthy"
         running.post("/embed/text", {"texts": ["a fox"] * 64}).raise_for_status()
         yield running
@@ -168,10 +179,14 @@ def images(urls: list[str]) -> tuple[str, bytes]:
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-def test_no_single_request_takes_more_memory_or_time_than_its_bound(server: Server, name: str) -> None:
+def test_no_single_request_takes_more_memory_or_time_than_its_bound(
+    server: Server, name: str
+) -> None:
     path, body = REQUESTS[name]()
     response, seconds, grown_mb = send(server, path, body)
-    print(f"{name}: {len(body) / 1e6:.1f} MB, {response.status_code}, {seconds:.1f} s, +{grown_mb:.0f} MB")
+    print(
+        f"{name}: {len(body) / 1e6:.1f} MB, {response.status_code}, {seconds:.1f} s, +{grown_mb:.0f} MB"
+    )
     assert response.status_code in (200, 400, 504)
     assert grown_mb < ALLOWED_MB
     assert seconds < TIMEOUT_S + 1
@@ -188,12 +203,16 @@ def test_large_downloads_take_turns(server: Server, image_server: ImageServer) -
     assert grown_mb < ALLOWED_MB
 
 
-def test_large_downloads_of_large_pictures_take_no_more(server: Server, image_server: ImageServer) -> None:
+def test_large_downloads_of_large_pictures_take_no_more(
+    server: Server, image_server: ImageServer
+) -> None:
     side = int(((BUDGET_BYTES - 19 * 2**20) / 4) ** 0.5) - 8
     body = padded(19 * 2**20, png_bomb(side, side, 2))
     urls = [image_server.serve(f"/{number}.png", body) for number in range(5)]
     response, seconds, grown_mb = send(server, *images(urls))
-    print(f"5 downloads of 19 MB, {side}²: {response.status_code}, {seconds:.1f} s, +{grown_mb:.0f} MB")
+    print(
+        f"5 downloads of 19 MB, {side}²: {response.status_code}, {seconds:.1f} s, +{grown_mb:.0f} MB"
+    )
     assert len(response.json()["indices"]) >= 1
     assert {error["code"] for error in response.json()["errors"]} <= {"timeout"}
     assert grown_mb < ALLOWED_MB

@@ -18,10 +18,21 @@ import pytest
 import requests
 
 from tests.e2e.server import Server, serve
-from tests.hostile.callers import JSON, READERS, REFUSED, UNFINISHED, connect, head, holding, read_all
+from tests.hostile.callers import (
+    JSON,
+    READERS,
+    REFUSED,
+    UNFINISHED,
+    connect,
+    head,
+    holding,
+    read_all,
+)
 
 THREADS = 4
-SOON_S = 5.0  # how long a normal caller waits at most: far less than what a held thread would cost it
+SOON_S = (
+    5.0  # how long a normal caller waits at most: far less than what a held thread would cost it
+)
 PROBLEM = b"application/problem+json"
 EVERY_KIND = REFUSED | UNFINISHED | READERS
 TEXT = {"texts": ["a fox"]}
@@ -30,7 +41,9 @@ SLOW = {"texts": [f"{number} " + "word " * 60 for number in range(2048)]}
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serve(tmp_path_factory.mktemp("slow"), THREADS=str(THREADS), CLIP_HEALTH_WAIT_S="60") as running:
+    with serve(
+        tmp_path_factory.mktemp("slow"), THREADS=str(THREADS), CLIP_HEALTH_WAIT_S="60"
+    ) as running:
         assert running.get("/health").status_code == 200
         yield running
 
@@ -38,7 +51,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def answers_soon(server: Server) -> bool:
     """Whether a few normal callers are answered without waiting for a thread."""
     return all(
-        requests.post(server.url + "/embed/text", json=TEXT, timeout=SOON_S).status_code == 200 for _ in range(5)
+        requests.post(server.url + "/embed/text", json=TEXT, timeout=SOON_S).status_code == 200
+        for _ in range(5)
     )
 
 
@@ -48,7 +62,9 @@ def test_callers_who_hold_connections_hold_no_thread(server: Server, kind: str) 
         assert answers_soon(server)
 
 
-def test_connections_of_every_kind_together(server: Server, effort: Callable[[int, int], int]) -> None:
+def test_connections_of_every_kind_together(
+    server: Server, effort: Callable[[int, int], int]
+) -> None:
     kinds = [sent for name, sent in EVERY_KIND.items() if name not in READERS]
     with holding(server, kinds * effort(1, 10)):
         assert answers_soon(server)
@@ -94,16 +110,34 @@ def urllib_status(url: str, body: bytes) -> int:
 
 
 def requests_status(url: str, body: bytes) -> int:
-    return requests.post(url, body, headers={"Content-Type": "application/json"}, timeout=30).status_code
+    return requests.post(
+        url, body, headers={"Content-Type": "application/json"}, timeout=30
+    ).status_code
 
 
 def curl_status(url: str, body: bytes) -> int:
-    command = ["curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", "-H", JSON, "--data-binary", "@-", url]
-    return int(subprocess.run(command, input=body, capture_output=True, check=True, timeout=30).stdout)
+    command = [
+        "curl",
+        "-sS",
+        "-o",
+        "/dev/null",
+        "-w",
+        "%{http_code}",
+        "-H",
+        JSON,
+        "--data-binary",
+        "@-",
+        url,
+    ]
+    return int(
+        subprocess.run(command, input=body, capture_output=True, check=True, timeout=30).stdout
+    )
 
 
 @pytest.mark.parametrize("status_of", [urllib_status, requests_status, curl_status])
-def test_clients_read_why_a_body_is_too_large(server: Server, status_of: Callable[[str, bytes], int]) -> None:
+def test_clients_read_why_a_body_is_too_large(
+    server: Server, status_of: Callable[[str, bytes], int]
+) -> None:
     if status_of is curl_status:
         assert shutil.which("curl"), "curl is part of what the tests need"
     assert status_of(server.url + "/embed/text", b" " * (33 * 2**20)) == 413
@@ -121,7 +155,9 @@ def test_every_unknown_path_is_a_problem(server: Server, method: str, path: str)
 
 
 @pytest.mark.parametrize("path", ["/robots.txt", "/favicon.ico", "/static/x"])
-def test_paths_that_the_framework_keeps_for_itself_are_problems_too(server: Server, path: str) -> None:
+def test_paths_that_the_framework_keeps_for_itself_are_problems_too(
+    server: Server, path: str
+) -> None:
     for method in ("GET", "POST"):
         response = requests.request(method, server.url + path, timeout=30)
         assert (response.status_code, response.headers["Content-Type"]) == (404, PROBLEM.decode())
@@ -135,7 +171,9 @@ def test_paths_that_the_framework_keeps_for_itself_are_problems_too(server: Serv
         {"X-Forwarded-Protocol": "ssl", "X-Forwarded-Ssl": "\xff\xfe"},
     ],
 )
-def test_headers_of_proxies_that_contradict_each_other_change_nothing(server: Server, headers: dict[str, str]) -> None:
+def test_headers_of_proxies_that_contradict_each_other_change_nothing(
+    server: Server, headers: dict[str, str]
+) -> None:
     assert server.get("/health/live", headers=headers).json() == {"status": "alive"}
 
 
@@ -178,7 +216,11 @@ def gone(server: Server) -> list[dict[str, object]]:
 
 
 def queue_items(server: Server) -> float:
-    lines = [line for line in server.get("/metrics").text.splitlines() if "queue" in line and 'tower="text"' in line]
+    lines = [
+        line
+        for line in server.get("/metrics").text.splitlines()
+        if "queue" in line and 'tower="text"' in line
+    ]
     return float(lines[0].rsplit(" ", 1)[1])
 
 

@@ -39,7 +39,9 @@ class Mix:
     def post(self, path: str, body: object) -> requests.Response:
         if not hasattr(self.local, "session"):
             self.local.session = requests.Session()
-        response: requests.Response = self.local.session.post(self.server.url + path, json=body, timeout=60)
+        response: requests.Response = self.local.session.post(
+            self.server.url + path, json=body, timeout=60
+        )
         return response
 
     def text(self, draw: random.Random) -> bool:
@@ -55,7 +57,11 @@ class Mix:
     def mixed(self, draw: random.Random) -> bool:
         """One good picture between bad ones."""
         place, bad = draw.randrange(POOL), draw.choice(self.broken)
-        urls = [bad, self.urls[place], self.images.url + draw.choice(["/html", "/no", "/broken", "/bomb.png", "/loop"])]
+        urls = [
+            bad,
+            self.urls[place],
+            self.images.url + draw.choice(["/html", "/no", "/broken", "/bomb.png", "/loop"]),
+        ]
         answer = self.post("/embed/mixed", {"texts": [self.texts[place]], "urls": urls}).json()
         kept = dict(zip(answer["indices"], answer["image_embeddings"], strict=True))
         return (
@@ -65,9 +71,17 @@ class Mix:
         )
 
     def blocked(self, draw: random.Random) -> bool:
-        urls = [f"http://10.{draw.randrange(256)}.0.1/", "http://169.254.169.254/", "ftp://example.com/"]
+        urls = [
+            f"http://10.{draw.randrange(256)}.0.1/",
+            "http://169.254.169.254/",
+            "ftp://example.com/",
+        ]
         answer = self.post("/embed/image", {"urls": urls}).json()
-        return [error["code"] for error in answer["errors"]] == ["blocked_url", "blocked_url", "invalid_url"]
+        return [error["code"] for error in answer["errors"]] == [
+            "blocked_url",
+            "blocked_url",
+            "invalid_url",
+        ]
 
     def refused(self, draw: random.Random) -> bool:
         bodies: list[Any] = [
@@ -87,7 +101,8 @@ class Mix:
         """The kind of the request, and `wrong` behind it where its answer is."""
         draw = random.Random(number)
         kind = draw.choices(
-            (self.text, self.image, self.mixed, self.blocked, self.refused, self.unknown), (40, 20, 15, 5, 15, 5)
+            (self.text, self.image, self.mixed, self.blocked, self.refused, self.unknown),
+            (40, 20, 15, 5, 15, 5),
         )[0]
         try:
             is_right = kind(draw)
@@ -104,7 +119,9 @@ def test_thousands_of_requests_are_answered_rightly_in_flat_memory(
     tmp_path: Path, image_server: ImageServer, effort: Callable[[int, int], int]
 ) -> None:
     count = effort(2_000, 10_000)
-    with serve(tmp_path, CLIP_HEALTH_WAIT_S="60", CLIP_FETCH_TIMEOUT_S="5", LOG_LEVEL="ERROR") as server:
+    with serve(
+        tmp_path, CLIP_HEALTH_WAIT_S="60", CLIP_FETCH_TIMEOUT_S="5", LOG_LEVEL="ERROR"
+    ) as server:
         assert server.get("/health").json()["status"] == "healthy"
         mix, worker = Mix(server, image_server), worker_of(server)
         outcomes, memory = Counter[str](), []
@@ -115,5 +132,7 @@ def test_thousands_of_requests_are_answered_rightly_in_flat_memory(
                 memory.append(resident(worker) / 2**20)
         print(dict(outcomes), [round(value) for value in memory])
         assert [kind for kind in outcomes if kind.endswith("wrong")] == []
-        assert memory[-1] <= memory[1] * (1.05 if count == 10_000 else 1.10)  # a short run is still warming up
+        assert memory[-1] <= memory[1] * (
+            1.05 if count == 10_000 else 1.10
+        )  # a short run is still warming up
         assert server.get("/health").json()["status"] == "healthy"

@@ -35,7 +35,15 @@ def _watch(event: str, arguments: tuple[object, ...]) -> None:
 
 sys.addaudithook(_watch)
 
-HOSTS = ["127.0.0.1", "10.0.0.1", "169.254.169.254", "metadata.google.internal", "[::1]", "localhost", "192.168.1.1"]
+HOSTS = [
+    "127.0.0.1",
+    "10.0.0.1",
+    "169.254.169.254",
+    "metadata.google.internal",
+    "[::1]",
+    "localhost",
+    "192.168.1.1",
+]
 TRICKS = """
     http://{}/ https://{}/ http://{}:80/ http://{}:443/ http://{}:8080/ http://{}:22/ http://{}./
     http://{}%2f@example.com/ http://example.com@{}/ http://example.com:80@{}/ http://example.com%40{}/
@@ -72,9 +80,7 @@ TABLE = [
 ]
 
 
-def fetcher(
-    resolve: Callable[..., list[AddressInfo]], policy: UrlPolicy = OPEN
-) -> HttpSource:
+def fetcher(resolve: Callable[..., list[AddressInfo]], policy: UrlPolicy = OPEN) -> HttpSource:
     return HttpSource(FetchLimits(timeout_s=2, retries=0, max_bytes=10**6), policy, resolve)
 
 
@@ -83,7 +89,11 @@ def answering(*addresses: str) -> Callable[..., list[AddressInfo]]:
     turn = itertools.cycle(addresses)
 
     def resolve(host: str, port: int, *_: object) -> list[AddressInfo]:
-        return list(socket.getaddrinfo(next(turn), port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST))
+        return list(
+            socket.getaddrinfo(
+                next(turn), port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
+            )
+        )
 
     return resolve
 
@@ -122,11 +132,15 @@ def test_no_url_of_the_table_opens_a_connection(named: str) -> None:
             assert opened == [], url
 
 
-@pytest.mark.parametrize("address", [address for address in BLOCKED_ADDRESSES if "%" not in address])
+@pytest.mark.parametrize(
+    "address", [address for address in BLOCKED_ADDRESSES if "%" not in address]
+)
 def test_a_name_that_resolves_into_forbidden_space_opens_no_connection(address: str) -> None:
     attacked = fetcher(answering(address))
     with watched() as opened:
-        assert refused(lambda: attacked.read("http://images.example.com/a.png", Allowance.lasting(5)))
+        assert refused(
+            lambda: attacked.read("http://images.example.com/a.png", Allowance.lasting(5))
+        )
         assert opened == []
 
 
@@ -135,7 +149,9 @@ def test_a_public_answer_beside_a_forbidden_one_does_not_help() -> None:
         return [*answering("1.1.1.1")(host, port), *answering("127.0.0.1")(host, port)]
 
     with watched() as opened:
-        assert refused(lambda: fetcher(both).read("http://images.example.com/a.png", Allowance.lasting(5)))
+        assert refused(
+            lambda: fetcher(both).read("http://images.example.com/a.png", Allowance.lasting(5))
+        )
         assert opened == []
 
 
@@ -164,14 +180,20 @@ def test_no_redirect_leads_into_forbidden_space(image_server: ImageServer) -> No
     policy = UrlPolicy(allow_networks=OPEN_LOOPBACK)
     attacked = fetcher(answering("169.254.169.254"), policy)
     own = image_server.url.removeprefix("http://")
-    targets = [url for url in REDIRECTS if own not in url and "127." not in url and "0x7f" not in url.lower()]
+    targets = [
+        url
+        for url in REDIRECTS
+        if own not in url and "127." not in url and "0x7f" not in url.lower()
+    ]
     with watched() as opened:
         for url in targets:
             for hops in (1, 3):
                 start = image_server.redirect_to(url, hops)
                 assert refused(partial(attacked.read, start, Allowance.lasting(5))), url
     port = own.rpartition(":")[2]
-    assert {address for address in opened if "127.0.0.1" not in address or port not in address} == set()
+    assert {
+        address for address in opened if "127.0.0.1" not in address or port not in address
+    } == set()
 
 
 def test_every_forbidden_network_is_forbidden_at_both_ends() -> None:

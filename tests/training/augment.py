@@ -28,9 +28,13 @@ def _warp(rgba: Tensor, strength: float) -> Tensor:
     scale_y = torch.where(stretch, scale_y, scale_x)
     shift = torch.empty(count, 2).uniform_(-0.15, 0.15) * strength
     cos, sin = torch.cos(angle), torch.sin(angle)
-    rows = torch.stack([cos * scale_x, -sin * scale_y, shift[:, 0], sin * scale_x, cos * scale_y, shift[:, 1]], 1)
+    rows = torch.stack(
+        [cos * scale_x, -sin * scale_y, shift[:, 0], sin * scale_x, cos * scale_y, shift[:, 1]], 1
+    )
     return F.grid_sample(
-        rgba, F.affine_grid(rows.view(-1, 2, 3), list(rgba.shape), align_corners=False), align_corners=False
+        rgba,
+        F.affine_grid(rows.view(-1, 2, 3), list(rgba.shape), align_corners=False),
+        align_corners=False,
     )
 
 
@@ -61,9 +65,13 @@ def augment(rgba: Tensor, strength: float = 1.0) -> Tensor:
     images = _sometimes(0.5 * strength, grey + (images - grey) * _uniform(count, 0.4, 1.6), images)
     images = _sometimes(0.4 * strength, _turn_hue(images, _uniform(count, -0.5, 0.5)), images)
     images = _sometimes(0.08 * strength, grey, images)
-    images = _sometimes(0.5 * strength, images * _uniform(count, 0.75, 1.15) + _uniform(count, -0.1, 0.1), images)
+    images = _sometimes(
+        0.5 * strength, images * _uniform(count, 0.75, 1.15) + _uniform(count, -0.1, 0.1), images
+    )
     images = _sometimes(0.15 * strength, torch.round(images * 4) / 4, images)
     images = _sometimes(0.15 * strength, F.avg_pool2d(images, 3, 1, 1), images)
     edges = images - F.avg_pool2d(images, 3, 1, 1)
-    images = _sometimes(0.15 * strength, images - 2 * edges.abs().mean(1, keepdim=True), images)  # dark outlines
+    images = _sometimes(
+        0.15 * strength, images - 2 * edges.abs().mean(1, keepdim=True), images
+    )  # dark outlines
     return images.clamp(0, 1)

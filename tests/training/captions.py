@@ -5,7 +5,17 @@ from collections import Counter
 
 from tests.training.data import Emoji
 
-TEMPLATES = ("{}", "{}", "{}", "a {}", "the {}", "a photo of a {}", "a picture of a {}", "an emoji of a {}", "{} emoji")
+TEMPLATES = (
+    "{}",
+    "{}",
+    "{}",
+    "a {}",
+    "the {}",
+    "a photo of a {}",
+    "a picture of a {}",
+    "an emoji of a {}",
+    "{} emoji",
+)
 COMMON = 3  # a keyword that more emoji than this share names none of them
 
 

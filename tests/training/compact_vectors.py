@@ -43,7 +43,10 @@ class Loss:
     @property
     def bytes_a_vector(self) -> list[int]:
         """At WIDTHS."""
-        return [sum(quantize(np.ones((1, d), np.float32), dtype).nbytes for dtype in self.way.dtypes) for d in WIDTHS]
+        return [
+            sum(quantize(np.ones((1, d), np.float32), dtype).nbytes for dtype in self.way.dtypes)
+            for d in WIDTHS
+        ]
 
 
 def dot(texts: NDArray[Any], images: NDArray[Any]) -> Scores:
@@ -54,7 +57,9 @@ def dot(texts: NDArray[Any], images: NDArray[Any]) -> Scores:
 
 def cosine(texts: NDArray[Any], images: NDArray[Any]) -> Scores:
     """The dot product over both lengths: an int8 vector has a scale of its own."""
-    text_lengths, image_lengths = (np.linalg.norm(rows.astype(np.float64), axis=1) for rows in (texts, images))
+    text_lengths, image_lengths = (
+        np.linalg.norm(rows.astype(np.float64), axis=1) for rows in (texts, images)
+    )
     cosines: Scores = dot(texts, images) / np.outer(text_lengths, image_lengths)
     return cosines
 
@@ -65,7 +70,9 @@ def hamming(texts: NDArray[np.uint8], images: NDArray[np.uint8]) -> Scores:
     return -different
 
 
-def of(dtype: OutputDtype, score: Callable[[Any, Any], Scores]) -> Callable[[Vectors, Vectors], Scores]:
+def of(
+    dtype: OutputDtype, score: Callable[[Any, Any], Scores]
+) -> Callable[[Vectors, Vectors], Scores]:
     """`score` of both sides as `dtype`."""
     return lambda texts, images: score(quantize(texts, dtype), quantize(images, dtype))
 
@@ -91,7 +98,11 @@ WAYS = (
     Way(("int8",), "dot product: not the way", of("int8", dot)),
     Way(("uint8",), "cosine of value − 128", of("uint8", centred)),
     Way(("ubinary",), "Hamming distance", of("ubinary", hamming)),
-    Way(("ubinary", "int8"), f"the {CANDIDATES} nearest by Hamming distance, ranked by cosine of int8", ranked_again),
+    Way(
+        ("ubinary", "int8"),
+        f"the {CANDIDATES} nearest by Hamming distance, ranked by cosine of int8",
+        ranked_again,
+    ),
 )
 
 
@@ -135,7 +146,9 @@ def table(losses: list[Loss]) -> Iterator[str]:
     for loss in losses:
         dtypes = " + ".join(f"`{dtype}`" for dtype in loss.way.dtypes)
         sizes = " | ".join(f"{size:,}" for size in loss.bytes_a_vector)
-        figures = " | ".join(f"{figure[style]:.3f}" for figure in (loss.recall, loss.overlap) for style in STYLES)
+        figures = " | ".join(
+            f"{figure[style]:.3f}" for figure in (loss.recall, loss.overlap) for style in STYLES
+        )
         yield f"| {dtypes} | {loss.way.search} | {sizes} | {figures} |"
 
 

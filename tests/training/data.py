@@ -60,11 +60,15 @@ def read_annotations(node_modules: Path, language: str) -> dict[str, Any]:
 
 def read_emoji(node_modules: Path) -> list[Emoji]:
     """All emoji that have an English name and a picture in both PNG styles; flags and skin tones are left out."""
-    entries = json.loads((node_modules / "emoji-datasource-google" / "emoji.json").read_text("utf-8"))
+    entries = json.loads(
+        (node_modules / "emoji-datasource-google" / "emoji.json").read_text("utf-8")
+    )
     annotations = {language: read_annotations(node_modules, language) for language in LANGUAGES}
     emoji = []
     for entry in sorted(entries, key=lambda entry: entry["sort_order"]):
-        if entry["category"] in ("Flags", "Component") or not (entry["has_img_google"] and entry["has_img_twitter"]):
+        if entry["category"] in ("Flags", "Component") or not (
+            entry["has_img_google"] and entry["has_img_twitter"]
+        ):
             continue
         char = "".join(chr(int(code, 16)) for code in entry["unified"].split("-"))
         found = {
@@ -72,9 +76,13 @@ def read_emoji(node_modules: Path) -> list[Emoji]:
             for language, table in annotations.items()
         }
         names = {language: item["tts"][0] for language, item in found.items() if item.get("tts")}
-        keywords = {language: item["default"] for language, item in found.items() if item.get("default")}
+        keywords = {
+            language: item["default"] for language, item in found.items() if item.get("default")
+        }
         if "en" in names:
-            emoji.append(Emoji(char, entry["unified"].lower(), entry["name"] or names["en"], names, keywords))
+            emoji.append(
+                Emoji(char, entry["unified"].lower(), entry["name"] or names["en"], names, keywords)
+            )
     return emoji
 
 
@@ -89,14 +97,22 @@ def read_svg_style(node_modules: Path, style: str, emoji: list[Emoji]) -> list[R
     import resvg_py
 
     folder = node_modules / "@iconify-json" / style
-    chars, icons = (json.loads((folder / name).read_text("utf-8")) for name in ("chars.json", "icons.json"))
+    chars, icons = (
+        json.loads((folder / name).read_text("utf-8")) for name in ("chars.json", "icons.json")
+    )
     pictures: list[Rgba | None] = []
     for item in emoji:
-        icon = _find_icon(icons, [chars.get(item.unified), chars.get(item.unified.replace("-fe0f", "")), *_slugs(item)])
+        icon = _find_icon(
+            icons,
+            [chars.get(item.unified), chars.get(item.unified.replace("-fe0f", "")), *_slugs(item)],
+        )
         if icon is None:
             pictures.append(None)
             continue
-        width, height = icon.get("width", icons.get("width", 16)), icon.get("height", icons.get("height", 16))
+        width, height = (
+            icon.get("width", icons.get("width", 16)),
+            icon.get("height", icons.get("height", 16)),
+        )
         spaces = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
         svg = f'<svg {spaces} viewBox="0 0 {width} {height}">{icon["body"]}</svg>'
         png = resvg_py.svg_to_bytes(svg_string=svg, width=SIZE, height=SIZE, skip_system_fonts=True)
@@ -106,7 +122,10 @@ def read_svg_style(node_modules: Path, style: str, emoji: list[Emoji]) -> list[R
 
 def _slugs(item: Emoji) -> list[str]:
     """What a set without a table of code points may call the emoji: its names, with hyphens or run together."""
-    slugs = ["-".join(re.findall(r"[a-z0-9]+", name.lower())) for name in (item.names["en"], item.unicode_name)]
+    slugs = [
+        "-".join(re.findall(r"[a-z0-9]+", name.lower()))
+        for name in (item.names["en"], item.unicode_name)
+    ]
     return slugs + [slug.replace("-", "") for slug in slugs]
 
 
@@ -134,7 +153,9 @@ def main(node_modules: Path, out: Path) -> None:
     styles = {style: read_png_style(node_modules, style, emoji) for style in PNG_STYLES}
     styles |= {style: read_svg_style(node_modules, style, emoji) for style in SVG_STYLES}
     out.mkdir(parents=True, exist_ok=True)
-    (out / "emoji.json").write_text(json.dumps([asdict(item) for item in emoji], ensure_ascii=False), "utf-8")
+    (out / "emoji.json").write_text(
+        json.dumps([asdict(item) for item in emoji], ensure_ascii=False), "utf-8"
+    )
     absent = np.zeros((SIZE, SIZE, 4), np.uint8)
     arrays = {
         style: np.stack([absent if picture is None else picture for picture in pictures])

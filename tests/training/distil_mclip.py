@@ -30,7 +30,9 @@ from tests.training.train_demo import MODEL_CONFIG, encode_texts
 
 VOCABULARY, WIDTH, LAYERS, DIMENSIONS = 10_000, 128, 2, 256
 BATCH, SEED, PEAK_RATE, WARM_UP_STEPS, PAD_ID = 384, 7, 2e-3, 30, 1
-MEASURED_SHARE = 0.6  # of the draws: the measured languages and English, which are fewer than the others
+MEASURED_SHARE = (
+    0.6  # of the draws: the measured languages and English, which are fewer than the others
+)
 ENGLISH_ARTICLES = ("a", "the")
 SPECIAL_IDS = 5  # <s>, <pad>, </s>, <unk>, <mask>
 SCALE = 20.0  # of the cosines in the cross entropy
@@ -82,7 +84,9 @@ def teacher_vectors(emoji: list[Emoji], folder: Path) -> Tensor:
     tensors = load_file(folder / "open_clip_model.safetensors")
     model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, strict=False)
     with torch.no_grad():
-        return encode_texts(model, open_clip.SimpleTokenizer()([item.names["en"] for item in emoji]))
+        return encode_texts(
+            model, open_clip.SimpleTokenizer()([item.names["en"] for item in emoji])
+        )
 
 
 def pairs_of(emoji: list[Emoji]) -> tuple[list[tuple[int, str]], list[tuple[int, str]]]:
@@ -109,14 +113,18 @@ def save(student: Student, tokenizer: XlmrTokenizer, folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     if tokenizer.file != folder / MCLIP_TOKENIZER:
         shutil.copyfile(tokenizer.file, folder / MCLIP_TOKENIZER)
-    tensors = {name: tensor.detach().half().contiguous() for name, tensor in student.state_dict().items()}
+    tensors = {
+        name: tensor.detach().half().contiguous() for name, tensor in student.state_dict().items()
+    }
     partial = folder / "partial.safetensors"
     save_file(tensors, partial, metadata={"format": "pt"})
     partial.chmod(0o644)
     partial.replace(folder / "model.safetensors")
 
 
-def distil(data: Path, teacher: Path, out: Path, minutes: float, resume: Path | None = None) -> None:
+def distil(
+    data: Path, teacher: Path, out: Path, minutes: float, resume: Path | None = None
+) -> None:
     """Train for `minutes`, from scratch or on from a folder that an earlier run wrote."""
     torch.manual_seed(SEED)
     draw = random.Random(SEED)
@@ -128,16 +136,26 @@ def distil(data: Path, teacher: Path, out: Path, minutes: float, resume: Path | 
         out.mkdir(parents=True, exist_ok=True)
         write_vocabulary_of([name for pool in pools for _, name in pool], vocabulary)
     tokenizer = XlmrTokenizer(vocabulary)
-    ids = [[tokens.ids[:64].tolist() for tokens in tokenizer([name for _, name in pool])] for pool in pools]
+    ids = [
+        [tokens.ids[:64].tolist() for tokens in tokenizer([name for _, name in pool])]
+        for pool in pools
+    ]
     student = Student(VOCABULARY)
     if resume:
         tensors = load_file(resume / "model.safetensors")
         student.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
-    optimizer = torch.optim.AdamW(student.parameters(), lr=PEAK_RATE, betas=(0.9, 0.98), weight_decay=0.01)
+    optimizer = torch.optim.AdamW(
+        student.parameters(), lr=PEAK_RATE, betas=(0.9, 0.98), weight_decay=0.01
+    )
     started, step = time.monotonic(), 0
     while (progress := (time.monotonic() - started) / (60 * minutes)) < 1:
         for group in optimizer.param_groups:
-            group["lr"] = PEAK_RATE * min(1.0, (step + 1) / WARM_UP_STEPS) * 0.5 * (1 + math.cos(math.pi * progress))
+            group["lr"] = (
+                PEAK_RATE
+                * min(1.0, (step + 1) / WARM_UP_STEPS)
+                * 0.5
+                * (1 + math.cos(math.pi * progress))
+            )
         pool = [0 if draw.random() < MEASURED_SHARE else 1 for _ in range(BATCH)]
         chosen = [(which, draw.randrange(len(ids[which]))) for which in pool]
         rows = [torch.tensor(ids[which][place]) for which, place in chosen]
@@ -152,7 +170,10 @@ def distil(data: Path, teacher: Path, out: Path, minutes: float, resume: Path | 
         step += 1
         if step % 50 == 0:
             seconds = time.monotonic() - started
-            print(f"step {step}  loss {loss.item():.3f}  squared {squared.item():.3f}  {seconds:.0f} s", flush=True)
+            print(
+                f"step {step}  loss {loss.item():.3f}  squared {squared.item():.3f}  {seconds:.0f} s",
+                flush=True,
+            )
     save(student, tokenizer, out)
     print(f"{step} steps in {(time.monotonic() - started) / 60:.1f} minutes")
 

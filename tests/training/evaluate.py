@@ -56,7 +56,11 @@ def read_student(folder: Path) -> tuple[Student, XlmrTokenizer]:
 def evaluate_languages(emoji: list[Emoji], demo: Path, gallery: Tensor, fixed: Tensor) -> None:
     """Recall of the multilingual tower, each of LANGUAGES and their mean."""
     student, tokenizer = read_student(demo / "mclip")
-    named = torch.tensor([all(language in item.names for language in LANGUAGES) for item in emoji]).nonzero().flatten()
+    named = (
+        torch.tensor([all(language in item.names for language in LANGUAGES) for item in emoji])
+        .nonzero()
+        .flatten()
+    )
     for label, rows in (("all", named), ("400", fixed)):
         fifths = []
         for language in LANGUAGES:
@@ -64,7 +68,9 @@ def evaluate_languages(emoji: list[Emoji], demo: Path, gallery: Tensor, fixed: T
             rows_of_ids = [torch.from_numpy(tokens.ids) for tokens in tokenizer(names)]
             ids = torch.nn.utils.rnn.pad_sequence(rows_of_ids, True, PAD_ID)
             vectors = torch.cat([F.normalize(student(chunk), dim=-1) for chunk in ids.split(CHUNK)])
-            fifths.append(report(f"demo-mclip {language} google {label}", vectors, gallery, rows)[1])
+            fifths.append(
+                report(f"demo-mclip {language} google {label}", vectors, gallery, rows)[1]
+            )
         print(f"demo-mclip mean R@5 {label}: {sum(fifths) / len(fifths):.3f}", flush=True)
 
 

@@ -33,7 +33,11 @@ ALWAYS = (
 
 def choose(emoji: list[Emoji]) -> list[int]:
     """Indices of COUNT emoji that are named in all LANGUAGES, among them ALWAYS."""
-    named = [index for index, item in enumerate(emoji) if all(language in item.names for language in LANGUAGES)]
+    named = [
+        index
+        for index, item in enumerate(emoji)
+        if all(language in item.names for language in LANGUAGES)
+    ]
     always = [index for index in named if emoji[index].names["en"] in ALWAYS]
     others = [index for index in named if index not in always]
     return sorted(always + random.Random(SEED).sample(others, COUNT - len(always)))
@@ -45,15 +49,21 @@ def main(data: Path, out: Path) -> None:
     chosen = choose(emoji)
     out.mkdir(parents=True, exist_ok=True)
     entries = [
-        {"emoji": emoji[index].char} | {language: emoji[index].names[language] for language in ("en", *LANGUAGES)}
+        {"emoji": emoji[index].char}
+        | {language: emoji[index].names[language] for language in ("en", *LANGUAGES)}
         for index in chosen
     ]
-    (out / "emoji.json").write_text(json.dumps(entries, ensure_ascii=False, indent=0) + "\n", "utf-8")
+    (out / "emoji.json").write_text(
+        json.dumps(entries, ensure_ascii=False, indent=0) + "\n", "utf-8"
+    )
     with np.load(data / "images.npz") as arrays:
         for style in STYLES:
             sheet = Image.new("RGBA", (COLUMNS * SIZE, -(-COUNT // COLUMNS) * SIZE))
             for place, index in enumerate(chosen):
-                sheet.paste(Image.fromarray(arrays[style][index]), (place % COLUMNS * SIZE, place // COLUMNS * SIZE))
+                sheet.paste(
+                    Image.fromarray(arrays[style][index]),
+                    (place % COLUMNS * SIZE, place // COLUMNS * SIZE),
+                )
             sheet.save(out / f"{style}.webp", lossless=True, exact=False, method=6)
 
 

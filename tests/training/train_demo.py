@@ -47,7 +47,8 @@ def load_data(folder: Path) -> tuple[list[Emoji], dict[str, Tensor]]:
     emoji = [Emoji(**item) for item in json.loads((folder / "emoji.json").read_text("utf-8"))]
     with np.load(folder / "images.npz") as arrays:
         return emoji, {
-            style: torch.from_numpy(arrays[style]).permute(0, 3, 1, 2).contiguous() for style in arrays.files
+            style: torch.from_numpy(arrays[style]).permute(0, 3, 1, 2).contiguous()
+            for style in arrays.files
         }
 
 
@@ -63,7 +64,9 @@ class Sampler:
     def __init__(self, styles: dict[str, Tensor]) -> None:
         names = [name for name in styles if name != UNSEEN_STYLE]
         self._pictures = torch.stack([styles[name] for name in names])  # (styles, emoji, 4, s, s)
-        weights = self._pictures.flatten(2).any(2).float().T  # (emoji, styles): 1 where there is a picture
+        weights = (
+            self._pictures.flatten(2).any(2).float().T
+        )  # (emoji, styles): 1 where there is a picture
         self._weights, self._main = weights, names.index("google")
 
     def draw(self, main_style_weight: float) -> tuple[Tensor, Tensor]:
@@ -80,7 +83,10 @@ def step_loss(model: torch.nn.Module, images: Tensor, emoji: Tensor, tokens: Ten
     images = model.encode_image(normalise(images), normalize=True)  # type: ignore[operator]
     texts = encode_texts(model, tokens)
     logits = model.logit_scale.exp() * images @ texts.T  # type: ignore[operator]
-    return (F.cross_entropy(logits, emoji) + F.cross_entropy(logits[:, emoji].T, torch.arange(len(emoji)))) / 2
+    return (
+        F.cross_entropy(logits, emoji)
+        + F.cross_entropy(logits[:, emoji].T, torch.arange(len(emoji)))
+    ) / 2
 
 
 def encode_texts(model: Any, tokens: Tensor) -> Tensor:
@@ -102,7 +108,9 @@ def _encode_short(model: Any, tokens: Tensor) -> Tensor:
 def make_optimizer(model: torch.nn.Module) -> torch.optim.AdamW:
     """AdamW; weight decay for the matrices of the blocks alone."""
     named = dict(model.named_parameters())
-    decayed = [tensor for name, tensor in named.items() if tensor.ndim >= 2 and "embedding" not in name]
+    decayed = [
+        tensor for name, tensor in named.items() if tensor.ndim >= 2 and "embedding" not in name
+    ]
     others = [tensor for name, tensor in named.items() if tensor.ndim < 2 or "embedding" in name]
     groups = [{"params": decayed, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=PEAK_RATE, betas=(0.9, 0.98))
@@ -112,7 +120,9 @@ def save(model: torch.nn.Module, folder: Path) -> None:
     """Write the checkpoint, half precision, in the layout of open_clip's hub repositories."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {
-        name: tensor.detach().half().contiguous() for name, tensor in model.state_dict().items() if name != "attn_mask"
+        name: tensor.detach().half().contiguous()
+        for name, tensor in model.state_dict().items()
+        if name != "attn_mask"
     }
     partial = folder / "partial.safetensors"
     save_file(tensors, partial, metadata={"format": "pt"})
@@ -121,7 +131,13 @@ def save(model: torch.nn.Module, folder: Path) -> None:
     (folder / "open_clip_config.json").write_text(json.dumps(config, indent=2) + "\n")
 
 
-def train(data: Path, out: Path, minutes: float, difficulty_range: tuple[float, float], resume: Path | None) -> None:
+def train(
+    data: Path,
+    out: Path,
+    minutes: float,
+    difficulty_range: tuple[float, float],
+    resume: Path | None,
+) -> None:
     """Train for `minutes`, from scratch or from a checkpoint, and write one to `out`, also now and then on the way."""
     first, last = difficulty_range
     open_clip = import_open_clip()
@@ -131,7 +147,9 @@ def train(data: Path, out: Path, minutes: float, difficulty_range: tuple[float, 
     with torch.no_grad():
         model.logit_scale.fill_(math.log(20))
     if resume:
-        model.load_state_dict({name: tensor.float() for name, tensor in load_file(resume).items()}, strict=False)
+        model.load_state_dict(
+            {name: tensor.float() for name, tensor in load_file(resume).items()}, strict=False
+        )
     average = copy.deepcopy(model)
     captions, sampler = Captions(emoji, SEED), Sampler(styles)
     tokenize = cache(lambda text: tokenizer([text])[0])
@@ -139,7 +157,12 @@ def train(data: Path, out: Path, minutes: float, difficulty_range: tuple[float, 
     optimizer = make_optimizer(model)
     started, step = time.monotonic(), 0
     while (progress := (time.monotonic() - started) / (60 * minutes)) < 1:
-        rate = PEAK_RATE * min(1.0, (step + 1) / WARM_UP_STEPS) * 0.5 * (1 + math.cos(math.pi * progress))
+        rate = (
+            PEAK_RATE
+            * min(1.0, (step + 1) / WARM_UP_STEPS)
+            * 0.5
+            * (1 + math.cos(math.pi * progress))
+        )
         for group in optimizer.param_groups:
             group["lr"] = rate
         difficulty = first + (last - first) * progress
@@ -157,7 +180,10 @@ def train(data: Path, out: Path, minutes: float, difficulty_range: tuple[float, 
                 slow.lerp_(fast, 1 - min(EMA, step / (step + 10)))
         if step % 25 == 0:
             seconds = time.monotonic() - started
-            print(f"step {step}  loss {loss.item():.3f}  {seconds:.0f} s  {seconds / step:.2f} s a step", flush=True)
+            print(
+                f"step {step}  loss {loss.item():.3f}  {seconds:.0f} s  {seconds / step:.2f} s a step",
+                flush=True,
+            )
         if step % 200 == 0:
             save(average, out)
     save(average, out)
@@ -170,6 +196,12 @@ if __name__ == "__main__":
     parser.add_argument("out", type=Path)
     parser.add_argument("--minutes", type=float, default=45)
     parser.add_argument("--resume", type=Path, help="a checkpoint to start from")
-    parser.add_argument("--difficulty", type=float, nargs=2, default=(0.3, 0.8), help="of the first step and the last")
+    parser.add_argument(
+        "--difficulty",
+        type=float,
+        nargs=2,
+        default=(0.3, 0.8),
+        help="of the first step and the last",
+    )
     arguments = parser.parse_args()
     train(arguments.data, arguments.out, arguments.minutes, arguments.difficulty, arguments.resume)

@@ -1,6 +1,7 @@
-"""The engines that run a model's towers, and which of them serves a model.
+"""The engines that run a model's towers, and the choice between them.
 
-A new engine is one module with a class that fulfils `Engine`, and one entry in `all_engines`.
+To add an engine, write one module with a class that implements `Engine`, and add it to
+`all_engines`.
 """
 
 from collections.abc import Sequence
@@ -16,14 +17,15 @@ AUTO = "auto"
 
 
 def all_engines(storage: CloudStorage) -> tuple[Engine, ...]:
-    """The engines, the preferred one first."""
+    """All engines, the preferred one first."""
     return OnnxEngine(storage), TorchEngine()
 
 
 def engines_for(name: str, options: EngineOptions, engines: Sequence[Engine]) -> tuple[Engine, ...]:
-    """The engines that may serve under these options: the one of that name, or all for `auto`.
+    """The engines that work with these options: the one with this name, or any for `auto`.
 
-    Raises ValueError for an unknown name, or with each engine's reason if the options suit none.
+    Raises ValueError for an unknown name. If the options rule out every engine, it raises
+    ValueError with the reasons.
     """
     candidates = [engine for engine in engines if name in (AUTO, engine.name)]
     if not candidates:
@@ -36,7 +38,10 @@ def engines_for(name: str, options: EngineOptions, engines: Sequence[Engine]) ->
 
 
 def choose_engine(spec: ModelSpec, options: EngineOptions, engines: Sequence[Engine]) -> Engine:
-    """The first engine that can serve the model now. Raises ModelUnavailable with each one's reason."""
+    """The first engine that can serve the model now.
+
+    Raises ModelUnavailable with the reason of each engine if none can.
+    """
     refusals = []
     for engine in engines:
         refusal = engine.refusal(spec, options)

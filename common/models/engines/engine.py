@@ -1,4 +1,4 @@
-"""What an engine must give."""
+"""The protocol that every engine implements."""
 
 from typing import Protocol
 
@@ -6,25 +6,26 @@ from common.models.spec import EngineOptions, ImageEncoder, ModelSpec, TextEncod
 
 
 class Engine(Protocol):
-    """Runs towers. It imports its libraries when it loads one, never before."""
+    """Loads and runs towers. It must not import its libraries before it loads a tower."""
 
     name: str
 
     def unfit(self, options: EngineOptions) -> str:
-        """Why these options rule the engine out for any model; empty if they do not."""
+        """Why the engine cannot work with these options; empty if it can."""
         ...
 
     def refusal(self, spec: ModelSpec, options: EngineOptions) -> str:
-        """Why it cannot serve the model at this moment; empty if it can.
+        """Why the engine cannot serve the model now; empty if it can.
 
-        Asked at every load, so that a file may appear later. Raises ModelUnavailable for a broken one.
+        It is called before every load, so a missing file may appear later. Raises ModelUnavailable
+        for a broken file.
         """
         ...
 
     def load_text(self, spec: ModelSpec, options: EngineOptions) -> TextEncoder:
-        """The text tower, after one forward pass. Raises ModelUnavailable."""
+        """Load the text tower and run it once. Raises ModelUnavailable."""
         ...
 
     def load_image(self, spec: ModelSpec, options: EngineOptions) -> ImageEncoder:
-        """The image tower, after one forward pass. Raises ModelUnavailable."""
+        """Load the image tower and run it once. Raises ModelUnavailable."""
         ...

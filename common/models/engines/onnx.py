@@ -1,4 +1,4 @@
-"""The engine that serves bundles with ONNX Runtime, on a CPU, without torch."""
+"""The engine that serves bundles with ONNX Runtime on a CPU, without torch."""
 
 import threading
 
@@ -12,37 +12,36 @@ NO_BUNDLE = "no bundle in its weights folder (`make export` writes one)"
 
 
 class OnnxEngine:
-    """Serves a bundle from the weights folder, from a bucket, or the one that ships with the model."""
+    """Serves a bundle from the weights folder, from a bucket, or one that ships with the model."""
 
     name = "onnx"
 
     def __init__(self, storage: CloudStorage) -> None:
         self._storage = storage
         self._lock = threading.Lock()
-        self._remote: dict[
-            tuple[str, str], Bundle
-        ] = {}  # by model and URI: both towers of one export
+        # By model and URI, so that both towers come from the same export.
+        self._remote: dict[tuple[str, str], Bundle] = {}
 
     def unfit(self, options: EngineOptions) -> str:
-        """Why a bundle cannot be run under these options; empty if it can."""
+        """Why a bundle cannot run with these options; empty if it can."""
         if options.device == "cuda":
-            return "the onnx engine runs on a CPU, not on cuda"
+            return "the onnx engine runs only on a CPU, but CLIP_DEVICE is cuda"
         if options.precision not in PRECISIONS:
-            return f"the onnx engine serves int8 and fp32, not {options.precision}"
+            return f"the onnx engine has int8 and fp32, but CLIP_PRECISION is {options.precision}"
         return ""
 
     def refusal(self, spec: ModelSpec, options: EngineOptions) -> str:
-        """Empty if there is a bundle. Raises ModelUnavailable for a broken one."""
+        """Empty if the model has a bundle. Raises ModelUnavailable for a broken bundle."""
         return "" if self._find(spec, options) else NO_BUNDLE
 
     def load_text(self, spec: ModelSpec, options: EngineOptions) -> TextEncoder:
-        """See Engine."""
+        """Load the text tower of the bundle and run it once. Raises ModelUnavailable."""
         from common.models import onnx_engine
 
         return onnx_engine.load_text_encoder(self._bundle(spec, options), options)
 
     def load_image(self, spec: ModelSpec, options: EngineOptions) -> ImageEncoder:
-        """See Engine."""
+        """Load the image tower of the bundle and run it once. Raises ModelUnavailable."""
         from common.models import onnx_engine
 
         return onnx_engine.load_image_encoder(self._bundle(spec, options), options)

@@ -1,4 +1,4 @@
-"""The engine that runs the original weights of any model with torch."""
+"""The engine that runs any model's original weights with torch."""
 
 from typing import Any
 
@@ -7,31 +7,31 @@ from common.models.spec import EngineOptions, ImageEncoder, ModelSpec, TextEncod
 
 
 class TorchEngine:
-    """Loads weights from a folder or the model hub; needs `requirements.txt`."""
+    """Loads weights from a folder or the model hub; it needs `requirements.txt`."""
 
     name = "torch"
 
     def unfit(self, options: EngineOptions) -> str:
-        """Empty unless the weights are a bundle in a bucket."""
-        return "the torch engine does not read a bundle in a bucket" if options.weights_uri else ""
+        """Why the weights do not suit torch; empty unless they are a bundle in a bucket."""
+        return "the torch engine cannot read a bucket's bundle" if options.weights_uri else ""
 
     def refusal(self, spec: ModelSpec, options: EngineOptions) -> str:  # noqa: ARG002
-        """Empty: what is missing shows when the weights are fetched."""
+        """Always empty: `load_text` and `load_image` find out what is missing."""
         return ""
 
     def load_text(self, spec: ModelSpec, options: EngineOptions) -> TextEncoder:
-        """See Engine."""
+        """Load the text tower from its weights and run it once. Raises ModelUnavailable."""
         encoder: TextEncoder = _import_engine(spec).load_text_encoder(spec, options)
         return encoder
 
     def load_image(self, spec: ModelSpec, options: EngineOptions) -> ImageEncoder:
-        """See Engine."""
+        """Load the image tower from its weights and run it once. Raises ModelUnavailable."""
         encoder: ImageEncoder = _import_engine(spec).load_image_encoder(spec, options)
         return encoder
 
 
 def _import_engine(spec: ModelSpec) -> Any:
-    """The package with torch. Raises ModelUnavailable if only what bundles need is installed."""
+    """Import the package that uses torch. Raises ModelUnavailable if torch is not installed."""
     try:
         from common.models import torch_engine
     except ModuleNotFoundError as error:

@@ -1,8 +1,8 @@
-"""The tower families: one module each, imported by name when one of its towers is loaded.
+"""The tower families: one module each, imported by name when one of its towers loads.
 
-A family knows where its weights lie, reads its tokenizer and builds its torch module. To add one, write its module
-with `load_text`, `load_image` or both, and add it here; a `TowerSource` with its name then selects it. Its towers are
-exported by the general path, unless the export has a plain tower that fits their modules.
+A family finds its weights, reads its tokenizer and builds its torch module. To add a family, write
+a module with `load_text`, `load_image` or both, and add it to `FAMILIES`. A `TowerSource` selects
+it by name. The export writes its towers as they are, unless a plain tower fits their modules.
 """
 
 from importlib import import_module
@@ -21,7 +21,7 @@ FAMILIES = {
 
 
 class TorchText(TextEncoder, Protocol):
-    """A loaded text tower that can be exported. Shorter texts of a batch are padded with `pad_id`."""
+    """A loaded text tower that can be exported; a batch is padded with `pad_id`."""
 
     module: nn.Module
     tokenizer: TextTokenizer
@@ -35,24 +35,24 @@ class TorchImage(ImageEncoder, Protocol):
 
 
 def load_text(spec: ModelSpec, options: EngineOptions) -> TorchText:
-    """The text tower, loaded by its family. Raises ModelUnavailable."""
+    """Load the text tower with its family's module. Raises ModelUnavailable."""
     encoder: TorchText = _loader(spec, "text")(spec, spec.text, options)
     return encoder
 
 
 def load_image(spec: ModelSpec, options: EngineOptions) -> TorchImage:
-    """The image tower, loaded by its family. Raises ModelUnavailable."""
+    """Load the image tower with its family's module. Raises ModelUnavailable."""
     encoder: TorchImage = _loader(spec, "image")(spec, spec.image, options)
     return encoder
 
 
 def _loader(spec: ModelSpec, tower: TowerName) -> Any:
-    """The family's function `(spec, source, options) → encoder`."""
+    """The family's function `(spec, source, options) → encoder`. Raises ModelUnavailable."""
     family = (spec.text if tower == "text" else spec.image).family
     module = import_module(FAMILIES[family]) if family in FAMILIES else None
     load = getattr(module, f"load_{tower}", None)
     if load is None:
         known = ", ".join(FAMILIES)
-        message = f"no family {family!r} of {tower} towers; known: {known}"
+        message = f"no family {family!r} for {tower} towers; known: {known}"
         raise ModelUnavailable(f"model {spec.id}: {message}")
     return load

@@ -1,6 +1,7 @@
-"""M-CLIP's text tower: `multilingual_clip`'s own module around an XLM-RoBERTa built from the checkpoint's shapes.
+"""M-CLIP's text tower: the module of `multilingual_clip`, built from the checkpoint's shapes.
 
-The package itself would first download and read the base model's 2.24 GB, whose every weight the checkpoint replaces.
+The package itself would first download the 2.24 GB of XLM-RoBERTa. The checkpoint replaces all of
+those weights.
 """
 
 from collections.abc import Sequence
@@ -33,14 +34,18 @@ from common.models.torch_engine.runtime import (
 )
 
 PAD_ID = 1
-HEAD_WIDTH = 64  # of all XLM-RoBERTas; the tensors' shapes tell everything else
+HEAD_WIDTH = 64  # the same in all XLM-RoBERTa models; tensor shapes give everything else
 _EMBEDDINGS = "transformer.embeddings."
 
 
 def load_text(
     spec: ModelSpec, tower: MultilingualTower, options: EngineOptions
 ) -> "MultilingualText":
-    """Build on meta, assign the mapped tensors, run once. Raises ModelUnavailable."""
+    """Load M-CLIP's text tower and run it once. Raises ModelUnavailable.
+
+    The module is built without memory of its own, on torch's meta device. Then it gets the
+    checkpoint's mapped tensors.
+    """
     runtime = Runtime.choose(options)
     folder = weights.local_folder(spec, "text", weights.MCLIP_FILES, options)
     if folder:
@@ -48,7 +53,8 @@ def load_text(
         vocabulary = weights.find_file(folder, [weights.MCLIP_TOKENIZER], spec)
         weights.verify(vocabulary, spec)
     else:
-        names, revision = weights.MCLIP_FILES[::-1], tower.hub_revision  # .bin is the pinned one
+        names = weights.MCLIP_FILES[::-1]  # the catalog pins the .bin file
+        revision = tower.hub_revision
         path = weights.fetch_file(tower.hub_repo, names, spec, options, revision)
         file = weights.verify(path, spec, tower.weights_sha256)
         vocabulary = weights.fetch_file(
@@ -96,7 +102,7 @@ def _build(tensors: dict[str, Tensor]) -> nn.Module:
     config = _config(tensors)
     with torch.device("meta"):
         module: nn.Module = MultilingualCLIP.__new__(MultilingualCLIP)
-        nn.Module.__init__(module)  # its own would fetch the base model
+        nn.Module.__init__(module)  # MultilingualCLIP's own __init__ would fetch the base model
         module.transformer = XLMRobertaModel(config, add_pooling_layer=False)  # type: ignore[no-untyped-call]
         module.LinearTransformation = nn.Linear(
             config.hidden_size, tensors["LinearTransformation.weight"].shape[0]
@@ -107,22 +113,28 @@ def _build(tensors: dict[str, Tensor]) -> nn.Module:
 
 
 class MultilingualText:
-    """XLM-RoBERTa, masked mean, linear map, normalised."""
+    """M-CLIP's text tower: XLM-RoBERTa, masked mean, linear map, L2 normalisation."""
 
     pad_id = PAD_ID
 
     def __init__(
         self, module: nn.Module, tokenizer: XlmrTokenizer, runtime: Runtime, info: EncoderInfo
     ) -> None:
-        self.info, self.context_length = info, tokenizer.context_length
-        self.module, self.tokenizer, self._runtime = ready(module, runtime), tokenizer, runtime
+        self.info = info
+        self.context_length = tokenizer.context_length
+        self.module = ready(module, runtime)
+        self.tokenizer = tokenizer
+        self._runtime = runtime
 
     def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
-        """Token ids of each text, cut at 512."""
+        """The token ids of each text, cut at 512."""
         return self.tokenizer(texts)
 
     def encode(self, items: Sequence[TokenIds]) -> Vectors:
-        """(n, dimensions) float32 of unit norm; padded to the batch's longest, which the attention mask makes exact."""
+        """Token ids of n texts → (n, dimensions) float32 of unit norm.
+
+        The batch is padded to its longest text. The attention mask hides the padding.
+        """
         rows = [torch.from_numpy(ids) for ids in items]
         return self._runtime.run(self._forward, nn.utils.rnn.pad_sequence(rows, True, PAD_ID))
 

@@ -1,8 +1,8 @@
-"""One tower of an open_clip model, built without the other.
+"""Build one tower of an open_clip model without the other.
 
-The module is built without memory of its own, then given the checkpoint's mapped tensors. That takes a
-tenth of a second and one tower's memory, where `open_clip.create_model` takes seconds and both towers'.
-Checkpoints in another layout are loaded by open_clip itself.
+The module is built without memory of its own, then it gets the checkpoint's mapped tensors. That
+takes a tenth of a second and one tower's memory. `open_clip.create_model` takes seconds and the
+memory of both towers. It still loads the checkpoints whose layout does not fit.
 """
 
 from collections.abc import Callable
@@ -20,24 +20,24 @@ from common.models import weights
 from common.models.spec import EngineOptions, ModelSpec, TowerName
 from common.models.torch_engine.runtime import read_tensors, refill_position_ids
 
-Scalars = dict[str, Tensor]  # logit_scale and logit_bias, where the checkpoint has them
+Scalars = dict[str, Tensor]  # logit_scale and logit_bias, if the checkpoint has them
 
 _SCALARS = ("logit_scale", "logit_bias")
 _OTHER_PARTS = {"text": ("visual.", "text_decoder."), "image": ()}
-_DERIVED = (".position_ids", "attn_mask")  # old checkpoints hold these, which the module computes
-_PLACES = {  # of a configuration: where something comes from, which shapes no vector
+_DERIVED = (".position_ids", "attn_mask")  # in old checkpoints; the module computes them itself
+_PLACES = {  # settings that say where something comes from; they do not change vectors
     "hf_model_name",
     "hf_model_pretrained",
     "hf_tokenizer_name",
     "timm_model_pretrained",
-    "tokenizer_kwargs",  # in the tokenizer's own description
+    "tokenizer_kwargs",  # the tokenizer's own description covers these
 }
 HF_CONFIG = ("config.json",)
 
 
 @dataclass(frozen=True)
 class Source:
-    """A model's configuration, as open_clip's `model_cfg` and `preprocess_cfg`, and its weights."""
+    """A model's weights and its configuration: open_clip's `model_cfg` and `preprocess_cfg`."""
 
     model: dict[str, Any]
     preprocessing: dict[str, Any]
@@ -46,40 +46,46 @@ class Source:
 
     @property
     def dimensions(self) -> int:
-        """Length of the vectors."""
+        """The length of the vectors."""
         return int(self.model["embed_dim"])
 
     @property
     def hf_name(self) -> str:
-        """The Hugging Face model that the text tower is made of; empty if it is open_clip's own."""
+        """The Hugging Face model inside the text tower; empty if the tower is open_clip's own."""
         return str(self.model["text_cfg"].get("hf_model_name") or "")
 
 
 def build_tower(
     source: Source, tower: TowerName, spec: ModelSpec, options: EngineOptions
 ) -> tuple[nn.Module, Scalars]:
-    """The tower with its tensors, and the pair's own scalars. Raises ModelUnavailable."""
+    """Build a tower with its tensors; return it with the scalars of the model.
+
+    Raises ModelUnavailable.
+    """
     tensors, scalars = _read(source.file.path, tower)
     is_hf = tower == "text" and bool(source.hf_name)
     base = weights.hub_file(source.hf_name, HF_CONFIG, spec, options).parent if is_hf else None
     try:
         module = _build_hf_text(source, base, tensors) if base else _build(source, tower, tensors)
         if any(tensor.is_meta for tensor in (*module.parameters(), *module.buffers())):
-            raise ValueError("a tensor of the tower is in no checkpoint")
+            raise ValueError("the checkpoint lacks a tensor of the tower")
     except (RuntimeError, ValueError):
         return _build_whole(source, tower)
     return module, scalars
 
 
 def shape_of(source: Source, tower: TowerName) -> dict[str, Any]:
-    """The settings that shape a tower beside its tensors: pooling, heads, activation; no place of a file."""
+    """The settings that shape a tower besides its tensors, such as pooling, heads and activation.
+
+    Names of files and repositories are left out.
+    """
     config = source.model["vision_cfg" if tower == "image" else "text_cfg"]
     shape = {name: value for name, value in config.items() if name not in _PLACES}
     return shape | {"quick_gelu": bool(source.model.get("quick_gelu", False))}
 
 
 def _read(path: Path, tower: TowerName) -> tuple[dict[str, Tensor], Scalars]:
-    """The tensors of one tower by their names in its module, mapped from the file."""
+    """Map the tensors of one tower, by their names in its module, and the model's scalars."""
 
     def wanted(name: str) -> bool:
         if name in _SCALARS:
@@ -94,13 +100,16 @@ def _read(path: Path, tower: TowerName) -> tuple[dict[str, Tensor], Scalars]:
 
 
 def _build(source: Source, tower: TowerName, tensors: dict[str, Tensor]) -> nn.Module:
-    """Raises RuntimeError or ValueError for tensors that do not fit."""
+    """Build open_clip's module for a tower and assign its tensors.
+
+    Raises RuntimeError or ValueError if the tensors do not fit.
+    """
     config = source.model["vision_cfg" if tower == "image" else "text_cfg"]
     parts = open_clip.model
     build: Callable[..., nn.Module] = (
         parts._build_vision_tower if tower == "image" else parts._build_text_tower
     )
-    # timm computes buffers that no checkpoint holds, so its modules cannot be built on meta.
+    # timm computes buffers that are not in checkpoints, so its modules cannot be built on meta.
     with WithoutInit() if config.get("timm_model_name") else torch.device("meta"):
         module = build(source.dimensions, config, source.model.get("quick_gelu", False))
     module.load_state_dict(tensors, strict=True, assign=True)
@@ -111,7 +120,7 @@ def _build(source: Source, tower: TowerName, tensors: dict[str, Tensor]) -> nn.M
 
 
 class WithoutInit(TorchFunctionMode):
-    """Leaves new parameters uninitialised, so that their memory is never touched before it is replaced."""
+    """Leaves new parameters uninitialised, so their memory is not touched before it is replaced."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = getattr(func, "__name__", "")
@@ -122,7 +131,10 @@ class WithoutInit(TorchFunctionMode):
 
 
 def _build_hf_text(source: Source, base: Path, tensors: dict[str, Tensor]) -> nn.Module:
-    """open_clip's adapter around a Hugging Face encoder, whose own weights are not downloaded."""
+    """Build open_clip's adapter around a Hugging Face encoder, without the encoder's own weights.
+
+    Raises RuntimeError or ValueError if the tensors do not fit.
+    """
     config = source.model["text_cfg"]
     with torch.device("meta"):
         module: nn.Module = HFTextEncoder(
@@ -138,7 +150,7 @@ def _build_hf_text(source: Source, base: Path, tensors: dict[str, Tensor]) -> nn
 
 
 def _build_whole(source: Source, tower: TowerName) -> tuple[nn.Module, Scalars]:
-    """The whole model by open_clip's own loader, of which one tower is kept."""
+    """Load the whole model with open_clip's own loader, and keep one tower."""
     folder = source.file.path.parent
     local = (folder / weights.OPEN_CLIP_CONFIG).is_file()
     model = open_clip.create_model(
@@ -155,7 +167,7 @@ def _build_whole(source: Source, tower: TowerName) -> tuple[nn.Module, Scalars]:
 
 
 class _WholeText(nn.Module):
-    """The text side of a CLIP whose tensors stand beside its visual tower."""
+    """The text tower of a model that keeps it in the same module as the image tower."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -163,6 +175,6 @@ class _WholeText(nn.Module):
         self.model = model
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Vectors (n, dimensions), not normalised."""
+        """Token ids (n, length) → vectors (n, dimensions), not normalised."""
         vectors: Tensor = self.model.encode_text(ids)
         return vectors

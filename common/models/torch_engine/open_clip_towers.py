@@ -1,4 +1,4 @@
-"""open_clip's towers, one at a time: where their weights lie, and how they encode."""
+"""open_clip's text and image towers: find their weights, load one of them and encode."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,7 +44,7 @@ PAD_ID = 0
 def _find(
     spec: ModelSpec, tower: OpenClipTower, folder: Path | None, options: EngineOptions
 ) -> Source:
-    """Configuration and weights of a tower. Raises ModelUnavailable."""
+    """Find the configuration and the weights of a tower. Raises ModelUnavailable."""
     if folder and (folder / weights.OPEN_CLIP_CONFIG).is_file():
         config = weights.read_json(folder / weights.OPEN_CLIP_CONFIG, spec)
         file = weights.open_clip_file(spec, tower, folder, options)
@@ -65,12 +65,15 @@ def _find(
 def _find_in_table(
     spec: ModelSpec, tower: OpenClipTower, model: dict[str, Any], options: EngineOptions
 ) -> Source:
-    """By open_clip's own table of pretrained weights, whose activation is the one the weights were trained with."""
+    """Find a tower in open_clip's table of pretrained weights. Raises ModelUnavailable.
+
+    The table also says which activation the weights were trained with.
+    """
     entry = open_clip.pretrained.get_pretrained_cfg(tower.architecture, tower.pretrained)
     if not entry:
         tags = ", ".join(open_clip.list_pretrained_tags_by_model(tower.architecture)) or "none"
-        message = f"model {spec.id}: open_clip's weights for {tower.architecture} are {tags}; not {tower.pretrained!r}"
-        raise ModelUnavailable(message)
+        message = f"open_clip has no weights {tower.pretrained!r} for {tower.architecture}"
+        raise ModelUnavailable(f"model {spec.id}: {message}; known: {tags}")
     model = model | {"quick_gelu": bool(entry.get("quick_gelu", model.get("quick_gelu", False)))}
     repo, _, name = (entry.get("hf_hub") or "").rpartition("/")
     if repo:
@@ -83,7 +86,7 @@ def _find_in_table(
         )
     else:
         raise ModelUnavailable(
-            f"model {spec.id}: its weights come from a URL, and CLIP_ALLOW_DOWNLOAD is false"
+            f"model {spec.id}: its weights come from a URL, but CLIP_ALLOW_DOWNLOAD is false"
         )
     settings = {
         key: entry[key] for key in ("mean", "std", "interpolation", "resize_mode") if entry.get(key)
@@ -100,7 +103,8 @@ def _load(
     folder = weights.local_folder(spec, name, weights.OPEN_CLIP_FILES, options)
     source = _find(spec, tower, folder, options)
     module, scalars = build_tower(source, name, spec, options)
-    scale, bias = scalars.get("logit_scale"), scalars.get("logit_bias")
+    scale = scalars.get("logit_scale")
+    bias = scalars.get("logit_bias")
     info = EncoderInfo(
         source.dimensions, source.file.sha256, "torch", runtime.device.type, runtime.precision,
         logit_scale=None if scale is None else float(scale.exp()),
@@ -111,7 +115,7 @@ def _load(
 
 
 def load_image(spec: ModelSpec, tower: OpenClipTower, options: EngineOptions) -> "OpenClipImage":
-    """Load and run once. Raises ModelUnavailable."""
+    """Load an open_clip image tower and run it once. Raises ModelUnavailable."""
     source, module, info, runtime = _load(spec, tower, "image", options)
     preprocessing = _preprocessing(spec, source, options)
     encoder = OpenClipImage(module, preprocessing, runtime, image_info(info, preprocessing))
@@ -125,7 +129,7 @@ def _preprocessing(spec: ModelSpec, source: Source, options: EngineOptions) -> P
     width, height = (size, size) if isinstance(size, int) else size
     if width != height:
         raise ModelUnavailable(
-            f"model {spec.id}: its images are {width} × {height}, and only squares are made"
+            f"model {spec.id}: its images are {width} × {height}, but only squares are supported"
         )
     settings = source.preprocessing
     return Preprocessing(
@@ -145,11 +149,13 @@ class OpenClipImage:
     def __init__(
         self, module: nn.Module, preprocessing: Preprocessing, runtime: Runtime, info: EncoderInfo
     ) -> None:
-        self.info, self.preprocessing = info, preprocessing
-        self.module, self._runtime = module, runtime
+        self.info = info
+        self.preprocessing = preprocessing
+        self.module = module
+        self._runtime = runtime
 
     def encode(self, items: Sequence[Pixels]) -> Vectors:
-        """(n, dimensions) float32 of unit norm."""
+        """The pixels of n images → (n, dimensions) float32 of unit norm."""
         return self._runtime.run(
             self._forward, torch.from_numpy(normalize(items, self.preprocessing))
         )
@@ -159,7 +165,7 @@ class OpenClipImage:
 
 
 def load_text(spec: ModelSpec, tower: OpenClipTower, options: EngineOptions) -> "OpenClipText":
-    """Load and run once. Raises ModelUnavailable."""
+    """Load an open_clip text tower and run it once. Raises ModelUnavailable."""
     source, module, info, runtime = _load(spec, tower, "text", options)
     cuts = isinstance(module, HFTextEncoder) or can_cut(module)
     tokenizer = build_tokenizer(source.architecture, source.model["text_cfg"], cuts, spec, options)
@@ -176,9 +182,10 @@ def load_text(spec: ModelSpec, tower: OpenClipTower, options: EngineOptions) -> 
 class OpenClipText:
     """An open_clip text tower.
 
-    A causal tower pooled at the end token cannot see what follows it, so a batch is cut at its longest text: the same
-    vectors (within 4e-7) for a tenth of the work. A Hugging Face encoder masks its padding, so the same holds. Other
-    towers get their texts padded to the context length.
+    A causal tower pooled at the end token cannot see what follows that token. So a batch is cut at
+    its longest text, which gives the same vectors (within 4e-7) for a tenth of the work. The same
+    holds for a Hugging Face encoder, which masks its padding. Texts for other towers are padded to
+    the context length.
     """
 
     def __init__(
@@ -189,17 +196,21 @@ class OpenClipText:
         info: EncoderInfo,
         pad_id: int = PAD_ID,
     ) -> None:
-        self.info, self.context_length = info, tokenizer.context_length
-        self.module, self.tokenizer, self._runtime = module, tokenizer, runtime
-        self.pad_id, self._masks = pad_id, isinstance(module, HFTextEncoder)
+        self.info = info
+        self.context_length = tokenizer.context_length
+        self.module = module
+        self.tokenizer = tokenizer
+        self.pad_id = pad_id
+        self._runtime = runtime
+        self._masks = isinstance(module, HFTextEncoder)
         self.cuts = self._masks or (isinstance(tokenizer, ClipTokenizer) and can_cut(module))
 
     def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
-        """Token ids of each text, cut at the context length."""
+        """The token ids of each text, cut at the context length."""
         return self.tokenizer(texts)
 
     def encode(self, items: Sequence[TokenIds]) -> Vectors:
-        """(n, dimensions) float32 of unit norm."""
+        """Token ids of n texts → (n, dimensions) float32 of unit norm."""
         length = max(map(len, items)) if self.cuts else self.context_length
         batch = torch.full((len(items), length), self.pad_id, dtype=torch.int64)
         for row, ids in zip(batch, items, strict=True):
@@ -212,7 +223,7 @@ class OpenClipText:
         return pooled(self.module(ids))
 
     def _forward_cut(self, ids: Tensor) -> Tensor:
-        """open_clip's TextTransformer.forward with the position table and the mask cut at the batch's length."""
+        """Do what open_clip's TextTransformer.forward does, for texts shorter than the context."""
         module: Any = self.module
         length = ids.shape[1]
         x: Tensor = module.token_embedding(ids) + module.positional_embedding[:length]
@@ -226,13 +237,16 @@ class OpenClipText:
 
 
 def pooled(out: Any) -> Tensor:
-    """A tower's vectors; some give their tokens beside them."""
+    """The vectors of a tower's output; some towers return their tokens with the vectors."""
     vectors: Tensor = out[0] if isinstance(out, tuple) else out
     return vectors
 
 
 def can_cut(module: nn.Module) -> bool:
-    """Whether nothing behind the end token can reach the vector: causal mask, pooled at the end, no class token."""
+    """Whether the tokens after the end token cannot change a text's vector.
+
+    That holds for a tower with a causal mask and without a class token, pooled at the end token.
+    """
     return (
         isinstance(module, open_clip.transformer.TextTransformer)
         and module.attn_mask is not None

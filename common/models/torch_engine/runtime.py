@@ -1,4 +1,4 @@
-"""Device, precision, threads and weights: what both kinds of towers share."""
+"""Device, precision, threads and weights: what all tower families share."""
 
 import ctypes
 import hashlib
@@ -36,7 +36,10 @@ _HALF = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 @contextmanager
 def loading(spec: ModelSpec, tower: TowerName) -> Iterator[None]:
-    """Foreign errors of a load become ModelUnavailable; their texts, which may hold paths, stay in the log."""
+    """Turn any error of a load into ModelUnavailable.
+
+    The messages of other errors may contain paths, so they appear only in the log.
+    """
     try:
         yield
     except ModelUnavailable:
@@ -51,10 +54,11 @@ def loading(spec: ModelSpec, tower: TowerName) -> Iterator[None]:
 
 
 def declare_torchvision_operators() -> None:
-    """Let torchvision be imported where its compiled operators do not fit this torch.
+    """Make torchvision importable if its compiled operators do not fit this torch.
 
-    Its default wheel is built against the CUDA torch. Beside a CPU torch its import dies for the schemas of two
-    operators that nothing here calls: declared, it works. open_clip and transformers import it, after this module.
+    Its default wheel is built for the CUDA torch. With a CPU torch, the import fails because the
+    schemas of two operators are missing. Nothing here calls them, so declaring them is enough.
+    open_clip and transformers import torchvision, so they must be imported after this module.
     """
     package = importlib.util.find_spec("torchvision")
     if package is None or package.origin is None:
@@ -82,18 +86,25 @@ class Runtime:
 
     @classmethod
     def choose(cls, options: EngineOptions) -> "Runtime":
-        """By the options. Raises ModelUnavailable for a device or precision that is not to be had."""
+        """Choose the device and the precision by the options, and set torch's threads.
+
+        Raises ModelUnavailable if the device or the precision is not available.
+        """
         torch.set_num_threads(options.num_threads)
         has_cuda = torch.cuda.is_available()
         device = ("cuda" if has_cuda else "cpu") if options.device == "auto" else options.device
         if device == "cuda" and not has_cuda:
-            raise ModelUnavailable("CLIP_DEVICE is cuda, but torch finds no GPU")
+            raise ModelUnavailable("CLIP_DEVICE=cuda, but no CUDA device is visible to torch")
         if options.precision == "int8":
-            raise ModelUnavailable("int8 is not to be had from the torch engine")
+            raise ModelUnavailable(
+                "the torch engine has no int8; export a bundle (`make export`) "
+                "or set CLIP_PRECISION=fp32"
+            )
         if device == "cpu":
             if options.precision in _HALF:
                 raise ModelUnavailable(
-                    f"CLIP_PRECISION is {options.precision}, which needs a GPU; on a cpu it is fp32"
+                    f"CLIP_PRECISION={options.precision} needs a GPU; set CLIP_PRECISION=fp32 "
+                    "on a CPU"
                 )
             return cls(torch.device("cpu"), "fp32")
         return cls(
@@ -101,7 +112,7 @@ class Runtime:
         )
 
     def run(self, forward: Callable[[Tensor], Tensor], batch: Tensor) -> Vectors:
-        """L2-normalised rows, float32. `batch` is on the CPU."""
+        """Run `forward` on a CPU batch; return L2-normalised rows, (n, dimensions) float32."""
         half = _HALF.get(self.precision)
         with (
             torch.inference_mode(),
@@ -115,12 +126,13 @@ class Runtime:
 
 
 def read_tensors(path: Path, wanted: Callable[[str], bool]) -> dict[str, Tensor]:
-    """Tensors of a checkpoint, mapped rather than read; half precision is widened to float32."""
+    """Map the `wanted` tensors of a checkpoint into memory; convert half precision to float32."""
     if path.suffix == ".safetensors":
         from safetensors import safe_open
 
         with safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys() if wanted(name)}  # noqa: SIM118 - no mapping
+            names = [name for name in file.keys() if wanted(name)]  # noqa: SIM118 - not a mapping
+            tensors = {name: file.get_tensor(name) for name in names}
     else:
         loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         loaded = loaded.get("state_dict", loaded)
@@ -133,7 +145,7 @@ def read_tensors(path: Path, wanted: Callable[[str], bool]) -> dict[str, Tensor]
 
 
 def refill_position_ids(transformer: nn.Module) -> None:
-    """Make the buffers of a BERT-like encoder that no checkpoint holds, after it was built on meta."""
+    """Create the buffers of a BERT-like encoder that checkpoints lack, after a build on meta."""
     embeddings: Any = getattr(transformer, "embeddings", None)
     if embeddings is None or getattr(embeddings, "position_ids", None) is None:
         return
@@ -143,7 +155,7 @@ def refill_position_ids(transformer: nn.Module) -> None:
 
 
 def tensors_sha256(module: nn.Module) -> str:
-    """Over a loaded module's tensors by name, whatever file they came from."""
+    """The sha256 over a loaded module's tensors by name, for any format of the weights file."""
     digest = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
@@ -152,7 +164,7 @@ def tensors_sha256(module: nn.Module) -> str:
 
 
 def text_info(info: EncoderInfo, tokenizer: TextTokenizer) -> EncoderInfo:
-    """With its fingerprint."""
+    """Return a copy of `info` with the fingerprint of the text side."""
     described = tokenizer.describe()
     ingredients = TextIngredients(
         weights_sha256=info.tower_sha256,
@@ -168,7 +180,7 @@ def text_info(info: EncoderInfo, tokenizer: TextTokenizer) -> EncoderInfo:
 
 
 def image_info(info: EncoderInfo, preprocessing: Preprocessing) -> EncoderInfo:
-    """With its fingerprint."""
+    """Return a copy of `info` with the fingerprint of the image side."""
     precision = cast("PrecisionClass", info.precision)
     ingredients = ImageIngredients(
         info.tower_sha256, preprocessing.as_dict(), precision, info.dimensions
@@ -177,14 +189,14 @@ def image_info(info: EncoderInfo, preprocessing: Preprocessing) -> EncoderInfo:
 
 
 def ready(module: nn.Module, runtime: Runtime) -> nn.Module:
-    """Frozen, in evaluation mode, on its device."""
+    """Freeze a module, switch it to evaluation mode and move it to the device."""
     return module.eval().requires_grad_(False).to(runtime.device)
 
 
 def check_warm_up(vectors: Vectors, dimensions: int, spec: ModelSpec) -> None:
-    """A tower is loaded when a forward pass has worked. Raises ModelUnavailable."""
+    """Check that a first forward pass gave unit vectors. Raises ModelUnavailable."""
     norms = np.linalg.norm(vectors, axis=1)
     if vectors.shape[1] != dimensions or not np.allclose(norms, 1, atol=1e-3):
         raise ModelUnavailable(
-            f"model {spec.id}: its weights give no unit vectors of {dimensions} dimensions"
+            f"model {spec.id}: its vectors are not unit vectors of {dimensions} dimensions"
         )

@@ -1,4 +1,4 @@
-"""Which tokenizer an open_clip model has, and how it becomes ours."""
+"""Choose the tokenizer of an open_clip model and convert it to ours."""
 
 import hashlib
 import json
@@ -24,29 +24,36 @@ CLEANINGS: dict[object, Cleaning] = {
 
 
 class ReferenceTokenizer:
-    """open_clip's own, for the few models whose way of shortening texts is theirs alone; pads to the context length."""
+    """open_clip's own tokenizer, for the few models that shorten texts in their own way.
+
+    It pads to the context length.
+    """
 
     def __init__(self, tokenizer: Any, context_length: int) -> None:
-        self._tokenizer, self.context_length = tokenizer, context_length
+        self._tokenizer = tokenizer
+        self.context_length = context_length
 
     def __call__(self, texts: Sequence[str]) -> list[Tokens]:
-        """Padded token ids of each text. Whether a text was cut is taken from its last id: padding, or not."""
+        """The token ids of each text, padded.
+
+        A text counts as cut if its last id is not padding.
+        """
         rows = self._tokenizer(list(texts), context_length=self.context_length).numpy()
         return [Tokens(row.astype(np.int64), bool(len(set(row[-2:])) == 2)) for row in rows]
 
     def describe(self) -> dict[str, Any]:
-        """Its kind alone: no bundle holds it."""
+        """The kind of this tokenizer; a bundle cannot store it."""
         return {"tokenizer": "reference"}
 
     def vocabulary_sha256(self) -> str:
-        """Of all its tokens and their ids."""
+        """The sha256 over all tokens and their ids."""
         inner = getattr(self._tokenizer, "tokenizer", self._tokenizer)
         vocabulary = inner.get_vocab() if hasattr(inner, "get_vocab") else inner.encoder
         return hashlib.sha256(json.dumps(sorted(vocabulary.items())).encode()).hexdigest()
 
     def save(self, folder: Path) -> None:
-        """Raises NotImplementedError: no bundle can hold it."""
-        raise NotImplementedError("its tokenizer is open_clip's alone")
+        """Raise NotImplementedError: a bundle cannot store this tokenizer."""
+        raise NotImplementedError("only open_clip can run its tokenizer")
 
 
 AnyTokenizer = ClipTokenizer | JsonTokenizer | XlmrTokenizer | ReferenceTokenizer
@@ -59,10 +66,10 @@ def build_tokenizer(
     spec: ModelSpec,
     options: EngineOptions,
 ) -> AnyTokenizer:
-    """The tokenizer of a model by its `text_cfg`, as open_clip.get_tokenizer reads it.
+    """Build the tokenizer of a model by its `text_cfg`, as open_clip.get_tokenizer does.
 
-    Another vocabulary than CLIP's is the hub's, or lies in the folder that `hf_tokenizer_name` is. A
-    tower that cuts its batches gets token ids without padding. Raises ModelUnavailable.
+    `hf_tokenizer_name` is the hub repository or folder of a vocabulary other than CLIP's. If the
+    tower `cuts` its batches, the token ids have no padding. Raises ModelUnavailable.
     """
     context_length = int(text_config.get("context_length", 77))
     hub_name = text_config.get("hf_tokenizer_name")
@@ -86,7 +93,10 @@ def _hub_tokenizer(
     spec: ModelSpec,
     options: EngineOptions,
 ) -> AnyTokenizer:
-    """A tokenizer of the hub's; XLM-RoBERTa's is read by sentencepiece, in an eighth of the memory."""
+    """Build a tokenizer from the hub's files. Raises ModelUnavailable.
+
+    sentencepiece reads XLM-RoBERTa's vocabulary, in an eighth of the memory.
+    """
     folder = hub_file(name, (TOKENIZER_CONFIG, "config.json"), spec, options).parent
     if _is_xlm_roberta(folder, spec) and not settings:
         vocabulary = hub_file(name, (XLMR_FILE,), spec, options)
@@ -98,7 +108,10 @@ def _hub_tokenizer(
 
 
 def _is_xlm_roberta(folder: Path, spec: ModelSpec) -> bool:
-    """By its model's or its own configuration, of which repositories have one or both."""
+    """Whether the configuration of the model or of the tokenizer names XLM-RoBERTa.
+
+    Repositories have one of the two files, or both.
+    """
     for name in ("config.json", TOKENIZER_CONFIG):
         config = read_json(folder / name, spec) if (folder / name).is_file() else {}
         if config.get("model_type") == "xlm-roberta":
@@ -111,7 +124,7 @@ def _is_xlm_roberta(folder: Path, spec: ModelSpec) -> bool:
 def from_hub(
     tokenizer: reference.HFTokenizer, context_length: int, padded: bool = True
 ) -> JsonTokenizer | None:
-    """open_clip's wrapper of a transformers tokenizer as its `tokenizer.json`; None where it has none."""
+    """Convert open_clip's wrapper of a transformers tokenizer; None without a `tokenizer.json`."""
     inner: Any = tokenizer.tokenizer
     if tokenizer.tokenizer_mode or not inner.is_fast:
         return None

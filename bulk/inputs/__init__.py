@@ -1,0 +1,79 @@
+"""What can be embedded: a folder, a file or a pattern of files, of one kind.
+
+A new kind is one module with a class that fulfils `Format`, and one entry in `FORMATS`.
+"""
+
+import fnmatch
+import posixpath
+from functools import partial
+
+from bulk.errors import BadInput
+from bulk.inputs.folder import ImageFolder
+from bulk.inputs.lines import TextFiles
+from bulk.inputs.parquet import ParquetTable
+from bulk.inputs.reader import Columns, Format, Reader
+from bulk.inputs.streams import CsvBatches, JsonLinesBatches, LineBatches, StreamTable
+from bulk.inputs.tables import Tables
+from bulk.inputs.webdataset import TarBatches
+from bulk.location import Location
+
+FORMATS: tuple[Format, ...] = (
+    Tables((".parquet", ".pq"), ParquetTable),
+    Tables((".csv",), partial(StreamTable, batches=CsvBatches())),
+    Tables((".jsonl", ".ndjson"), partial(StreamTable, batches=JsonLinesBatches())),
+    Tables((".tar",), partial(StreamTable, batches=TarBatches())),
+    TextFiles((".txt",), partial(StreamTable, batches=LineBatches())),
+    ImageFolder(),
+)
+WILDCARDS = "*?["
+
+
+def open_input(uri: str, columns: Columns) -> tuple[Location, Reader]:
+    """The input's root, below which relative image paths lie, and its reader.
+
+    Raises BadInput if there is nothing to read, or files of several kinds.
+    """
+    root, files = _find(Location.of(uri))
+    if not files:
+        raise BadInput(f"{uri}: no such file or folder, or nothing in it that can be embedded")
+    by_format = {index for file in files if (index := _format_of(file.name)) is not None}
+    if len(by_format) > 1:
+        kinds = sorted({posixpath.splitext(file.name)[1] for file in files})
+        raise BadInput(f"{uri}: files of several kinds ({', '.join(kinds)}); name one, as in *.csv")
+    (index,) = by_format
+    reader = FORMATS[index].open(root, files, columns)
+    if not sum(file.rows for file in reader.files):
+        raise BadInput(f"{uri}: no rows")
+    return root, reader
+
+
+def _find(location: Location) -> tuple[Location, list[Location]]:
+    """The root and the files of known kinds; only the last part of a path may be a pattern."""
+    folder, name = posixpath.split(location.path)
+    if any(character in name for character in WILDCARDS):
+        root = Location(location.filesystem, folder, posixpath.dirname(location.uri))
+        found = [root.child(posixpath.basename(info.path), info.size) for info in root.files()]
+        named = [file for file in found if fnmatch.fnmatchcase(file.name, name)]
+        return root, [file for file in named if _format_of(file.name) is not None]
+    info = location.info()
+    if info.is_file:
+        if _format_of(location.name) is None:
+            endings = ", ".join(ending for kind in FORMATS for ending in kind.endings)
+            raise BadInput(f"{location.uri}: not a supported kind of file; supported: {endings}")
+        root = Location(location.filesystem, folder, posixpath.dirname(location.uri) or ".")
+        return root, [location]
+    start = len(location.path.rstrip("/")) + 1
+    files = [
+        location.child(info.path[start:], info.size) for info in location.files(recursive=True)
+    ]
+    return location, [
+        file
+        for file in files
+        if _format_of(file.name) is not None and not file.name.startswith((".", "_"))
+    ]
+
+
+def _format_of(name: str) -> int | None:
+    """Which of FORMATS reads a file of that name."""
+    ending = posixpath.splitext(name)[1].lower()
+    return next((at for at, kind in enumerate(FORMATS) if ending in kind.endings), None)

@@ -1,0 +1,66 @@
+"""What a kind of input must give."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from bulk.location import Location
+from bulk.rows import Rows
+from bulk.shards import Span
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What the caller asked for; empty: what the input has by a usual name.
+
+    `text` and `image` name the columns to embed, `id` the one that identifies a row, `keep` those
+    that go into the output as they are.
+    """
+
+    text: str = ""
+    image: str = ""
+    id: str = ""
+    keep: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class InputFile:
+    """A file of the input: its path below the input's root, its size, and its rows."""
+
+    path: str
+    size_bytes: int
+    rows: int
+
+
+class Reader(Protocol):
+    """Reads the rows of one kind of input, in an order that only a change of its files changes."""
+
+    @property
+    def columns(self) -> Columns:
+        """The columns that it reads, usual names filled in."""
+        ...
+
+    @property
+    def files(self) -> Sequence[InputFile]:
+        """The files, in order."""
+        ...
+
+    def read(self, spans: Iterable[Span], first_row: int) -> Rows:
+        """The rows of these spans; `first_row` is the number of the first in the whole input.
+
+        May be called from several threads. Raises BadInput.
+        """
+        ...
+
+
+class Format(Protocol):
+    """A kind of input: which files it reads, and how it opens them."""
+
+    @property
+    def endings(self) -> Sequence[str]:
+        """Of the names of its files, in lower case."""
+        ...
+
+    def open(self, root: Location, files: Sequence[Location], columns: Columns) -> Reader:
+        """A reader of these files. Raises BadInput."""
+        ...

@@ -1,0 +1,75 @@
+"""Images that lie in the input itself, or in a bucket, read through pyarrow's file systems."""
+
+import posixpath
+
+from bulk.inputs.values import RELATIVE
+from bulk.location import REMOTE, Location
+from common.allowance import Allowance
+from common.errors import (
+    BlockedUrl,
+    BodyTooLarge,
+    ConnectFailed,
+    FetchError,
+    FetchTimeout,
+    ObjectForbidden,
+    ObjectNotFound,
+)
+
+LARGE_BYTES = 2**20  # a file beyond this takes the allowance's turn
+
+
+class InputSource:
+    """Reads `input:relative/path` below the input's root, and nothing outside of it."""
+
+    schemes = (RELATIVE,)
+
+    def __init__(self, root: Location, max_bytes: int) -> None:
+        self._root = root
+        self._max_bytes = max_bytes
+
+    def read(self, reference: str, allowance: Allowance) -> bytes:
+        """The file's bytes. Raises FetchError."""
+        relative = posixpath.normpath(reference.partition(":")[2])
+        if relative.startswith(("/", "../")) or relative == "..":
+            raise BlockedUrl("a path outside of the input")
+        return _read(self._root.child(relative), self._max_bytes, allowance)
+
+
+class BucketSource:
+    """Reads `gs://bucket/object`."""
+
+    schemes = ("gs",)
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._bucket: Location | None = None
+
+    def read(self, reference: str, allowance: Allowance) -> bytes:
+        """The object's bytes. Raises FetchError."""
+        if self._bucket is None:
+            self._bucket = Location.of(REMOTE)
+        return _read(self._bucket.child(reference.removeprefix(REMOTE)), self._max_bytes, allowance)
+
+
+def _read(location: Location, max_bytes: int, allowance: Allowance) -> bytes:
+    if allowance.is_over:
+        raise FetchTimeout("the run's time ran out before this file was read")
+    try:
+        info = location.info()
+        if not info.is_file:
+            raise ObjectNotFound("there is no such file")
+        if info.size > max_bytes:
+            raise BodyTooLarge(f"the file has {info.size:,} bytes, the limit is {max_bytes:,}")
+        if info.size > LARGE_BYTES and not allowance.take_turn():
+            raise FetchTimeout("other large images took all the time")
+        return location.read()
+    except OSError as error:
+        raise _translate(error) from error
+
+
+def _translate(error: OSError) -> FetchError:
+    if isinstance(error, FileNotFoundError):
+        return ObjectNotFound("there is no such file")
+    if isinstance(error, PermissionError):
+        return ObjectForbidden("this file may not be read")
+    return ConnectFailed("the file could not be read", reason=type(error).__name__)

@@ -1,0 +1,170 @@
+"""CSV, JSON Lines and text files: they have no index, so they are read from their start.
+
+A read that asks for rows further on goes on where the last one stopped.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import orjson
+import pyarrow as pa
+import pyarrow.csv
+
+from bulk.errors import BadInput
+from bulk.inputs.cursor import Cursor
+from bulk.location import Location
+
+LINE = "line"  # the one column of a text file
+BLOCK_BYTES = 8 * 2**20
+SAMPLE_ROWS = 10_000  # of a JSON Lines file, whose columns' types are those of its first rows
+LINES_AT_ONCE = 4096
+
+
+class Batches(Protocol):
+    """How one kind of file is read from its start."""
+
+    def schema(self, location: Location) -> pa.Schema:
+        """The columns and their types. Raises BadInput."""
+        ...
+
+    def tables(self, location: Location, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """All rows in pieces; no columns: the first alone, to count rows."""
+        ...
+
+
+class StreamTable:
+    """One file that is read from its start."""
+
+    def __init__(self, location: Location, batches: Batches) -> None:
+        self._location = location
+        self._batches = batches
+        self._cursor = Cursor(self._open_at)
+        self.schema: pa.Schema = batches.schema(location)
+
+    def count(self) -> int:
+        """See TableFile."""
+        first_column = self.schema.names[:1]
+        pieces = self._batches.tables(self._location, first_column)
+        try:
+            return sum(piece.num_rows for piece in pieces)
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            raise BadInput(f"{self._location.uri}: cannot be read: {error}") from error
+
+    def rows(self, start: int, stop: int, columns: Sequence[str]) -> pa.Table:
+        """See TableFile."""
+        found = self._cursor.rows(start, stop, columns)
+        return pa.concat_tables(found) if found else self.schema.empty_table().select(columns)
+
+    def _open_at(self, start: int, columns: Sequence[str]) -> tuple[int, Iterator[pa.Table]]:  # noqa: ARG002
+        return 0, self._batches.tables(self._location, columns)
+
+
+class CsvBatches:
+    """CSV with a header. Every column is read as text: a number that looks odd stays what it is."""
+
+    def schema(self, location: Location) -> pa.Schema:
+        """See Batches."""
+        with self._open(location, None) as reader:
+            return pa.schema([(name, pa.string()) for name in reader.schema.names])
+
+    def tables(self, location: Location, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """See Batches."""
+        with self._open(location, columns) as reader:
+            for batch in reader:
+                yield pa.Table.from_batches([batch])
+
+    def _open(self, location: Location, columns: Sequence[str] | None) -> Any:
+        names = columns if columns is not None else self._names(location)
+        try:
+            return pyarrow.csv.open_csv(
+                location.filesystem.open_input_stream(location.path),
+                pyarrow.csv.ReadOptions(block_size=BLOCK_BYTES),
+                pyarrow.csv.ParseOptions(newlines_in_values=True),
+                pyarrow.csv.ConvertOptions(
+                    include_columns=list(names),
+                    column_types={name: pa.string() for name in names},
+                    strings_can_be_null=True,
+                    null_values=[""],
+                    quoted_strings_can_be_null=False,
+                ),
+            )
+        except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
+            raise BadInput(f"{location.uri}: not a CSV file with a header: {error}") from error
+
+    def _names(self, location: Location) -> list[str]:
+        stream = location.filesystem.open_input_stream(location.path)
+        try:
+            names: list[str] = pyarrow.csv.open_csv(stream).schema.names
+        except pa.ArrowInvalid as error:
+            raise BadInput(f"{location.uri}: not a CSV file with a header: {error}") from error
+        return names
+
+
+class JsonLinesBatches:
+    """One JSON object a line; a key that a line lacks is null there."""
+
+    def schema(self, location: Location) -> pa.Schema:
+        """See Batches: the types of the first rows."""
+        rows: list[dict[str, Any]] = []
+        for piece in self._pieces(location):
+            rows += piece
+            if len(rows) >= SAMPLE_ROWS:
+                break
+        try:
+            return pa.Table.from_pylist(rows).schema
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            raise BadInput(f"{location.uri}: a column has values of several types") from error
+
+    def tables(self, location: Location, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """See Batches."""
+        schema = self.schema(location)
+        fields = pa.schema([schema.field(name) for name in columns])
+        for rows in self._pieces(location):
+            yield pa.Table.from_pylist(rows, fields)
+
+    def _pieces(self, location: Location) -> Iterator[list[dict[str, Any]]]:
+        number = 0
+        for lines in lines_of(location):
+            rows = []
+            for line in lines:
+                number += 1
+                rows.append(_object(line, f"{location.uri}: line {number}"))
+            yield rows
+
+
+class LineBatches:
+    """A text file: each line that is not empty is a row."""
+
+    def schema(self, location: Location) -> pa.Schema:  # noqa: ARG002
+        """See Batches."""
+        return pa.schema([(LINE, pa.string())])
+
+    def tables(self, location: Location, columns: Sequence[str]) -> Iterator[pa.Table]:  # noqa: ARG002
+        """See Batches."""
+        for lines in lines_of(location):
+            texts = [line.decode("utf-8", "replace") for line in lines]
+            yield pa.table({LINE: pa.array(texts, pa.string())})
+
+
+def lines_of(location: Location) -> Iterator[list[bytes]]:
+    """The lines of a file that are not empty, some at a time, without their line ends."""
+    rest = b""
+    with location.filesystem.open_input_stream(location.path) as stream:
+        while block := stream.read(BLOCK_BYTES):
+            lines = (rest + block).split(b"\n")
+            rest = lines.pop()
+            kept = [line.strip(b"\r") for line in lines if line.strip()]
+            for start in range(0, len(kept), LINES_AT_ONCE):
+                yield kept[start : start + LINES_AT_ONCE]
+    if rest.strip():
+        yield [rest.strip(b"\r")]
+
+
+def _object(line: bytes, where: str) -> dict[str, Any]:
+    try:
+        value = orjson.loads(line)
+    except ValueError as error:
+        raise BadInput(f"{where} is not JSON") from error
+    if not isinstance(value, dict):
+        raise BadInput(f"{where} is not a JSON object")
+    return value

@@ -1,0 +1,132 @@
+"""Tables of any kind as an input: which columns are read, and the rows of a shard."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+import pyarrow as pa
+
+from bulk.errors import BadInput
+from bulk.inputs.reader import Columns, InputFile, Reader
+from bulk.inputs.values import as_image, as_text
+from bulk.location import Location
+from bulk.rows import Rows
+from bulk.shards import Span
+
+TEXT_NAMES = ("text", "caption")
+IMAGE_NAMES = ("image", "url", "image_url", "img")
+ROW = "row"  # the id of a row that has none: its number in the whole input
+
+
+class TableFile(Protocol):
+    """One file of a table."""
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns and their types."""
+        ...
+
+    def count(self) -> int:
+        """How many rows it has."""
+        ...
+
+    def rows(self, start: int, stop: int, columns: Sequence[str]) -> pa.Table:
+        """Rows `start` to `stop` with these columns. May be called from several threads."""
+        ...
+
+
+class TableReader:
+    """Rows of one or more files with the same columns."""
+
+    def __init__(
+        self,
+        root: Location,
+        files: Sequence[Location],
+        columns: Columns,
+        open_file: Callable[[Location], TableFile],
+    ) -> None:
+        self._tables = [open_file(file) for file in files]
+        self._schema = self._tables[0].schema
+        self.columns = _resolved(columns, self._schema.names, root.uri)
+        self._wanted = [*dict.fromkeys(_named(self.columns))]
+        for table, file in zip(self._tables, files, strict=True):
+            _check_columns(self._wanted, table.schema.names, file.uri)
+        start = len(root.path.rstrip("/")) + 1 if len(files) > 1 else 0
+        self.files = [
+            InputFile(file.path[start:] or file.name, file.size(), table.count())
+            for file, table in zip(files, self._tables, strict=True)
+        ]
+
+    def read(self, spans: Iterable[Span], first_row: int) -> Rows:
+        """See Reader."""
+        parts = [self._read(span) for span in spans]
+        table = pa.concat_tables(parts)
+        columns = self.columns
+        kept = [name for name in (columns.id, *columns.keep) if name]
+        return Rows(
+            _with_id(table.select([*dict.fromkeys(kept)]), columns.id, first_row, table.num_rows),
+            [as_text(value) for value in table[columns.text].to_pylist()] if columns.text else None,
+            [as_image(value) for value in table[columns.image].to_pylist()]
+            if columns.image
+            else None,
+        )
+
+    def _read(self, span: Span) -> pa.Table:
+        file = self.files[span.file]
+        try:
+            table = self._tables[span.file].rows(span.start, span.stop, self._wanted)
+            fields = [self._schema.field(name) for name in self._wanted]
+            table = table.select(self._wanted).cast(pa.schema(fields))
+        except (pa.ArrowInvalid, pa.ArrowTypeError, ValueError) as error:
+            raise BadInput(
+                f"{file.path}: its rows do not fit the columns' types: {error}"
+            ) from error
+        except OSError as error:
+            raise BadInput(
+                f"{file.path}: cannot be read any more ({type(error).__name__})"
+            ) from error
+        if table.num_rows != span.stop - span.start:
+            raise BadInput(f"{file.path}: it has fewer rows than when the run began")
+        return table
+
+
+class Tables:
+    """A format whose files are tables."""
+
+    def __init__(self, endings: Sequence[str], open_file: Callable[[Location], TableFile]) -> None:
+        self.endings = endings
+        self._open_file = open_file
+
+    def open(self, root: Location, files: Sequence[Location], columns: Columns) -> Reader:
+        """See Format."""
+        return TableReader(root, files, columns, self._open_file)
+
+
+def _resolved(columns: Columns, names: Sequence[str], uri: str) -> Columns:
+    """The columns asked for, or those with a usual name. Raises BadInput if there are none."""
+    if not columns.text and not columns.image:
+        text = next((name for name in TEXT_NAMES if name in names), "")
+        image = next((name for name in IMAGE_NAMES if name in names), "")
+        if not text and not image:
+            wanted = "name one with --text-column or --image-column"
+            raise BadInput(f"{uri}: no column to embed; {wanted}; it has {', '.join(names)}")
+        columns = replace(columns, text=text, image=image)
+    return columns
+
+
+def _named(columns: Columns) -> list[str]:
+    named = (columns.text, columns.image, columns.id, *columns.keep)
+    return [name for name in named if name]
+
+
+def _check_columns(wanted: Sequence[str], names: Sequence[str], uri: str) -> None:
+    for name in wanted:
+        if name not in names:
+            raise BadInput(f"{uri}: no column {name!r}; it has {', '.join(names)}")
+
+
+def _with_id(kept: pa.Table, id_name: str, first_row: int, count: int) -> pa.Table:
+    if id_name:
+        return kept
+    numbers = pa.array(range(first_row, first_row + count), pa.int64())
+    return kept.add_column(0, ROW, numbers) if kept.num_columns else pa.table({ROW: numbers})

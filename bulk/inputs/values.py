@@ -1,0 +1,29 @@
+"""From a value of an image column to the image."""
+
+from common.items import Image, ImageBytes, ImageUrl
+
+RELATIVE = "input"  # the scheme of paths relative to the input's root
+
+
+def as_image(value: object) -> Image | None:
+    """The image that a value names or holds; None for an empty value.
+
+    A value is bytes, a URL (`http(s)://`, `gs://`, `data:`), or a path relative to the input.
+    """
+    if isinstance(
+        value, dict
+    ):  # the image column of Hugging Face datasets: {"bytes": …, "path": …}
+        value = value.get("bytes") or value.get("path")
+    if isinstance(value, bytes):
+        return ImageBytes(value) if value else None
+    text = str(value).strip() if value is not None else ""
+    if not text:
+        return None
+    if "://" in text or text[:5].lower() == "data:":
+        return ImageUrl(text)
+    return ImageUrl(f"{RELATIVE}:{text}")
+
+
+def as_text(value: object) -> str | None:
+    """The text; None for nothing. Numbers are written out."""
+    return None if value is None else str(value)

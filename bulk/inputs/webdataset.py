@@ -1,0 +1,81 @@
+"""webdataset: tar files whose members with the same name, up to the first dot, are one row."""
+
+import json
+import posixpath
+import tarfile
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from bulk.errors import BadInput
+from bulk.inputs.folder import ImageFolder
+from bulk.location import Location
+
+KEY, IMAGE, TEXT = "key", "image", "text"
+TEXT_ENDING, JSON_ENDING = ".txt", ".json"
+ROWS_AT_ONCE = 64
+
+
+class TarBatches:
+    """Columns: `key`, `image` and `text`, and what the `.json` member of a row holds, as JSON."""
+
+    def schema(self, location: Location) -> pa.Schema:
+        """See Batches: the members of the first row name the columns."""
+        first = next(self._rows(location), None)
+        if first is None:
+            raise BadInput(f"{location.uri}: a tar file without rows")
+        return pa.schema([(name, _TYPES.get(name, pa.string())) for name in first])
+
+    def tables(self, location: Location, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """See Batches."""
+        fields = pa.schema([(name, _TYPES.get(name, pa.string())) for name in columns])
+        rows: list[dict[str, Any]] = []
+        for row in self._rows(location, is_counting=list(columns) == [KEY]):
+            rows.append(row)
+            if len(rows) == ROWS_AT_ONCE:
+                yield pa.Table.from_pylist(rows, fields)
+                rows = []
+        if rows:
+            yield pa.Table.from_pylist(rows, fields)
+
+    def _rows(self, location: Location, is_counting: bool = False) -> Iterator[dict[str, Any]]:
+        """Each row's values; without the members' contents if the rows are only counted."""
+        row: dict[str, Any] = {}
+        try:
+            with location.open() as file, tarfile.open(fileobj=file) as archive:
+                for member in archive:
+                    if not member.isfile():
+                        continue
+                    folder, name = posixpath.split(member.name)
+                    stem, dot, ending = name.partition(".")
+                    key = posixpath.join(folder, stem)
+                    if row and row[KEY] != key:
+                        yield row
+                        row = {}
+                    row.setdefault(KEY, key)
+                    if not is_counting:
+                        _add(row, (dot + ending).lower(), archive.extractfile(member))
+        except (tarfile.TarError, OSError) as error:
+            raise BadInput(f"{location.uri}: not a tar file that can be read") from error
+        if row:
+            yield row
+
+
+_TYPES = {KEY: pa.string(), IMAGE: pa.large_binary(), TEXT: pa.string()}
+
+
+def _add(row: dict[str, Any], ending: str, member: Any) -> None:
+    """Add a member to its row."""
+    if ending in ImageFolder.endings:
+        row[IMAGE] = member.read()
+    elif ending == TEXT_ENDING:
+        row[TEXT] = member.read().decode("utf-8", "replace")
+    elif ending == JSON_ENDING:
+        try:
+            fields = json.loads(member.read())
+        except ValueError:
+            return
+        for name, value in fields.items() if isinstance(fields, dict) else ():
+            if name not in (KEY, IMAGE, TEXT):
+                row[name] = value if isinstance(value, str | None) else json.dumps(value)

@@ -1,0 +1,141 @@
+"""A file or folder, local or in a bucket, through pyarrow's own file systems."""
+
+import os
+import posixpath
+import time
+import uuid
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import pyarrow as pa
+from pyarrow import fs
+
+from bulk.errors import BadInput
+from common.environment import storage_emulator
+
+REMOTE = "gs://"
+BUCKET_RETRIES = timedelta(seconds=60)  # how long a bucket that does not answer is asked again
+LEFTOVER_S = 3600.0  # a file beside a part, this old, is what a killed process left
+
+
+@dataclass(frozen=True)
+class Location:
+    """A place in a file system. `uri` is what a person calls it.
+
+    `size_bytes` is known of files that a listing gave.
+    """
+
+    filesystem: fs.FileSystem
+    path: str
+    uri: str
+    size_bytes: int | None = None
+
+    @classmethod
+    def of(cls, uri: str) -> "Location":
+        """A local path or `gs://bucket/path`. Raises BadInput for another scheme."""
+        if uri.startswith(REMOTE):
+            return cls(_bucket_filesystem(), uri.removeprefix(REMOTE).rstrip("/"), uri.rstrip("/"))
+        if "://" in uri:
+            raise BadInput(f"{uri}: only local paths and gs:// can be read and written")
+        return cls(fs.LocalFileSystem(), str(Path(uri).absolute()), uri)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is on this machine."""
+        return isinstance(self.filesystem, fs.LocalFileSystem)
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return posixpath.basename(self.path)
+
+    @property
+    def full_uri(self) -> str:
+        """The same place, whatever folder a process starts in."""
+        return self.path if self.is_local else self.uri
+
+    def child(self, name: str, size_bytes: int | None = None) -> "Location":
+        """A file or folder inside it."""
+        joined = posixpath.join(self.path, name)
+        return Location(self.filesystem, joined, posixpath.join(self.uri, name), size_bytes)
+
+    def info(self) -> fs.FileInfo:
+        """Its kind and size."""
+        info: fs.FileInfo = self.filesystem.get_file_info(self.path)
+        return info
+
+    def size(self) -> int:
+        """The file's size in bytes."""
+        return int(self.info().size) if self.size_bytes is None else self.size_bytes
+
+    def files(self, recursive: bool = False) -> list[fs.FileInfo]:
+        """The files inside it, sorted by path; none if it does not exist."""
+        selector = fs.FileSelector(self.path, allow_not_found=True, recursive=recursive)
+        found = self.filesystem.get_file_info(selector)
+        return sorted((one for one in found if one.is_file), key=lambda one: one.path)
+
+    def open(self) -> pa.NativeFile:
+        """The file, to read at any place."""
+        return self.filesystem.open_input_file(self.path)
+
+    def read(self) -> bytes:
+        """The whole file."""
+        with self.open() as file:
+            data: bytes = file.read()
+        return data
+
+    def write(self, data: bytes | pa.Buffer) -> None:
+        """Write the whole file, so that a reader sees all of it or nothing. Raises OSError."""
+        if not self.is_local:
+            with self.filesystem.open_output_stream(self.path) as stream:
+                stream.write(data)  # a bucket shows an object once its upload has ended
+            return
+        path = Path(self.path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+        try:
+            with beside.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
+
+    def check_writable(self) -> None:
+        """Raises OSError if files cannot be written below this local folder. Writes nothing.
+
+        A bucket tells at the first write alone.
+        """
+        if not self.is_local:
+            return
+        folder = Path(self.path)
+        while not folder.exists():
+            folder = folder.parent
+        if not folder.is_dir():
+            raise NotADirectoryError(20, "not a folder", str(folder))
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(13, "not writable", str(folder))
+
+    def sweep(self) -> None:
+        """Remove what processes that were killed left beside parts in this local folder."""
+        if not self.is_local or not Path(self.path).is_dir():
+            return
+        before = time.time() - LEFTOVER_S
+        for path in Path(self.path).rglob(".*.????????"):
+            if path.is_file() and path.stat().st_mtime < before:
+                path.unlink(missing_ok=True)
+
+
+def _bucket_filesystem() -> fs.FileSystem:
+    emulator = storage_emulator()
+    if not emulator:
+        return fs.GcsFileSystem(retry_time_limit=BUCKET_RETRIES)
+    scheme, _, host = emulator.rpartition("://")
+    return fs.GcsFileSystem(
+        anonymous=True,
+        endpoint_override=host,
+        scheme=scheme or "http",
+        retry_time_limit=BUCKET_RETRIES,
+    )

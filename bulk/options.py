@@ -1,0 +1,125 @@
+"""The command line: its options, and the job that they describe."""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+from bulk.inputs.reader import Columns
+from bulk.job import Job, ModelChoice
+from bulk.outputs import OUTPUTS
+from common.config import get_settings
+from common.images.limits import FetchLimits
+from common.images.url_policy import UrlPolicy
+
+EPILOG = "A run that was stopped goes on when the same command is given again."
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line."""
+    top = argparse.ArgumentParser(prog="python -m bulk", description=__doc__, epilog=EPILOG)
+    commands = top.add_subparsers(dest="command", required=True)
+    _embed(commands.add_parser("embed", help="embed every row of an input"))
+    status = commands.add_parser("status", help="how far a run is, and what failed")
+    status.add_argument("output", metavar="OUTPUT")
+    search = commands.add_parser("search", help="look at what came out: the rows nearest to a text")
+    search.add_argument("output", metavar="OUTPUT")
+    search.add_argument("query", metavar="TEXT")
+    search.add_argument("--top", type=_positive, default=10, metavar="N")
+    search.add_argument("--html", type=Path, metavar="FILE", help="write a page with the images")
+    search.add_argument("--input", default="", metavar="INPUT", help="where the input is now")
+    _model(search)
+    compare = commands.add_parser("compare", help="how much two runs agree on queries")
+    compare.add_argument("old", metavar="OLD")
+    compare.add_argument("new", metavar="NEW")
+    compare.add_argument(
+        "--queries", type=Path, required=True, metavar="FILE", help="a text a line"
+    )
+    compare.add_argument("--top", type=_positive, default=10, metavar="N")
+    _model(compare)
+    return top
+
+
+def _embed(embed: argparse.ArgumentParser) -> None:
+    add = embed.add_argument
+    add("input", metavar="INPUT", help="a folder, a file or a pattern; local or gs://")
+    add("output", metavar="OUTPUT", help="a folder; local or gs://")
+    add("--model", default="clip", metavar="NAME", help="clip, mclip, demo, NAME/PRETRAINED …")
+    _model(embed)
+    add("--text-column", default="", metavar="C")
+    add("--image-column", default="", metavar="C", help="URLs, gs://, paths, data: URLs or bytes")
+    add("--id-column", default="", metavar="C")
+    add("--keep", default="", metavar="C,C", help="columns that go into the output as they are")
+    add("--format", choices=sorted(OUTPUTS), default="parquet")
+    add("--vector-type", choices=("float32", "float16", "int8"), default="float32")
+    add("--variable-lists", action="store_true", help="parquet lists of any size, for old readers")
+    add("--shard-rows", type=_positive, default=10_000, metavar="N", help="rows of a part")
+    add("--max-failures", default="0", metavar="N|P%%", help="how many rows may fail")
+    add("--retry-failed", action="store_true", help="try rows again whose error may pass")
+    add(
+        "--task",
+        metavar="I/N",
+        help="do the shards of task I of N, from 0; Cloud Run's own by default",
+    )
+    add("--ray", metavar="ADDRESS", help="a Ray cluster, or local")
+    add("--dry-run", action="store_true", help="say what would be done")
+    add("--limit", type=_positive, metavar="N", help="the first N rows alone")
+
+
+def _model(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("--engine", default="auto", metavar="NAME")
+    add("--precision", choices=("auto", "int8", "fp32", "fp16", "bf16"), default="auto")
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    add("--threads", type=_positive, metavar="N", help="compute threads; default: the cores")
+
+
+def job_of(given: argparse.Namespace) -> Job:
+    """The job that the options of `embed` describe; downloads obey the function's settings."""
+    settings = get_settings()
+    return Job(
+        input=given.input,
+        output=given.output,
+        columns=Columns(
+            given.text_column,
+            given.image_column,
+            given.id_column,
+            tuple(name for name in given.keep.split(",") if name),
+        ),
+        choice=replace(choice_of(given), model=given.model),
+        format=given.format,
+        vector_type=given.vector_type,
+        is_variable=given.variable_lists,
+        shard_rows=given.shard_rows,
+        limit=given.limit,
+        fetching=FetchLimits(
+            timeout_s=settings.fetch_timeout_s,
+            retries=settings.fetch_retries,
+            max_bytes=settings.fetch_max_bytes,
+            concurrency=settings.fetch_concurrency,
+            user_agent=settings.fetch_user_agent,
+        ),
+        policy=UrlPolicy(settings.fetch_allow_hosts, settings.fetch_allow_networks),
+    )
+
+
+def choice_of(given: argparse.Namespace) -> ModelChoice:
+    """The model that the options name, its weights where the function's settings have them."""
+    settings = get_settings()
+    return ModelChoice(
+        model=settings.model,
+        engine=given.engine,
+        precision=given.precision,
+        device=given.device,
+        preprocess=settings.preprocess,
+        threads=given.threads,
+        weights_dir=settings.weights_dir,
+        weights_uri=settings.weights_uri,
+        allow_download=settings.allow_download,
+    )
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return number

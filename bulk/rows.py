@@ -1,0 +1,117 @@
+"""The rows of a shard, as read and as embedded."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from common.errors import ItemError
+from common.items import Image
+from common.models.spec import Vectors
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows to embed. `kept` holds the id and the columns to keep.
+
+    None for `texts` or `images`: there is no such column. A None inside them: the row has nothing
+    to embed there.
+    """
+
+    kept: pa.Table
+    texts: Sequence[str | None] | None = None
+    images: Sequence[Image | None] | None = None
+
+    @property
+    def count(self) -> int:
+        """How many rows there are."""
+        return int(self.kept.num_rows)
+
+    def taken(self, places: Sequence[int]) -> "Rows":
+        """The rows at these places."""
+        texts = None if self.texts is None else [self.texts[row] for row in places]
+        images = None if self.images is None else [self.images[row] for row in places]
+        return Rows(self.kept.take(pa.array(places, pa.int64())), texts, images)
+
+
+@dataclass(frozen=True)
+class Column:
+    """The vectors of one kind, a row each: (rows, dimensions) float32.
+
+    They are zeros where `worked` is False.
+    """
+
+    vectors: Vectors
+    worked: NDArray[np.bool_]
+
+    def widened(self, dimensions: int) -> "Column":
+        """The same with that length of vectors; a column without a vector does not know its own."""
+        if self.vectors.shape[1]:
+            return self
+        return Column(np.zeros((len(self.vectors), dimensions), np.float32), self.worked)
+
+
+@dataclass(frozen=True)
+class EmbeddedRows:
+    """Rows with their vectors. `errors` has an entry for each row that failed."""
+
+    kept: pa.Table
+    text: Column | None
+    image: Column | None
+    truncated: NDArray[np.bool_]
+    errors: dict[int, ItemError]
+
+    @property
+    def count(self) -> int:
+        """How many rows there are."""
+        return int(self.kept.num_rows)
+
+
+def joined(parts: Sequence[EmbeddedRows]) -> EmbeddedRows:
+    """The rows of all parts, one after the other."""
+    errors: dict[int, ItemError] = {}
+    start = 0
+    for part in parts:
+        errors.update((start + row, error.at(start + row)) for row, error in part.errors.items())
+        start += part.count
+    return EmbeddedRows(
+        pa.concat_tables([part.kept for part in parts]),
+        _joined([part.text for part in parts]),
+        _joined([part.image for part in parts]),
+        np.concatenate([part.truncated for part in parts]),
+        errors,
+    )
+
+
+def merged(written: EmbeddedRows, again: EmbeddedRows, places: Sequence[int]) -> EmbeddedRows:
+    """`written` with the rows of `again` at these places."""
+    tried = set(places)
+    errors = {row: error for row, error in written.errors.items() if row not in tried}
+    errors |= {places[row]: error.at(places[row]) for row, error in again.errors.items()}
+    truncated = written.truncated.copy()
+    truncated[list(places)] = again.truncated
+    text = _merged(written.text, again.text, places)
+    image = _merged(written.image, again.image, places)
+    return EmbeddedRows(written.kept, text, image, truncated, errors)
+
+
+def _joined(columns: Sequence[Column | None]) -> Column | None:
+    there = [column for column in columns if column is not None]
+    if not there:
+        return None
+    dimensions = max(column.vectors.shape[1] for column in there)
+    vectors = [column.widened(dimensions).vectors for column in there]
+    return Column(np.concatenate(vectors), np.concatenate([column.worked for column in there]))
+
+
+def _merged(written: Column | None, again: Column | None, places: Sequence[int]) -> Column | None:
+    if written is None or again is None:
+        return written
+    old = written.widened(again.vectors.shape[1])
+    vectors, worked = old.vectors.copy(), old.worked.copy()
+    at = [place for place, ok in zip(places, again.worked, strict=True) if ok]
+    vectors[at] = again.vectors[again.worked]
+    worked[at] = True
+    return Column(vectors, worked)

@@ -1,0 +1,132 @@
+"""A run: what is there already, what is left, and how it ends."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from bulk.errors import BadOutput, reason_of
+from bulk.inputs.reader import InputFile
+from bulk.job import Job, OpenInput
+from bulk.location import Location
+from bulk.outputs.part import Counts, Parts
+from bulk.run_file import (
+    LISTING_NAME,
+    NAME,
+    RunFile,
+    digest_of,
+    listing_difference,
+    listing_from_parquet,
+    listing_to_parquet,
+)
+from bulk.shards import shards_of_task
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Rows of parts, and their failures by code."""
+
+    rows: int
+    failed: Counter[str]
+    retryable: int
+
+    @classmethod
+    def of(cls, counts: Iterable[Counts]) -> "Totals":
+        """The sum of parts' counts."""
+        rows, retryable = 0, 0
+        failed: Counter[str] = Counter()
+        for one in counts:
+            rows += one.rows
+            retryable += one.retryable
+            failed.update(one.failed)
+        return cls(rows, failed, retryable)
+
+    @property
+    def failures(self) -> int:
+        """Rows that failed."""
+        return self.failed.total()
+
+
+def describe(job: Job, opened: OpenInput) -> RunFile:
+    """The run file of a job, whose model's fingerprint is not known yet."""
+    return RunFile(
+        model=job.choice.model,
+        fingerprint="",
+        dimensions=0,
+        input=Location.of(job.input).full_uri,
+        files=len(opened.reader.files),
+        rows=opened.shards.rows,
+        listing=digest_of(opened.reader.files),
+        shard_rows=job.shard_rows,
+        settings=job.settings(opened.reader.columns),
+    )
+
+
+def read_run_file(folder: Location) -> RunFile | None:
+    """The run file in an output folder; None if there is none. Raises BadOutput."""
+    place = folder.child(NAME)
+    try:
+        return RunFile.from_json(place.read()) if place.info().is_file else None
+    except (OSError, ValueError) as error:
+        raise BadOutput(f"{place.uri}: not a run file that can be read") from error
+
+
+def check_output(folder: Location, run: RunFile, files: Sequence[InputFile]) -> None:
+    """Before a model loads: can this run go on in the folder? Writes nothing. Raises BadOutput."""
+    try:
+        folder.check_writable()
+        there = read_run_file(folder)
+        others = [name for file in folder.files() if not _is_ours(name := file.base_name)]
+        if there is None and others:
+            raise BadOutput(f"{folder.uri}: the folder is not empty and holds no run; use another")
+    except OSError as error:
+        raise BadOutput(f"{folder.uri}: cannot be written to: {reason_of(error)}") from error
+    if there is None:
+        return
+    if there.listing != run.listing:
+        raise BadOutput(f"{folder.uri}: the input has changed: {_changed(folder, files)}")
+    _refuse_differences(folder, there, run.of_model(there.fingerprint, there.dimensions))
+
+
+def begin(folder: Location, run: RunFile, files: Sequence[InputFile]) -> None:
+    """Write the run file, or check that the vectors will be those of the one that is there.
+
+    Raises BadOutput.
+    """
+    there = read_run_file(folder)
+    if there is not None:
+        _refuse_differences(folder, there, run)
+        folder.sweep()
+        return
+    try:
+        folder.child(LISTING_NAME).write(listing_to_parquet(files))
+        folder.child(NAME).write(run.to_json())
+    except OSError as error:
+        raise BadOutput(f"{folder.uri}: cannot be written to: {reason_of(error)}") from error
+
+
+def _refuse_differences(folder: Location, there: RunFile, run: RunFile) -> None:
+    differences = there.differences(run)
+    if differences:
+        what = "; ".join(differences)
+        raise BadOutput(f"{folder.uri}: holds another run: {what}; use another folder")
+
+
+def _is_ours(name: str) -> bool:
+    """Whether a run that was killed at its start may have left the file."""
+    return name == LISTING_NAME or name.startswith(".")
+
+
+def _changed(folder: Location, files: Sequence[InputFile]) -> str:
+    try:
+        old = listing_from_parquet(folder.child(LISTING_NAME).read())
+    except OSError:
+        return f"{LISTING_NAME} is missing, which names the files"
+    return listing_difference(old, files)
+
+
+def left_to_do(opened: OpenInput, parts: Parts, task: int, tasks: int) -> list[int]:
+    """The shards of this task that have no part yet."""
+    done = parts.done()
+    return [
+        shard for shard in shards_of_task(opened.shards.count, task, tasks) if shard not in done
+    ]

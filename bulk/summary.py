@@ -1,0 +1,52 @@
+"""The counts of many parts. A file beside the parts spares reading each of them again.
+
+The file holds nothing that the parts do not: without it, or for parts that are newer, the parts
+themselves are read.
+"""
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+
+import orjson
+
+from bulk.location import Location
+from bulk.outputs.part import Counts, Parts
+
+NAME = "_counts.json"
+READERS = 16  # parts that are read at a time
+
+
+def counts_of(folder: Location, parts: Parts, shards: Iterable[int]) -> dict[int, Counts]:
+    """The counts of these shards' parts, of those that are there."""
+    stamps = parts.done()
+    known = _known(folder, stamps)
+    wanted = [shard for shard in shards if shard in stamps]
+    unknown = [shard for shard in wanted if shard not in known]
+    with ThreadPoolExecutor(READERS) as pool:
+        known.update(zip(unknown, pool.map(parts.counts, unknown), strict=True))
+    if unknown:
+        _remember(folder, stamps, known)
+    return {shard: known[shard] for shard in wanted}
+
+
+def _known(folder: Location, stamps: dict[int, str]) -> dict[int, Counts]:
+    try:
+        entries = orjson.loads(folder.child(NAME).read())
+        return {
+            int(shard): Counts(**counts)
+            for shard, (stamp, counts) in entries.items()
+            if stamps.get(int(shard)) == stamp
+        }
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def _remember(folder: Location, stamps: dict[int, str], known: dict[int, Counts]) -> None:
+    entries = {
+        str(shard): (stamps[shard], asdict(counts)) for shard, counts in sorted(known.items())
+    }
+    try:
+        folder.child(NAME).write(orjson.dumps(entries))
+    except OSError:  # it only saves time
+        return

@@ -1,0 +1,163 @@
+"""The assembly line of one process: one thread reads, some embed, one writes.
+
+Every way to run is made of it. What lies between the threads is bounded: memory does not grow with
+the input.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Self
+
+from bulk.embedding import embed_rows
+from bulk.errors import BadInput, BadOutput, reason_of
+from bulk.job import Job, OpenInput
+from bulk.outputs.part import Counts
+from bulk.rows import EmbeddedRows, Rows, joined, merged
+from common.allowance import Allowance
+from common.cancellation import Cancellation
+from common.errors import ObjectNotFound
+
+CALLS = 4  # that embed at a time: while one waits for its last image, others keep the encoder busy
+PIECES = 2 * CALLS  # that are read and not embedded yet
+SHARDS = 2  # that are begun and not written: one is written while the encoder is at the next
+IMAGES_IN_A_PIECE = 64
+TEXTS_IN_A_PIECE = 2048  # a call encodes texts of like length together
+
+Note = Callable[[Counts], None]
+
+
+class Worker:
+    """Holds an embedder, and embeds shards with it."""
+
+    def __init__(self, job: Job, opened: OpenInput | None = None) -> None:
+        self._opened = opened or job.open_input()
+        self._parts = job.parts()
+        self.embedder = job.open_embedder(self._opened.root)
+        self._pool = ThreadPoolExecutor(CALLS, "embed")
+        self._writer = ThreadPoolExecutor(1, "write")
+        self._room = threading.Semaphore(PIECES)
+        self._lock = threading.Lock()
+        self._running: set[Cancellation] = set()
+        self._failure: BaseException | None = None
+        self._is_closed = False
+        has_images = bool(self._opened.reader.columns.image)
+        self._piece_rows = IMAGES_IN_A_PIECE if has_images else TEXTS_IN_A_PIECE
+
+    def embed(self, shards: Sequence[int], note: Note) -> None:
+        """Embed shards and write their parts; `note` hears of every piece, in any thread.
+
+        Raises BadInput, BadOutput, ServiceError: then parts that were written are whole.
+        """
+        self._work(shards, lambda shard: self._begin(shard, note))
+
+    def retry(self, shards: Sequence[int], note: Note) -> None:
+        """Try the rows of parts again whose error is retryable, and write the parts anew."""
+        self._work(shards, lambda shard: self._begin_again(shard, note))
+
+    def _work(self, shards: Sequence[int], begin: Callable[[int], "Future[None]"]) -> None:
+        running: deque[Future[None]] = deque()
+        for shard in shards:
+            if len(running) == SHARDS:
+                running.popleft().result()
+            running.append(begin(shard))
+        for future in running:
+            future.result()
+
+    def _begin(self, shard: int, note: Note) -> "Future[None]":
+        pieces = self._opened.shards.pieces(shard, self._piece_rows)
+        futures = [self._submit(self._read(start, stop), note) for start, stop in pieces]
+        return self._writer.submit(self._finish, shard, futures)
+
+    def _begin_again(self, shard: int, note: Note) -> "Future[None]":
+        written = self._parts.read(shard)
+        if written is None:
+            return self._begin(shard, note)
+        places = sorted(row for row, error in written.errors.items() if error.retryable)
+        futures = [self._submit(rows, note) for rows in self._rows_at(shard, places)]
+        return self._writer.submit(self._finish, shard, futures, written, places)
+
+    def _rows_at(self, shard: int, places: Sequence[int]) -> Iterator[Rows]:
+        """The rows at these places of a shard, in pieces."""
+        first, _ = self._opened.shards.bounds(shard)
+        for start, stop in self._opened.shards.pieces(shard, self._piece_rows):
+            here = [first + row - start for row in places if start <= first + row < stop]
+            if here:
+                yield self._read(start, stop).taken(here)
+
+    def _read(self, start: int, stop: int) -> Rows:
+        return self._opened.reader.read(self._opened.shards.spans(start, stop), start)
+
+    def _submit(self, rows: Rows, note: Note) -> "Future[EmbeddedRows]":
+        """Embed a piece in the pool once there is room for it. Raises what made another fail."""
+        self._room.acquire()
+        if self._failure is not None:
+            raise self._failure
+        future = self._pool.submit(self._embed, rows, note)
+        future.add_done_callback(self._note_end)
+        return future
+
+    def _note_end(self, future: "Future[EmbeddedRows]") -> None:
+        if not future.cancelled() and future.exception() is not None:
+            self._failure = future.exception()
+        self._room.release()
+
+    def _embed(self, rows: Rows, note: Note) -> EmbeddedRows:
+        allowance = Allowance()
+        with self._lock:
+            self._running.add(allowance.cancellation)
+            if self._is_closed:
+                allowance.cancellation.cancel()
+        try:
+            embedded = embed_rows(self.embedder, rows, allowance)
+        finally:
+            with self._lock:
+                self._running.discard(allowance.cancellation)
+        note(Counts.of(embedded))
+        return embedded
+
+    def _finish(
+        self,
+        shard: int,
+        futures: Sequence["Future[EmbeddedRows]"],
+        written: EmbeddedRows | None = None,
+        places: Sequence[int] = (),
+    ) -> None:
+        embedded = joined([future.result() for future in futures])
+        self._check_source(embedded)
+        if written is not None:
+            embedded = merged(written, embedded, places)
+        try:
+            self._parts.write(shard, embedded)
+        except OSError as error:
+            raise BadOutput(f"part {shard} cannot be written: {reason_of(error)}") from error
+
+    def _check_source(self, embedded: EmbeddedRows) -> None:
+        """A file that is missing is one row's failure; an input that is missing ends the run."""
+        codes = {error.code for error in embedded.errors.values()}
+        if ObjectNotFound.code in codes and not self._opened.is_there():
+            raise BadInput(f"{self._opened.root.uri}: the input has disappeared")
+
+    def close(self) -> None:
+        """End the threads; what is running is given up."""
+        with self._lock:
+            self._is_closed = True
+            running = list(self._running)
+        for cancellation in running:
+            cancellation.cancel()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._writer.shutdown(wait=False, cancel_futures=True)
+        self.embedder.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,188 @@
+"""POST /v2/embed, as Cohere's clients know it."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field, model_validator
+
+from common.encoding import Rows, encode
+from common.errors import FieldError, ImagesFailed, InvalidRequest, ModelNotFound
+from common.images.url_policy import as_url
+from common.items import ImageUrl, Item, Text
+from common.joint import Joint, parts_of
+from common.models.spec import Vectors
+from functions import schemas
+from functions.call import Call
+from functions.content import ContentInput, Part
+from functions.envelopes import Envelope, message_of
+from functions.examples import FOX, Example
+from functions.model_names import check_dimensions, check_model
+from functions.request_schema import NULL, Schema, all_null, refusing
+from functions.route import IMAGE_ERRORS, Answer, Body, Protocol, Route
+
+LISTS = ("texts", "images", "inputs")
+EmbeddingType = Literal["float", "int8", "uint8", "binary", "ubinary", "base64"]
+InputType = Literal["search_document", "search_query", "classification", "clustering", "image"]
+Inputs = Annotated[
+    list[ContentInput], Field(min_length=1, max_length=schemas.MAX_TEXTS + schemas.MAX_IMAGES)
+]
+
+
+def _both(one: str, other: str) -> Schema:
+    lists: Schema = {name: {"not": NULL} for name in (one, other)}
+    return {"properties": lists, "required": [one, other]}
+
+
+class EmbedRequest(schemas.Request):
+    """One of `texts`, `images` and `inputs`. `input_type` and `priority` change nothing here."""
+
+    model_config = ConfigDict(
+        json_schema_extra=refusing(
+            all_null(*LISTS),
+            *(_both(*pair) for pair in (LISTS[:2], LISTS[1:], LISTS[::2])),
+        )
+    )
+
+    model: str | None = None
+    input_type: InputType | None = None
+    texts: Annotated[schemas.Texts, Field(min_length=1)] | None = None
+    images: Annotated[schemas.Urls, Field(min_length=1)] | None = None
+    inputs: Inputs | None = None
+    embedding_types: Annotated[list[EmbeddingType], Field(min_length=1, max_length=6)] | None = None
+    output_dimension: schemas.WholeNumber | None = None
+    truncate: Literal["END", "NONE"] = "END"
+    priority: schemas.WholeNumber | None = None
+
+    @model_validator(mode="after")
+    def _one_list(self) -> "EmbedRequest":
+        given = [name for name in LISTS if getattr(self, name) is not None]
+        if len(given) != 1:
+            named = " and ".join(given) or "nothing to embed"
+            raise ValueError(f"{named}: give one of texts, images and inputs")
+        return self
+
+    @property
+    def field(self) -> str:
+        """The list that is given."""
+        return next(name for name in LISTS if getattr(self, name) is not None)
+
+    def joints(self) -> list[Joint]:
+        """Its items in order."""
+        texts = [(Part(text, "text"),) for text in self.texts or ()]
+        images = [(Part(image, "image"),) for image in self.images or ()]
+        inputs = [own.parts() for own in self.inputs or ()]
+        return [Joint(tuple(map(_item, parts))) for parts in (*texts, *images, *inputs)]
+
+
+def _item(part: Part) -> Item:
+    return Text(part.value) if part.kind == "text" else ImageUrl(as_url(part.value))
+
+
+@dataclass(frozen=True)
+class ApiVersion:
+    """The edition of Cohere's API that this is."""
+
+    version: str = "2"
+
+
+@dataclass(frozen=True)
+class BilledUnits:
+    """What Cohere counts. Nothing is billed here."""
+
+    input_tokens: int
+    images: int
+
+
+@dataclass(frozen=True)
+class Meta:
+    """About the answer."""
+
+    api_version: ApiVersion
+    billed_units: BilledUnits
+
+
+@dataclass(frozen=True)
+class EmbedResponse:
+    """Vectors by the type that they were asked for in, in the order of the inputs."""
+
+    id: str
+    embeddings: dict[EmbeddingType, Rows]
+    meta: Meta
+    response_type: str = "embeddings_by_type"
+
+
+def embed(body: EmbedRequest, call: Call) -> EmbedResponse:
+    """Vectors of texts, images, or both together.
+
+    Raises ImagesFailed: the shape has no place for one failure.
+    """
+    if body.model is not None:
+        check_model(body.model, call)
+    check_dimensions("output_dimension", body.output_dimension, call.model.dimensions)
+    joints = body.joints()
+    parts = parts_of(joints)
+    schemas.checked_counts(parts)
+    result = call.embed_joints(joints)
+    check_dimensions("output_dimension", body.output_dimension, result.dimensions)
+    if result.errors:
+        first = result.errors[0]
+        message = f"{body.field}[{first.index}]: {first.detail} ({first.code})"
+        raise ImagesFailed(message, result.errors, field=body.field)
+    if result.truncated and body.truncate == "NONE":
+        fault = FieldError(
+            (body.field, result.truncated[0]),
+            "is longer than the model's context; truncate END cuts it",
+        )
+        raise InvalidRequest(f"{fault.path} {fault.message}", [fault])
+    kinds: dict[EmbeddingType, None] = dict.fromkeys(body.embedding_types or ["float"])
+    images = sum(isinstance(part, ImageUrl) for part in parts)
+    meta = Meta(ApiVersion(), BilledUnits(result.tokens, images))
+    rows = {kind: _rows(result.vectors, kind) for kind in kinds}
+    return EmbedResponse(call.record.request_id, rows, meta)
+
+
+def _rows(vectors: Vectors, kind: EmbeddingType) -> Rows:
+    if kind == "base64":
+        return encode(vectors, "base64", "float")
+    return encode(vectors, "float", kind)
+
+
+@dataclass(frozen=True)
+class CohereError:
+    """The shape of Cohere's errors."""
+
+    message: str
+
+
+EXAMPLES: dict[str, Example] = {
+    "texts": Example({"model": "demo", "texts": ["a fox"], "input_type": "search_document"}),
+    "one vector of both": Example(
+        {
+            "inputs": [
+                {
+                    "content": [
+                        {"type": "text", "text": "a fox"},
+                        {"type": "image_url", "image_url": {"url": FOX}},
+                    ]
+                }
+            ],
+            "embedding_types": ["int8"],
+        }
+    ),
+}
+PROTOCOL = Protocol(
+    tag="Cohere",
+    description="The embed API of Cohere's clients, second edition.",
+    envelope=Envelope(CohereError, lambda error: CohereError(message_of(error))),
+    routes=(
+        Route(
+            "POST",
+            "/v2/embed",
+            embed,
+            Answer(EmbedResponse, "The vectors."),
+            Body(EmbedRequest),
+            raises=(*IMAGE_ERRORS, ModelNotFound),
+            examples=EXAMPLES,
+        ),
+    ),
+)

@@ -1,0 +1,177 @@
+"""GET /ping and POST /predict: smart search's machine of an Immich server.
+
+Immich tries its next URL after any status that is no success. So other tasks than CLIP are
+refused with one, and a second URL can serve them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Request as HttpRequest
+from flask import Response
+from pydantic import SkipValidation, ValidationError
+
+from common.allowance import Allowance
+from common.encoding import as_strings
+from common.errors import FieldError, ImagesFailed, InvalidRequest, ModelNotFound
+from common.items import ImageBytes, Item, Text
+from functions import schemas, strict_json
+from functions.bodies import read_fields
+from functions.call import Call
+from functions.envelopes import Envelope, message_of
+from functions.field_errors import validate
+from functions.forms import FILE, FORM
+from functions.model_names import check_model
+from functions.route import IMAGE_ERRORS, Answer, Body, Protocol, Route
+
+KINDS = {"textual": "text", "visual": "image"}  # Immich's name of a model's side: its form field
+NAMES = {  # Immich's own for models whose name here is another
+    "clip": "ViT-B-32__laion400m_e32",
+    "mclip": "XLM-Roberta-Large-Vit-B-16Plus",
+}
+
+
+class Task(schemas.Request):
+    """One side of a model. `options` names a text's language, which CLIP does not need."""
+
+    modelName: str  # noqa: N815 - the protocol's name
+    options: dict[str, Any] | None = None
+
+
+class PredictRequest(schemas.Request):
+    """A form: `entries` is JSON such as `{"clip": {"textual": {"modelName": "…"}}}`."""
+
+    entries: str
+    text: schemas.Text | None = None
+    image: SkipValidation[ImageBytes] | None = None
+
+    def task(self) -> tuple[str, Task]:
+        """The form field that is embedded, and by which model. Raises InvalidRequest."""
+        try:
+            entries = strict_json.loads(self.entries.encode())
+        except InvalidRequest as error:
+            raise _refused(f"is not JSON: {error}") from error
+        kinds = entries.get("clip") if isinstance(entries, dict) and len(entries) == 1 else None
+        if not isinstance(kinds, dict):
+            named = ", ".join(entries) if isinstance(entries, dict) else "no object"
+            raise _refused(f"has {named[:100]}, and this machine has the task clip alone")
+        if len(kinds) != 1 or not kinds.keys() <= KINDS.keys():
+            raise _refused(f"has {', '.join(kinds)[:100]}, expected one of {', '.join(KINDS)}")
+        kind, task = next(iter(kinds.items()))
+        try:
+            return KINDS[kind], Task.model_validate(task)
+        except ValidationError as error:
+            raise _refused(f"names no model of clip.{kind}: expected modelName") from error
+
+
+def _refused(message: str) -> InvalidRequest:
+    fault = FieldError(("entries",), message)
+    return InvalidRequest(f"{fault.path} {fault.message}", [fault])
+
+
+def parse(
+    request: HttpRequest, model: type[PredictRequest], allowance: Allowance
+) -> PredictRequest:
+    """The form as `model`. Raises InvalidRequest, TooLarge, UnsupportedMediaType."""
+    read: PredictRequest = validate(read_fields(request, allowance), model)
+    return read
+
+
+@dataclass(frozen=True)
+class PredictResponse:
+    """A vector as the text of a JSON list; of an image with its size."""
+
+    clip: str
+
+
+@dataclass(frozen=True)
+class ImagePredictResponse(PredictResponse):
+    """The same of an image, with its size in pixels."""
+
+    imageHeight: int  # noqa: N815 - the protocol's names
+    imageWidth: int  # noqa: N815
+
+
+def predict(body: PredictRequest, call: Call) -> PredictResponse | ImagePredictResponse:
+    """The vector of a text or of an image. Raises ImagesFailed."""
+    field, task = body.task()
+    check_model(task.modelName, call, *names_of(call.model.spec.id))
+    given = body.text if field == "text" else body.image
+    if given is None:
+        raise InvalidRequest(f"{field} is required", [FieldError((field,), "is required")])
+    item: Item = Text(given) if isinstance(given, str) else given
+    result = call.embed([item])
+    if result.errors:
+        first = result.errors[0]
+        raise ImagesFailed(f"{first.detail} ({first.code})", result.errors, field="image")
+    vector = as_strings(result.vectors, "json")[0]
+    if isinstance(item, ImageBytes):
+        from common.images.size import size_of  # after the import of what texts do not need
+
+        width, height = size_of(item.data)
+        return ImagePredictResponse(vector, height, width)
+    return PredictResponse(vector)
+
+
+def names_of(model: str) -> tuple[str, ...]:
+    """What Immich calls the model of that id, with hyphens for open_clip's underlines too."""
+    architecture, _, pretrained = model.partition("/")
+    own = f"{architecture}__{pretrained}" if pretrained else NAMES.get(model, model)
+    hyphened = f"{architecture}__{pretrained.replace('_', '-')}" if pretrained else own
+    return own, hyphened
+
+
+def ping(_: Call) -> str:
+    """The process answers."""
+    return "pong"
+
+
+def write_text(value: str, _: HttpRequest) -> Response:
+    """200 with plain text."""
+    return Response(value, mimetype="text/plain")
+
+
+@dataclass(frozen=True)
+class ImmichError:
+    """The shape of errors of Immich's machines."""
+
+    detail: str
+
+
+SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "properties": {
+        "entries": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "examples": ['{"clip": {"textual": {"modelName": "demo"}}}'],
+        },
+        "text": {"type": "string"},
+        "image": FILE,
+    },
+    "required": ["entries"],
+    "additionalProperties": False,
+}
+PROTOCOL = Protocol(
+    tag="Immich",
+    description="The machine of an Immich server's smart search.",
+    envelope=Envelope(ImmichError, lambda error: ImmichError(message_of(error))),
+    routes=(
+        Route(
+            "GET",
+            "/ping",
+            ping,
+            Answer(None, "pong.", write_text, ("text/plain",)),
+            is_open=True,
+        ),
+        Route(
+            "POST",
+            "/predict",
+            predict,
+            Answer(PredictResponse | ImagePredictResponse, "The vector."),
+            Body(PredictRequest, parse, {FORM: dict(SCHEMA)}, takes_json=False),
+            raises=(*IMAGE_ERRORS, ModelNotFound),
+        ),
+    ),
+)

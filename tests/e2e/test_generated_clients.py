@@ -1,0 +1,131 @@
+"""Clients that generators make of the OpenAPI document, and what its linters say."""
+
+import base64
+import importlib
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from export.emoji import picture_of
+from tests.e2e.server import Server
+from tests.paths import ROOT
+
+NODE = ROOT / "tests" / "node"
+BIN = NODE / "node_modules" / ".bin"
+FOX = picture_of("fox")
+FOX_URL = "data:image/png;base64," + base64.b64encode(FOX).decode()
+
+
+@pytest.fixture(scope="module")
+def document(demo: Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As the function serves it."""
+    file = tmp_path_factory.mktemp("document") / "openapi.json"
+    file.write_text(json.dumps(demo.get("/openapi.json").json(), indent=1))
+    return file
+
+
+def run(*command: str | Path, cwd: Path = NODE) -> str:
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    return done.stdout + done.stderr
+
+
+def vectors(server: Server) -> tuple[list[float], list[float]]:
+    body = server.post("/embed/mixed", {"texts": ["a fox"], "urls": [FOX_URL]}).json()
+    return body["text_embeddings"][0], body["image_embeddings"][0]
+
+
+def test_the_linters_find_nothing(document: Path) -> None:
+    run(BIN / "redocly", "lint", "--config", "redocly.yaml", document)
+    assert "No results" in run(BIN / "spectral", "lint", "-r", "spectral.yaml", document)
+
+
+def test_a_typescript_program_with_generated_types_calls_every_route(
+    demo: Server, document: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "node_modules").symlink_to(NODE / "node_modules")
+    (tmp_path / "package.json").write_text('{"type": "module"}')
+    shutil.copy(NODE / "typed.ts", tmp_path)
+    run(BIN / "openapi-typescript", document, "-o", tmp_path / "schema.d.ts", cwd=tmp_path)
+    options = [
+        "--strict",
+        "--target",
+        "es2022",
+        "--module",
+        "esnext",
+        "--moduleResolution",
+        "bundler",
+    ]
+    options += ["--lib", "es2022,dom,dom.iterable", "--types", "node", "--skipLibCheck"]
+    run(BIN / "tsc", *options, "typed.ts", cwd=tmp_path)
+    answer = json.loads(run("node", "typed.js", demo.url, FOX_URL, cwd=tmp_path))
+    assert answer["statuses"] == [200] * 17
+    text, image = vectors(demo)
+    assert answer["text"] == pytest.approx(text, abs=1e-6)
+    for row in (answer["image"], *answer["uploads"]):
+        assert row == pytest.approx(image, abs=1e-6)
+
+
+def test_a_generated_python_client_calls_every_route_that_embeds(
+    demo: Server, document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = Path(sys.executable).with_name("openapi-python-client")
+    target = tmp_path / "clip_client"
+    run(
+        generator,
+        "generate",
+        "--path",
+        document,
+        "--meta",
+        "none",
+        "--output-path",
+        target,
+        cwd=tmp_path,
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    clip, models = (
+        importlib.import_module("clip_client"),
+        importlib.import_module("clip_client.models"),
+    )
+    made = importlib.import_module("clip_client.types")
+
+    def call(name: str, **given: Any) -> Any:
+        with clip.Client(base_url=demo.url) as client:
+            answer = importlib.import_module(f"clip_client.api.{name}").sync_detailed(
+                client=client, **given
+            )
+        assert answer.status_code == 200, answer.content
+        return answer.parsed
+
+    text, image = vectors(demo)
+    listed = call("embedding.post_embed_text", body=models.TextRequest(texts=["a fox"]))
+    assert listed.embeddings[0] == pytest.approx(text, abs=1e-6)
+    file = made.File(payload=FOX, file_name="fox.png", mime_type="image/png")
+    uploaded = call(
+        "embedding.post_embed_image", body=models.PostEmbedImageFilesBody(files=[file, file])
+    )
+    assert [row == pytest.approx(image, abs=1e-6) for row in uploaded.embeddings] == [True, True]
+    fetched = call("embedding.post_embed_image", body=models.ImageRequest(urls=[FOX_URL]))
+    assert fetched.embeddings[0] == pytest.approx(image, abs=1e-6)
+    call("embedding.post_embed_mixed", body=models.MixedRequest(texts=["a fox"], urls=[FOX_URL]))
+    pair = models.ListedItem(text="a fox", url=FOX_URL)
+    call("embedding.post_embed_items", body=models.ItemsRequest(items=[pair]))
+    query = models.RankRequest(
+        query=models.Item(text="a fox"), candidates=[models.Item(url=FOX_URL)]
+    )
+    assert call("embedding.post_rank", body=query).results[0].index == 0
+    inputs = ["a fox", models.PairInput(image=FOX_URL)]
+    named = call("open_ai.post_v1_embeddings", body=models.EmbeddingsRequest(input_=inputs))
+    assert named.data[1].embedding == pytest.approx(image, abs=1e-6)
+    assert call("open_ai.get_v1_models").data[0].id == "demo"
+    call("cohere.post_v2_embed", body=models.EmbedRequest(texts=["a fox"]))
+    call("weaviate.post_vectorize", body=models.VectorizeRequest(texts=["a fox"]))
+    call("big_query.post_bigquery", body=models.RemoteRequest(calls=[["a fox"]]))
+    entries = json.dumps({"clip": {"visual": {"modelName": "demo"}}})
+    shown = call("immich.post_predict", body=models.PostPredictBody(entries=entries, image=file))
+    assert json.loads(shown.clip) == pytest.approx(image, abs=1e-6)

@@ -1,0 +1,119 @@
+"""Cohere's and OpenAI's SDKs as their users call them: in Python, in Node, and on a page in Chromium."""
+
+import base64
+import functools
+import http.server
+import json
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+import cohere
+import openai
+import pytest
+from playwright.sync_api import Browser
+
+from export.emoji import picture_of
+from tests.e2e.server import Server, serve
+from tests.paths import ROOT
+
+NODE = ROOT / "tests" / "node"
+FOX = "data:image/png;base64," + base64.b64encode(picture_of("fox")).decode()
+
+
+def native(server: Server) -> list[Any]:
+    """The vectors of the text and of the image, each compared to within rounding."""
+    body = server.post("/embed/mixed", {"texts": ["a fox"], "urls": [FOX]}).json()
+    return [
+        pytest.approx(row, abs=1e-6)
+        for row in (*body["text_embeddings"], *body["image_embeddings"])
+    ]
+
+
+def test_coheres_python_sdk(demo: Server) -> None:
+    client = cohere.ClientV2(api_key="any", base_url=demo.url)
+    text, image = native(demo)
+    given: Any = {"model": "demo", "input_type": "search_document", "embedding_types": ["float"]}
+    assert client.embed(texts=["a fox"], **given).embeddings.float_ == [text]
+    assert client.embed(images=[FOX], **given).embeddings.float_ == [image]
+    parts: Any = [
+        [{"type": "text", "text": "a fox"}],
+        [{"type": "image_url", "image_url": {"url": FOX}}],
+    ]
+    contents: Any = [{"content": own} for own in parts]
+    answer = client.embed(inputs=contents, **given)
+    assert answer.embeddings.float_ == [text, image]
+    pair_content: Any = [{"content": parts[0] + parts[1]}]
+    together = client.embed(inputs=pair_content, **given).embeddings.float_
+    pair = demo.post("/embed/items", {"items": [{"text": "a fox", "url": FOX}]}).json()[
+        "embeddings"
+    ]
+    assert together is not None
+    assert together[0] == pytest.approx(pair[0], abs=1e-6)
+    with pytest.raises(cohere.NotFoundError, match="not served here"):
+        client.embed(texts=["a fox"], **given | {"model": "embed-v4.0"})
+
+
+def test_openais_python_sdk_with_content_parts(demo: Server) -> None:
+    with openai.OpenAI(base_url=f"{demo.url}/v1", api_key="any") as client:
+        parts: Any = [
+            {"type": "text", "text": "a fox"},
+            {"type": "image_url", "image_url": {"url": FOX}},
+        ]
+        answer = client.embeddings.create(model="demo", input=parts)
+    assert [item.embedding for item in answer.data] == native(demo)
+
+
+def test_openais_and_coheres_node_sdks(demo: Server) -> None:
+    command: list[str | Path] = ["node", NODE / "clients.mjs", demo.url, FOX]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads(done.stdout) == {"openai": native(demo), "cohere": native(demo)}
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    extensions_map: ClassVar[dict[str, str]] = {  # type: ignore[misc]
+        **http.server.SimpleHTTPRequestHandler.extensions_map,
+        ".mjs": "text/javascript",
+    }
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@contextmanager
+def pages(folder: Path) -> Iterator[str]:
+    """The origin of a site with the files of `folder`."""
+    with http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(_Quiet, directory=folder)
+    ) as site:
+        threading.Thread(target=site.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{site.server_address[1]}"
+        site.shutdown()
+
+
+def test_openais_javascript_sdk_on_a_page_of_an_allowed_origin(
+    browser: Browser, tmp_path: Path
+) -> None:
+    """It sends headers of its own (`x-stainless-…`), and tracing adds `traceparent`."""
+    with (
+        pages(NODE / "node_modules") as origin,
+        serve(tmp_path, CLIP_CORS_ORIGINS=origin) as server,
+    ):
+        page = browser.new_page()
+        page.goto(f"{origin}/openai/package.json")
+        rows = page.evaluate(
+            """async ([base, image]) => {
+              const { OpenAI } = await import('/openai/index.mjs');
+              const defaultHeaders = { traceparent: '00-' + 'a'.repeat(32) + '-' + 'b'.repeat(16) + '-01' };
+              const given = { baseURL: base + '/v1', apiKey: 'any', dangerouslyAllowBrowser: true, defaultHeaders };
+              const answer = await new OpenAI(given).embeddings.create({ model: 'demo', input: ['a fox', { image }] });
+              return answer.data.map(({ embedding }) => [...embedding]);
+            }""",
+            [server.url, FOX],
+        )
+        page.close()
+        assert rows == native(server)
