@@ -6,10 +6,11 @@ google-cloud-logging takes half a second.
 """
 
 import logging
+import re
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TextIO
+from typing import Any, TextIO
 
 import orjson
 
@@ -27,12 +28,31 @@ _QUIET = (
 )
 
 
+_QUERY = re.compile(r"""(/[^\s?"'<>]*)\?[^\s"'<>)]+""")
+
+
+def without_queries(text: str) -> str:
+    """`text` with `…` for the query strings of its URLs and paths: libraries print signed URLs."""
+    return _QUERY.sub(r"\1?…", text)
+
+
 def _extra(record: logging.LogRecord) -> dict[str, object]:
     """The fields that were passed to the logger as `extra=`."""
     return {key: value for key, value in vars(record).items() if key not in _STANDARD}
 
 
-class JsonFormatter(logging.Formatter):
+class _Formatter(logging.Formatter):
+    """A formatter whose texts hold no query string, whichever library wrote them."""
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
+        return without_queries(super().formatException(ei))
+
+    def message_of(self, record: logging.LogRecord) -> str:
+        """The record's message, its arguments filled in."""
+        return without_queries(record.getMessage())
+
+
+class JsonFormatter(_Formatter):
     """Formats a record as one JSON object; `shared_fields` returns fields to add to each record."""
 
     def __init__(self, shared_fields: Callable[[], dict[str, object]] = dict) -> None:
@@ -42,7 +62,7 @@ class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         entry: dict[str, object] = {
             "severity": record.levelname,
-            "message": record.getMessage(),
+            "message": self.message_of(record),
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
             "logger": record.name,
         }
@@ -55,7 +75,7 @@ class JsonFormatter(logging.Formatter):
         return orjson.dumps(entry, default=str, option=options).decode()
 
 
-class TerminalFormatter(logging.Formatter):
+class TerminalFormatter(_Formatter):
     """Formats a record as `12:00:01 INFO  message  key=value …`."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -63,7 +83,7 @@ class TerminalFormatter(logging.Formatter):
             f"{key}={value}" for key, value in _extra(record).items() if key != "httpRequest"
         )
         time = datetime.fromtimestamp(record.created).strftime("%H:%M:%S")
-        line = f"{time} {record.levelname:<7} {record.getMessage()}" + (
+        line = f"{time} {record.levelname:<7} {self.message_of(record)}" + (
             f"  {extra}" if extra else ""
         )
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line

@@ -19,12 +19,12 @@ class RawHost:
         self.heads: list[bytes] = []
         self.stopping = threading.Event()
 
-    def says(self, answer: bytes) -> None:
-        """From now on read the request's head, send `answer` and close."""
+    def says(self, answer: bytes, after: bytes = b"\r\n\r\n") -> None:
+        """From now on read a request until `after` has come, send `answer` and close."""
 
         def act(connection: socket.socket) -> None:
-            head = b""
-            while b"\r\n\r\n" not in head and (more := connection.recv(REQUEST_BYTES)):
+            head = connection.recv(REQUEST_BYTES)
+            while after not in head and (more := connection.recv(REQUEST_BYTES)):
                 head += more
             self.heads.append(head)
             connection.sendall(answer)

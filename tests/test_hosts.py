@@ -3,12 +3,16 @@
 import gzip
 import logging
 import socket
+import ssl
 import time
 import zlib
 from collections.abc import Iterator
 from ipaddress import ip_network
+from pathlib import Path
 
+import certifi
 import pytest
+import trustme
 
 from common.allowance import Allowance
 from common.errors import BadResponse, BodyTooLarge, FetchError, HttpStatus, UnsupportedType
@@ -32,6 +36,17 @@ def host() -> Iterator[RawHost]:
         yield running
 
 
+@pytest.fixture
+def tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
+    """A server's context whose certificate is trusted."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "roots.pem")
+    monkeypatch.setattr(certifi, "where", lambda: str(tmp_path / "roots.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("images.example.com").configure_cert(context)
+    return context
+
+
 def resolve(_: str, port: int, *__: object) -> list[AddressInfo]:
     return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
 
@@ -39,9 +54,14 @@ def resolve(_: str, port: int, *__: object) -> list[AddressInfo]:
 def fetch(
     host: RawHost, scheme: str = "http", path: str = f"/a.png?sig={CANARY}", timeout_s: float = 2
 ) -> bytes:
+    url = f"{scheme}://images.example.com:{host.port}{path}"
+    return source_with(timeout_s).read(url, Allowance.lasting(30))
+
+
+def source_with(timeout_s: float = 2) -> HttpSource:
+    """A source that tries once and takes images of 1 MiB."""
     limits = FetchLimits(timeout_s=timeout_s, retries=0, max_bytes=2**20)
-    source = HttpSource(limits, POLICY, resolve)
-    return source.read(f"{scheme}://images.example.com:{host.port}{path}", Allowance.lasting(30))
+    return HttpSource(limits, POLICY, resolve)
 
 
 def answer(*headers: str, body: bytes = BODY, status: str = "200 OK") -> bytes:
@@ -93,6 +113,7 @@ def test_what_browsers_show_is_read(host: RawHost, raw: bytes) -> None:
 
 
 BROKEN = {
+    "chunk -1": CHUNKED + b"-1\r\nabc\r\n",
     "chunk -5": CHUNKED + b"-5\r\nabc\r\n",
     "chunk 0xzz": CHUNKED + b"0xzz\r\nabc\r\n",
     "empty chunk line": CHUNKED + b"\r\nabc\r\n",
@@ -125,7 +146,6 @@ EARLY_ENDS = {
     "no chunk": CHUNKED,
     "length": answer()[:-9],
     # Sizes that are read as numbers, and after which less comes than they say.
-    "chunk -1": CHUNKED + b"-1\r\nabc\r\n",
     "chunk of 5,000 digits": CHUNKED + b"f" * 5000 + b"\r\nabc",
 }
 
@@ -194,11 +214,22 @@ def test_bytes_without_end_cost_no_more_than_the_deadline(
     assert time.process_time() - cpu_s < 2
 
 
-@pytest.mark.parametrize("scheme", ["http", "https"])
+def over_tls(host: RawHost, context: ssl.SSLContext) -> None:
+    """Let `host` shake hands before it acts as it does now."""
+    act = host.act
+
+    def shake_and_act(connection: socket.socket) -> None:
+        with context.wrap_socket(connection, server_side=True) as secured:
+            act(secured)
+
+    host.act = shake_and_act
+
+
+@pytest.mark.parametrize("scheme", ["http", "https", "https without TLS"])
 def test_no_library_learns_the_query_whatever_a_host_does(
-    host: RawHost, scheme: str, caplog: pytest.LogCaptureFixture
+    host: RawHost, scheme: str, tls: ssl.SSLContext, caplog: pytest.LogCaptureFixture
 ) -> None:
-    told: list[str] = []
+    outcomes, said = set(), []
     with caplog.at_level(logging.DEBUG):
         for name in list(logging.Logger.manager.loggerDict):
             logging.getLogger(name).setLevel(logging.NOTSET)
@@ -209,12 +240,16 @@ def test_no_library_learns_the_query_whatever_a_host_does(
             b"",
             answer(f"echo ?sig={CANARY}"),
         ):
-            host.says(raw)
+            host.says(raw, after=b"" if scheme == "https without TLS" else b"\r\n\r\n")
+            if scheme == "https":
+                over_tls(host, tls)
             try:
-                fetch(host, scheme)
+                outcomes.add(fetch(host, scheme.split()[0]))
             except FetchError as error:
-                told.append(f"{error} {error.reason}")
-    assert CANARY not in " ".join(told)
+                outcomes.add(error.code.encode())
+                said.append(f"{error} {error.reason}")
+    assert CANARY not in " ".join(said)
+    assert outcomes >= ({b"tls_failed"} if " " in scheme else {BODY, b"bad_response"})
     assert caplog.records
     formatter = logging.Formatter()
     for record in caplog.records:

@@ -68,6 +68,26 @@ def test_an_error_holds_its_trace_in_the_message_for_error_reporting() -> None:
     assert entry["stack_trace"].endswith("ValueError: broken")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        'http://a.example:80 "GET /a.png?sig=s3cret HTTP/1.1" 200',
+        "Failed to parse headers (url=https://a.example/a.png?x=1&sig=s3cret): bad",
+        "Retry: /o/a.png?s3cret",
+    ],
+)
+def test_no_library_prints_a_query_string(text: str) -> None:
+    try:
+        raise ValueError(text)
+    except ValueError:
+        made = record(logging.ERROR, exc_info=sys.exc_info())
+    made.msg, made.args = "%s", (text,)
+    for formatter in (JsonFormatter(), TerminalFormatter()):
+        shown = formatter.format(made)
+        assert "s3cret" not in shown
+        assert "a.png?…" in shown
+
+
 def test_a_terminal_gets_readable_lines() -> None:
     line = TerminalFormatter().format(record(host="example.com", httpRequest={"status": 200}))
     assert line.endswith("INFO    fetched 3 images  host=example.com")

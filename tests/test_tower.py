@@ -150,7 +150,6 @@ def test_the_fingerprint_is_that_of_both_sides_once_they_are_loaded() -> None:
     assert model.fingerprint == Fingerprints.of_sides(*sides).pair
 
 
-
 def test_a_closed_tower_lets_its_callers_go_and_takes_nothing_more() -> None:
     loader = Loader()
     tower = make(loader)

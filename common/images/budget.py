@@ -11,6 +11,7 @@ from common.images.memory_budget import LARGE_BYTES
 
 FREE_PIECES = 10_000
 BYTES_PER_PIECE = 64  # on average, beyond the free pieces
+RECEIVE_BYTES = 128 * 1024  # at a time, of what TLS decrypts
 
 
 class PieceLimit:
@@ -42,6 +43,7 @@ class Budget:
     target: str = "/"
     received: PieceLimit = field(default_factory=PieceLimit)
     decrypted: PieceLimit = field(default_factory=PieceLimit)
+    buffer: memoryview = field(default_factory=lambda: memoryview(bytearray(RECEIVE_BYTES)))
 
     def seconds(self, at_most: float) -> float:
         """The seconds left, up to `at_most`. Raises FetchTimeout if none are left."""

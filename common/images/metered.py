@@ -17,8 +17,7 @@ from common.errors import BodyTooLarge, TlsFailed
 from common.images.budget import budget
 
 IDLE_TIMEOUT_S = 5.0  # between two receives
-HANDSHAKE_BYTES = 256 * 1024  # OpenSSL takes at most 100 KiB of certificates
-RECEIVE_BYTES = 64 * 1024
+HANDSHAKE_BYTES = 128 * 1024  # OpenSSL takes at most 100 KiB of certificates
 
 
 class MeteredSocket(socket.socket):
@@ -42,7 +41,6 @@ class TlsSocket(SSLTransport):
     """TLS over a MeteredSocket; raises TlsFailed if the handshake takes too many bytes."""
 
     def __init__(self, sock: socket.socket, context: ssl.SSLContext, server_hostname: str | None):
-        self._received = memoryview(bytearray(RECEIVE_BYTES))
         try:
             with budget.get().at_most(HANDSHAKE_BYTES):
                 super().__init__(sock, context, server_hostname)
@@ -57,7 +55,11 @@ class TlsSocket(SSLTransport):
 
     def recv_into(self, buffer: Any, nbytes: int | None = None, flags: int = 0) -> int:
         """Like `socket.recv_into`, at most one TLS record; raises BadResponse for tiny records."""
-        count = int(super().recv_into(buffer, nbytes, flags) or 0)
+        try:
+            # Most often a whole record was received before.
+            count = int(self.sslobj.read(nbytes or len(buffer), buffer))
+        except ssl.SSLError:
+            count = int(super().recv_into(buffer, nbytes, flags) or 0)
         budget.get().decrypted.count(count)
         return count
 
@@ -75,9 +77,10 @@ class TlsSocket(SSLTransport):
             finally:
                 if self.outgoing.pending:
                     self.socket.sendall(self.outgoing.read())
-            count = self.socket.recv_into(self._received)
+            received = budget.get().buffer
+            count = self.socket.recv_into(received)
             if count:
-                self.incoming.write(self._received[:count])
+                self.incoming.write(received[:count])
             else:
                 self.incoming.write_eof()
 

@@ -46,6 +46,11 @@ class _Work:
     observer: Observer
 
 
+def _is_at_hand(image: Image) -> bool:
+    """Whether the call itself holds the image's bytes."""
+    return isinstance(image, ImageBytes) or image.url[:5].lower() == "data:"
+
+
 class ImagePipeline:
     """Turns images into pixels, in a pool of threads that all calls share.
 
@@ -67,33 +72,38 @@ class ImagePipeline:
         self._turns = turns
         self._concurrency = concurrency
         self._lock = threading.Lock()
-        self._pool: ThreadPoolExecutor | None = None
-        self._flights: dict[str, Future[Pixels]] = {}  # URLs being prepared
+        self._pools: dict[bool, ThreadPoolExecutor] = {}  # of images that are at hand, of others
+        self._flights: dict[Image, Future[Pixels]] = {}  # of URLs being prepared
 
     def run(
         self, images: Sequence[Image], sink: Sink, allowance: Allowance, observer: Observer
     ) -> None:
-        """Start to prepare `images` and return at once; the pool's threads fill `sink`."""
-        work = _Work(queue.SimpleQueue(), sink, allowance, observer)
-        for entry in enumerate(images):
-            work.waiting.put(entry)
-        for _ in range(min(self._concurrency, len(images))):
-            # The caller's context goes along, so that log records name the caller's request.
-            self._executor().submit(contextvars.copy_context().run, self._drain, work)
+        """Start to prepare `images` and return at once; the pools' threads fill `sink`."""
+        for at_hand in (True, False):
+            work = _Work(queue.SimpleQueue(), sink, allowance, observer)
+            for index, image in enumerate(images):
+                if _is_at_hand(image) is at_hand:
+                    work.waiting.put((index, image))
+            for _ in range(min(self._concurrency, work.waiting.qsize())):
+                # The caller's context goes along: what is logged names the caller's request.
+                context = contextvars.copy_context()
+                self._executor(at_hand).submit(context.run, self._drain, work)
 
     def close(self) -> None:
         """End the threads after their current images; images that wait are dropped."""
         with self._lock:
-            pool, self._pool = self._pool, None
-        if pool is not None:
+            pools, self._pools = self._pools, {}
+        for pool in pools.values():
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _executor(self) -> ThreadPoolExecutor:
+    def _executor(self, at_hand: bool) -> ThreadPoolExecutor:
+        """The threads for images whose bytes came with the call: slow hosts never occupy them."""
         with self._lock:  # made on first use: threads do not survive the server's fork
-            if self._pool is None:
+            if at_hand not in self._pools:
                 size = self._concurrency * POOL_CALLS
-                self._pool = ThreadPoolExecutor(size, thread_name_prefix="image")
-            return self._pool
+                name = "image" if at_hand else "image-fetch"
+                self._pools[at_hand] = ThreadPoolExecutor(size, thread_name_prefix=name)
+            return self._pools[at_hand]
 
     def _drain(self, work: _Work) -> None:
         while not work.allowance.cancellation.cancelled:
@@ -111,13 +121,13 @@ class ImagePipeline:
 
     def _prepare_once(self, image: Image, work: _Work) -> Pixels:
         """Like _prepare, but if another call is preparing the same URL, wait for its result."""
-        if isinstance(image, ImageBytes) or image.url.startswith("data:"):
+        if _is_at_hand(image):
             return self._prepare(image, work)
         with self._lock:
-            flight = self._flights.get(image.url)
+            flight = self._flights.get(image)
             if flight is None:
                 own: Future[Pixels] = Future()
-                self._flights[image.url] = own
+                self._flights[image] = own
         if flight is not None:
             try:
                 return flight.result(work.allowance.remaining_s())
@@ -130,7 +140,7 @@ class ImagePipeline:
             raise
         finally:
             with self._lock:
-                del self._flights[image.url]
+                del self._flights[image]
         own.set_result(pixels)
         return pixels
 

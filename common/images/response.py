@@ -59,3 +59,10 @@ class Response(http.client.HTTPResponse):
                 self.fp = _HeaderLines(self.fp)  # type: ignore[assignment]
                 return version, status, reason
             http.client.parse_headers(_HeaderLines(self.fp))
+
+    def _safe_read(self, amt: int) -> bytes:
+        """Bytes of a chunk. A negative size would read up to the end of the connection."""
+        if amt < 0:
+            raise ValueError("a chunk of negative size")
+        data: bytes = super()._safe_read(amt)  # type: ignore[misc]
+        return data
