@@ -8,8 +8,9 @@ import zlib
 from collections.abc import Callable, Iterator
 
 from common.errors import BadResponse, BodyTooLarge, UnsupportedType
+from common.images.formats import sniff
 
-SNIFF_BYTES = 64  # the compatible brands of AVIF are within these
+SNIFF_BYTES = 256  # AVIF names its brands up to here
 INFLATE_BYTES = 64 * 1024  # most bytes to inflate at a time
 MAX_CODINGS = 3
 MAX_MEMBERS = 1000  # of a gzip file; each copies the rest of its chunk
@@ -26,27 +27,6 @@ REFUSED_TYPES = (
     "video/",
     "audio/",
 )
-_MAGIC = (
-    b"\xff\xd8\xff",
-    b"\x89PNG\r\n\x1a\n",
-    b"GIF87a",
-    b"GIF89a",
-    b"BM",
-    b"\x00\x00\x01\x00",  # ICO
-    b"II*\x00",  # TIFF
-    b"MM\x00*",
-    b"\xff\x0a",  # JPEG XL
-    b"\x00\x00\x00\x0cJXL ",
-)
-
-
-def looks_like_image(head: bytes) -> bool:
-    """Whether `head` starts an image file of any known format, supported or not."""
-    if head[:4] == b"RIFF":
-        return head[8:12] == b"WEBP"
-    if head[4:8] == b"ftyp":  # HEIF and AVIF; videos too, whose brands are others
-        return any(brand in head[8:] for brand in (b"avif", b"avis", b"mif1", b"msf1", b"heic"))
-    return head.startswith(_MAGIC)
 
 
 def check_content_type(kind: str, head: bytes) -> None:
@@ -55,7 +35,7 @@ def check_content_type(kind: str, head: bytes) -> None:
     `kind` is the media type in lower case; `head` is the first SNIFF_BYTES bytes. Images pass under
     any label. Other content with other labels also passes, and the decoder refuses it.
     """
-    if kind.startswith(REFUSED_TYPES) and not looks_like_image(head):
+    if kind.startswith(REFUSED_TYPES) and not sniff(head):
         raise UnsupportedType(f"the content type is {kind[:60]}, expected an image")
 
 
@@ -85,7 +65,7 @@ def _without(
     inflating = _decompressor(coding, head)
     if inflating is not None:
         return _inflated(rest, inflating, max_bytes, check_time)
-    if coding in UNREAD_CODINGS and not looks_like_image(head):
+    if coding in UNREAD_CODINGS and not sniff(head):
         raise UnsupportedType(
             f"the image is compressed with {coding}; supported encodings: gzip, deflate"
         )
@@ -111,7 +91,7 @@ def _decompressor(coding: str, head: bytes) -> "Callable[[], zlib._Decompress] |
     """A factory of decompressors for data that starts with `head`; None if not compressed."""
     if head.startswith(GZIP_MAGIC):
         return lambda: zlib.decompressobj(GZIP_WINDOW)
-    if coding != "deflate" or looks_like_image(head):
+    if coding != "deflate" or sniff(head):
         return None
     for window in (zlib.MAX_WBITS, -zlib.MAX_WBITS):  # with zlib's header (standard), or without
         try:
