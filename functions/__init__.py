@@ -1,1 +1,1 @@
-"""HTTP: routes, handlers, envelopes. Knows no tensor."""
+"""The HTTP function: routes, handlers and error envelopes."""

@@ -1,4 +1,4 @@
-"""How long a request has waited in the server's own queue, before a thread took it up."""
+"""Measures how long a request waited in the server's queue before a thread took it."""
 
 import socket
 import struct
@@ -7,9 +7,10 @@ _LAST_DATA_RECV_OFFSET = 52  # of tcpi_last_data_recv in Linux's struct tcp_info
 
 
 def waited_s(connection: socket.socket | None) -> float:
-    """Seconds since the last byte of a request came, asked before more of it is read.
+    """Seconds since the connection last received data. Call it before reading more of the request.
 
-    0 where the system does not tell: the server has no place for the instant at which it queued it.
+    gunicorn does not record when it queued a request, so the kernel's TCP_INFO stands in for
+    that. 0.0 if the system cannot tell.
     """
     if connection is None or not hasattr(socket, "TCP_INFO"):
         return 0.0
@@ -17,7 +18,7 @@ def waited_s(connection: socket.socket | None) -> float:
         info = connection.getsockopt(
             socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_DATA_RECV_OFFSET + 4
         )
-    except OSError:  # a Unix socket, or one that has ended
+    except OSError:  # a Unix socket or a closed socket
         return 0.0
     if len(info) < _LAST_DATA_RECV_OFFSET + 4:
         return 0.0

@@ -1,4 +1,4 @@
-"""API keys."""
+"""Checks API keys."""
 
 import hashlib
 import hmac
@@ -9,13 +9,16 @@ from functions.request_record import Headers
 
 
 class ApiKeys:
-    """Keeps digests, whose comparison takes the same time whatever the key; no keys: everyone may pass."""
+    """The accepted API keys. Without any, every request passes.
+
+    Keeps SHA-256 digests, so that a comparison takes the same time for every key.
+    """
 
     def __init__(self, keys: Sequence[str]) -> None:
         self._digests = [_digest(key) for key in keys]
 
     def check(self, headers: Headers) -> None:
-        """Raises Unauthorized unless `Authorization: Bearer` or `X-API-Key` holds one of the keys."""
+        """Raise Unauthorized unless `Authorization: Bearer` or `X-API-Key` has an accepted key."""
         if not self._digests:
             return
         scheme, _, bearer = headers.get("Authorization", "").partition(" ")

@@ -1,4 +1,4 @@
-"""GET /"""
+"""GET /: which service and model this is."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +13,7 @@ RANDOM = "random weights of real size, for benchmarks: these vectors mean nothin
 
 @dataclass(frozen=True)
 class Limits:
-    """What a request may hold."""
+    """The limits of one request."""
 
     texts: int = MAX_TEXTS
     images: int = MAX_IMAGES
@@ -23,7 +23,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class TowerStatus:
-    """What is known of a tower; engine, device and precision are None until it is loaded."""
+    """The state of a tower. Engine, device and precision are None until it is loaded."""
 
     loaded: bool
     engine: str | None = None
@@ -33,7 +33,7 @@ class TowerStatus:
 
 @dataclass(frozen=True)
 class BannerResponse:
-    """What this function is. `dimensions` and `fingerprint` are None until they are known."""
+    """The service and its model. `dimensions` and `fingerprint` are None until they are known."""
 
     service: str
     version: str
@@ -49,7 +49,7 @@ class BannerResponse:
 
 
 def banner(call: Call, routes: list[str]) -> BannerResponse:
-    """What this function is and which model it serves. Loads nothing."""
+    """Describe the service and the model that it serves. Loads nothing."""
     model = call.model
     return BannerResponse(
         service=SERVICE,

@@ -16,15 +16,15 @@ from functions.examples import Example
 from functions.route import IMAGE_ERRORS, Answer, Body, Protocol, Route
 from functions.schemas import MAX_IMAGES, MAX_TEXT_CHARS, Item, OnError, Request
 
-MAX_ANSWER_BYTES = 14_000_000  # BigQuery takes 15 MB
+MAX_ANSWER_BYTES = 14_000_000  # BigQuery accepts 15 MB
 MAX_MESSAGE_CHARS = 900  # BigQuery shows at most 1 KB
-FEWER_ROWS = "set max_batching_rows of the remote function lower"
+FEWER_ROWS = "set a lower max_batching_rows on the remote function"
 
 log = logging.getLogger(__name__)
 
 
 class Context(Request):
-    """The function's `user_defined_context`; BigQuery sends its values as strings."""
+    """The remote function's `user_defined_context`. BigQuery sends its values as strings."""
 
     input: Literal["text", "image"] = "text"
     encoding: Literal["json", "base64"] = "json"
@@ -32,7 +32,7 @@ class Context(Request):
 
 
 class RemoteRequest(Request):
-    """One batch of rows; BigQuery may add fields of its own."""
+    """One batch of rows. Unknown fields are ignored, because BigQuery may add some."""
 
     model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
 
@@ -42,27 +42,33 @@ class RemoteRequest(Request):
 
 @dataclass(frozen=True)
 class RemoteResponse:
-    """A vector a call, as the text of a JSON list or as base64; None for a null argument or an image that failed."""
+    """One reply for each call: a vector as a JSON list in a string, or as base64.
+
+    A reply is None for a null argument and for an image that failed.
+    """
 
     replies: Sequence[str | None]
 
 
 def remote_function(body: RemoteRequest, call: Call) -> RemoteResponse:
-    """One reply a call, in order. Raises ImagesFailed under `on_error: fail`, InvalidRequest for what is too large."""
+    """One reply for each row, in order.
+
+    Raises ImagesFailed under `on_error: fail`, and InvalidRequest if the batch or its answer is
+    too large.
+    """
     items = {
         place: item for place, row in enumerate(body.calls) if (item := _item(row, body.context))
     }
     if len(items) < len(body.calls):
         log.warning(
             "rows without a reply",
-            extra={"rows": len(body.calls) - len(items), "reason": "no text in them"},
+            extra={"rows": len(body.calls) - len(items), "reason": "the argument is not a text"},
         )
     replies: list[str | None] = [None] * len(body.calls)
     if not items:
         return RemoteResponse(replies)
-    if (
-        body.context.input == "image" and len(items) > MAX_IMAGES
-    ):  # else most would only run out of time
+    # More images than this would mostly run out of time.
+    if body.context.input == "image" and len(items) > MAX_IMAGES:
         raise InvalidRequest(
             f"{len(items):,} images in one batch, the limit is {MAX_IMAGES:,}: {FEWER_ROWS}"
         )
@@ -86,7 +92,7 @@ def remote_function(body: RemoteRequest, call: Call) -> RemoteResponse:
 
 
 def _item(row: object, context: Context) -> Item | None:
-    """The row's one argument; None for null and for anything that is no text."""
+    """The row's one argument; None if it is null, not a text, or too long a text."""
     value = row[0] if isinstance(row, list) and len(row) == 1 else None
     if not isinstance(value, str):
         return None
@@ -98,9 +104,9 @@ def _item(row: object, context: Context) -> Item | None:
 def _check_size(size: int) -> None:
     if size > MAX_ANSWER_BYTES:
         message = (
-            f"the answer would have {size:,} bytes, the limit is {MAX_ANSWER_BYTES:,}: {FEWER_ROWS}"
+            f"the answer would be {size:,} bytes, the limit is {MAX_ANSWER_BYTES:,}: {FEWER_ROWS}"
         )
-        raise InvalidRequest(f"{message}, or its context's encoding to base64")
+        raise InvalidRequest(f"{message}, or set encoding to base64 in its user_defined_context")
 
 
 @dataclass(frozen=True)
@@ -112,7 +118,7 @@ class BigQueryError:
 
 PROTOCOL = Protocol(
     tag="BigQuery",
-    description="A remote function.",
+    description="BigQuery remote functions.",
     envelope=Envelope(
         BigQueryError, lambda error: BigQueryError(message_of(error)[:MAX_MESSAGE_CHARS])
     ),

@@ -1,7 +1,7 @@
-"""From HTTP to values: read a request's body within bounds and check it against its model.
+"""Reads a request body within the limits and validates it against its model.
 
-Flask's own readers are not used: under functions-framework their 413 and 415 become HTML or a 500, and they accept
-duplicate keys.
+Flask's own readers accept duplicate keys, and under functions-framework their 413 and 415 become
+HTML or a 500. So this module reads bodies itself.
 """
 
 from collections.abc import Callable
@@ -22,25 +22,24 @@ from functions.schemas import MAX_BODY_BYTES
 
 Body = TypeVar("Body", bound=BaseModel)
 
-TOO_SLOW = "the request's body did not come in time"
+TOO_SLOW = "the request body did not arrive in time"
 
 
 def read_body(request: Request, allowance: Allowance) -> bytes:
-    """The body, at most MAX_BODY_BYTES.
+    """The request body, at most MAX_BODY_BYTES.
 
-    Raises TooLarge, UnsupportedMediaType for a Content-Encoding, InvalidRequest for a body that ends early,
-    DeadlineExceeded for one that does not come in the request's time.
+    Raises TooLarge; UnsupportedMediaType for a Content-Encoding; InvalidRequest for a body that
+    ends early; DeadlineExceeded for a body that does not arrive in the request's time.
     """
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise UnsupportedMediaType(
-            "a compressed request body is not read; send it without Content-Encoding"
+            "compressed request bodies are not supported; send the body without Content-Encoding"
         )
     if (request.content_length or 0) > MAX_BODY_BYTES:
         raise _too_large(f"{request.content_length:,} bytes")
     try:
-        body = get_input_stream(request.environ).read(
-            MAX_BODY_BYTES + 1
-        )  # a chunked body has no length to trust
+        # A chunked body does not say its length, so one byte more than the limit is read.
+        body = get_input_stream(request.environ).read(MAX_BODY_BYTES + 1)
         is_whole = len(body) >= (request.content_length or 0)
     except TimeoutError as error:
         raise DeadlineExceeded(TOO_SLOW) from error
@@ -50,7 +49,8 @@ def read_body(request: Request, allowance: Allowance) -> bytes:
         raise DeadlineExceeded(TOO_SLOW)
     if not is_whole:
         raise InvalidRequest(
-            "the body ends before its Content-Length or its last chunk, or its chunks are broken"
+            "the request body is incomplete: it ends before its Content-Length or its last chunk, "
+            "or a chunk is malformed"
         )
     if len(body) > MAX_BODY_BYTES:
         raise _too_large(f"more than {MAX_BODY_BYTES:,} bytes")
@@ -62,10 +62,13 @@ def _too_large(size: str) -> TooLarge:
 
 
 def parse_json(request: Request, model: type[Body], allowance: Allowance) -> Body:
-    """The body as `model`. Raises InvalidRequest naming each bad field, TooLarge, UnsupportedMediaType."""
+    """The JSON body as `model`.
+
+    Raises InvalidRequest that names each wrong field; TooLarge; UnsupportedMediaType.
+    """
     if request.mimetype not in ("", "application/json") and not request.mimetype.endswith("+json"):
         raise UnsupportedMediaType(
-            f"the content type {request.mimetype[:100]!r} is not read; send application/json"
+            f"the content type {request.mimetype[:100]!r} is not supported; send application/json"
         )
     value = strict_json.loads(_read(request, allowance))
     if not isinstance(value, dict):
@@ -75,7 +78,7 @@ def parse_json(request: Request, model: type[Body], allowance: Allowance) -> Bod
 
 
 def parse_json_or_form(form: type[BaseModel]) -> Callable[[Request, type[Body], Allowance], Any]:
-    """As parse_json, but a multipart form is read as `form`."""
+    """A parser like parse_json that also reads a multipart form, as `form`."""
 
     def parse(request: Request, model: type[Body], allowance: Allowance) -> Any:
         if request.mimetype != FORM:
@@ -86,21 +89,21 @@ def parse_json_or_form(form: type[BaseModel]) -> Callable[[Request, type[Body], 
 
 
 def read_fields(request: Request, allowance: Allowance) -> dict[str, Any]:
-    """The fields of a multipart form, each given once; files are ImageBytes.
+    """The fields of a multipart form, each given once. Files are ImageBytes.
 
-    Raises InvalidRequest, TooLarge, UnsupportedMediaType for another body than a form.
+    Raises InvalidRequest; TooLarge; UnsupportedMediaType if the body is not a form.
     """
     if request.mimetype != FORM:
         raise UnsupportedMediaType(
-            f"the content type {request.mimetype[:100]!r} is not read; send {FORM}"
+            f"the content type {request.mimetype[:100]!r} is not supported; send {FORM}"
         )
     return read_single_fields(request, _read(request, allowance))
 
 
 def _read(request: Request, allowance: Allowance) -> bytes:
-    """As read_body, with advice for a caller who has too much for one request."""
+    """The body as read_body gives it. TooLarge also advises to split the request."""
     try:
         return read_body(request, allowance)
     except TooLarge as error:
         what = "files" if request.mimetype == FORM else "items"
-        raise TooLarge(f"{error}; split the {what} over several requests") from error
+        raise TooLarge(f"{error}; split the {what} across several requests") from error

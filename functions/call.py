@@ -1,4 +1,4 @@
-"""One request in hand, as its handler sees it."""
+"""The request that a handler works on, with the service that it may use."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from functions.service import Service
 
 @dataclass(frozen=True)
 class Call:
-    """The service, and the record of this request: its deadline, its timings, its log record."""
+    """The service and the record of one request: its deadline, timings and log facts."""
 
     service: Service
     record: RequestRecord
@@ -32,7 +32,7 @@ class Call:
         return self.service.settings
 
     def embed(self, items: Sequence[Item]) -> Embeddings:
-        """Vectors of the items within the request's time, counted and logged.
+        """Embed the items within the request's time, and record counts and failures.
 
         Raises ServiceError as Embedder.embed does; EncodingError if the model fails on a text;
         FingerprintMismatch if the caller expects another model's vectors.
@@ -54,19 +54,19 @@ class Call:
         return result
 
     def embed_joints(self, joints: Sequence[Joint]) -> Embeddings:
-        """As `embed`, one vector for each of `joints`."""
+        """Embed joints: one vector for each. Raises as `embed` does."""
         return join(self.embed(parts_of(joints)), joints)
 
     @property
     def fingerprint(self) -> str | None:
-        """That of the model whose vectors this call has given; None if it gave none."""
+        """The fingerprint of the model if this call embedded something, else None."""
         return self.model.fingerprint if self.record.facts.keys() & {"texts", "images"} else None
 
     def _check_fingerprint(self) -> None:
         expected = self.record.expected_fingerprint
         if not expected:
             return
-        if self.model.fingerprint is None:  # then both towers have to be there to tell it
+        if self.model.fingerprint is None:  # it is known once both towers are loaded
             for tower in self.model.towers:
                 tower.start_loading()
             wait_s = self.settings.load_timeout_s
@@ -76,7 +76,7 @@ class Call:
         if own != expected:
             raise FingerprintMismatch(
                 f"the model's fingerprint is {own}, the request expects {expected[:100]}: "
-                "nothing was embedded; vectors of two fingerprints do not mix"
+                "nothing was embedded; vectors of two fingerprints are not comparable"
             )
 
     def _note(self, **counts: int) -> None:

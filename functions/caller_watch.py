@@ -1,4 +1,4 @@
-"""Notices callers that leave before their answer, so that nothing more is computed for them."""
+"""Notices callers that disconnect before their answer, and cancels their work."""
 
 import select
 import socket
@@ -7,18 +7,19 @@ import time
 
 from common.cancellation import Cancellation
 
-TICK_S = 0.1  # between two looks at all connections; a request that is answered within one is never cancelled
-QUIET_TICKS = (
-    20  # without a request, after which the thread sleeps: waking it costs more than a few looks
-)
+# Between two looks at all connections. A request that is answered faster is never cancelled.
+TICK_S = 0.1
+# After so many ticks without a request the thread sleeps. Waking it costs more than a few looks.
+QUIET_TICKS = 20
 GONE = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
 
 
 class CallerWatch:
-    """Cancels the work of connections whose caller has closed them, from one thread that starts with the first.
+    """Cancels the work for connections that their caller has closed.
 
-    A caller that has sent the end of its data counts as gone, as in Go's net/http and in nginx: a close looks the
-    same as a half-close until something is sent. A next request that is already sent (pipelining) is no end.
+    One thread watches all connections; it starts with the first. A caller that has shut down its
+    sending side counts as gone, as in Go's net/http and in nginx. Until something is sent, a close
+    and a half-close look the same. A pipelined next request does not count as an end.
     """
 
     def __init__(self) -> None:
@@ -28,7 +29,7 @@ class CallerWatch:
         self._thread: threading.Thread | None = None
 
     def add(self, connection: socket.socket, cancellation: Cancellation) -> None:
-        """From now on, cancel `cancellation` if the caller at the other end of `connection` leaves."""
+        """Watch `connection`, and cancel `cancellation` if its caller disconnects."""
         with self._lock:
             self._watched[connection.fileno()] = cancellation
             if self._thread is None:  # not in __init__: the server forks after import
@@ -38,7 +39,7 @@ class CallerWatch:
             self._wanted.set()
 
     def remove(self, connection: socket.socket) -> None:
-        """Its answer is made. A connection must be removed before it is closed."""
+        """Stop watching `connection`. It must be removed before it is closed."""
         with self._lock:
             self._watched.pop(connection.fileno(), None)
 
@@ -55,7 +56,7 @@ class CallerWatch:
                     self._wanted.set()
 
     def _look(self) -> bool:
-        """Cancel what nobody waits for; whether there was anything to look at."""
+        """Cancel the work of callers that are gone. Returns whether any connection was watched."""
         poller = select.poll()
         with self._lock:
             for descriptor in self._watched:

@@ -1,4 +1,4 @@
-"""POST /v2/embed, as Cohere's clients know it."""
+"""Cohere's embed API, version 2: POST /v2/embed."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -35,7 +35,7 @@ def _both(one: str, other: str) -> Schema:
 
 
 class EmbedRequest(schemas.Request):
-    """One of `texts`, `images` and `inputs`. `input_type` and `priority` change nothing here."""
+    """Give one of `texts`, `images` and `inputs`. `input_type` and `priority` have no effect."""
 
     model_config = ConfigDict(
         json_schema_extra=refusing(
@@ -64,11 +64,11 @@ class EmbedRequest(schemas.Request):
 
     @property
     def field(self) -> str:
-        """The list that is given."""
+        """The name of the list that the request gives."""
         return next(name for name in LISTS if getattr(self, name) is not None)
 
     def joints(self) -> list[Joint]:
-        """Its items in order."""
+        """The request's inputs in order."""
         texts = [(Part(text, "text"),) for text in self.texts or ()]
         images = [(Part(image, "image"),) for image in self.images or ()]
         inputs = [own.parts() for own in self.inputs or ()]
@@ -81,14 +81,14 @@ def _item(part: Part) -> Item:
 
 @dataclass(frozen=True)
 class ApiVersion:
-    """The edition of Cohere's API that this is."""
+    """The version of Cohere's API that this answer follows."""
 
     version: str = "2"
 
 
 @dataclass(frozen=True)
 class BilledUnits:
-    """What Cohere counts. Nothing is billed here."""
+    """The counts that Cohere bills. This service bills nothing."""
 
     input_tokens: int
     images: int
@@ -96,7 +96,7 @@ class BilledUnits:
 
 @dataclass(frozen=True)
 class Meta:
-    """About the answer."""
+    """The API version and the counts of the answer."""
 
     api_version: ApiVersion
     billed_units: BilledUnits
@@ -104,7 +104,7 @@ class Meta:
 
 @dataclass(frozen=True)
 class EmbedResponse:
-    """Vectors by the type that they were asked for in, in the order of the inputs."""
+    """Vectors in the order of the inputs, once for each requested type."""
 
     id: str
     embeddings: dict[EmbeddingType, Rows]
@@ -115,7 +115,7 @@ class EmbedResponse:
 def embed(body: EmbedRequest, call: Call) -> EmbedResponse:
     """Vectors of texts, images, or both together.
 
-    Raises ImagesFailed: the shape has no place for one failure.
+    Raises ImagesFailed if any image fails, because Cohere's answer cannot hold partial results.
     """
     if body.model is not None:
         check_model(body.model, call)
@@ -132,7 +132,7 @@ def embed(body: EmbedRequest, call: Call) -> EmbedResponse:
     if result.truncated and body.truncate == "NONE":
         fault = FieldError(
             (body.field, result.truncated[0]),
-            "is longer than the model's context; truncate END cuts it",
+            "is longer than the model's context; send truncate END to cut it",
         )
         raise InvalidRequest(f"{fault.path} {fault.message}", [fault])
     kinds: dict[EmbeddingType, None] = dict.fromkeys(body.embedding_types or ["float"])
@@ -157,7 +157,7 @@ class CohereError:
 
 EXAMPLES: dict[str, Example] = {
     "texts": Example({"model": "demo", "texts": ["a fox"], "input_type": "search_document"}),
-    "one vector of both": Example(
+    "one vector of a text and an image": Example(
         {
             "inputs": [
                 {
@@ -173,14 +173,14 @@ EXAMPLES: dict[str, Example] = {
 }
 PROTOCOL = Protocol(
     tag="Cohere",
-    description="The embed API of Cohere's clients, second edition.",
+    description="Cohere's embed API, version 2.",
     envelope=Envelope(CohereError, lambda error: CohereError(message_of(error))),
     routes=(
         Route(
             "POST",
             "/v2/embed",
             embed,
-            Answer(EmbedResponse, "The vectors."),
+            Answer(EmbedResponse, "The embeddings."),
             Body(EmbedRequest),
             raises=(*IMAGE_ERRORS, ModelNotFound),
             examples=EXAMPLES,

@@ -1,4 +1,7 @@
-"""A caller's connection whose slowness holds no thread: reads keep a pace, and what is not taken yet is kept."""
+"""A connection whose slow caller does not block a thread.
+
+Reads have a minimum pace. Bytes that the caller has not taken yet are kept and sent later.
+"""
 
 import errno
 import math
@@ -11,13 +14,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-GRACE_S = 5.0  # a caller may be silent for so long before the rate counts
-SHORT_GRACE_S = 1.0  # the same while a thread waits for a caller to take its answer
-MIN_BYTES_PER_S = 16 * 1024  # of a body that is sent, or of an answer that is taken
+GRACE_S = 5.0  # how long a caller may be silent before the minimum rate applies
+SHORT_GRACE_S = 1.0  # the same, while a thread waits for a caller to read its answer
+MIN_BYTES_PER_S = 16 * 1024  # the minimum rate of a request body and of an answer
 
 
 class Budget:
-    """Bytes that all connections together may hold in memory."""
+    """The bytes that all connections together may hold in memory."""
 
     def __init__(self, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes
@@ -25,7 +28,7 @@ class Budget:
         self._lock = threading.Lock()
 
     def take(self, size: int, anyway: bool = False) -> bool:
-        """Reserve `size` bytes if they fit, or `anyway`; whether they fit."""
+        """Reserve `size` bytes if they fit, or if `anyway`. Returns whether they fit."""
         with self._lock:
             fits = self._taken_bytes + size <= self._limit_bytes
             self._taken_bytes += size if fits or anyway else 0
@@ -39,8 +42,9 @@ class Budget:
 
 @dataclass
 class Pace:
-    """How long a transfer may take: `grace_s`, and a second for each MIN_BYTES_PER_S, until `last` at most.
+    """How long a transfer may take.
 
+    It may take `grace_s`, and one second more for each MIN_BYTES_PER_S moved, but ends at `last`.
     Times are time.monotonic() instants.
     """
 
@@ -50,32 +54,35 @@ class Pace:
     grace_s: float = GRACE_S
 
     def until(self) -> float:
-        """The instant at which the transfer is too slow, unless more bytes move."""
+        """The instant at which the transfer counts as too slow, unless more bytes move."""
         return min(self.last, self.since + self.grace_s + self.moved_bytes / MIN_BYTES_PER_S)
 
 
 class Connection(socket.socket):
-    """An accepted socket. Its `sendall` never waits while `outgoing` has room: `flush` sends the rest."""
+    """An accepted socket whose `sendall` does not wait while `outgoing` has room.
+
+    `flush` sends later what `sendall` kept.
+    """
 
     def __init__(self, accepted: socket.socket, outgoing: Budget) -> None:
         family, kind, protocol = accepted.family, accepted.type, accepted.proto
         super().__init__(family, kind, protocol, accepted.detach())
-        self.pace: Pace | None = None  # of what is read in a thread
+        self.pace: Pace | None = None  # for reads in a thread
         self.is_stuck = False  # whether a thread waits for the caller right now
         self._outgoing = outgoing
         self._unsent: deque[memoryview] = deque()
 
     @property
     def has_unsent(self) -> bool:
-        """Whether a part of the answer still waits for the caller to take it."""
+        """Whether the caller still has to take a part of the answer."""
         return bool(self._unsent)
 
     def waited_s(self) -> float:
-        """Seconds since the first byte of the request that is being read."""
+        """Seconds since the first byte of the current request."""
         return time.monotonic() - self.pace.since if self.pace else 0.0
 
     def recv(self, size: int, flags: int = 0) -> bytes:
-        """At most `size` bytes. Raises TimeoutError when the caller falls behind the pace, if there is one."""
+        """At most `size` bytes. Raises TimeoutError if the caller falls behind the pace."""
         if self.pace is None:
             return super().recv(size, flags)
         remaining_s = self.pace.until() - time.monotonic()
@@ -94,8 +101,8 @@ class Connection(socket.socket):
     def sendall(self, data: Any, flags: int = 0) -> None:
         """Send what the caller takes at once, and keep the rest for `flush`.
 
-        Without room for the rest it is sent here, at MIN_BYTES_PER_S at least. Raises OSError when the caller is gone
-        or too slow.
+        If the budget has no room for the rest, sends it here, at MIN_BYTES_PER_S or faster.
+        Raises OSError if the caller is gone or too slow.
         """
         rest = memoryview(data)
         if not self._unsent:
@@ -108,7 +115,10 @@ class Connection(socket.socket):
             self._send_at_pace()
 
     def flush(self) -> int:
-        """Send as much of what was kept as the caller takes at once; how many bytes that is. Raises OSError."""
+        """Send as many kept bytes as the caller takes at once. Returns their number.
+
+        Raises OSError if the caller is gone.
+        """
         sent_bytes = 0
         while self._unsent:
             part = self._unsent[0]
@@ -122,7 +132,7 @@ class Connection(socket.socket):
         return sent_bytes
 
     def close(self) -> None:
-        """Close it, and forget what was not sent."""
+        """Close the connection and discard unsent bytes."""
         while self._unsent:
             self._outgoing.give_back(len(self._unsent.popleft()))
         super().close()
@@ -134,7 +144,7 @@ class Connection(socket.socket):
             return 0
 
     def _send_at_pace(self) -> None:
-        """Send what was kept, while the caller takes enough of it."""
+        """Send the kept bytes. Raises OSError if the caller reads more slowly than the pace."""
         pace = Pace(math.inf, grace_s=SHORT_GRACE_S)
         writable = select.poll()
         writable.register(self, select.POLLOUT)
@@ -151,7 +161,7 @@ class Connection(socket.socket):
 
 
 def flush_all(connections: Sequence[Connection], until: float) -> None:
-    """Send what was kept until all is sent or the time is over."""
+    """Send the kept bytes of all connections, until the monotonic instant `until` at most."""
     poller = select.poll()
     waiting = {
         connection.fileno(): connection for connection in connections if connection.has_unsent

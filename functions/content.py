@@ -1,4 +1,4 @@
-"""Inputs as callers of multimodal APIs write them: strings, pairs, and lists of content parts."""
+"""Reads inputs in the forms of multimodal APIs: strings, pairs and content parts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ FAULT = 'is neither a string nor {"text": "…"} nor {"image": "…"} nor a list
 
 @dataclass(frozen=True)
 class Part:
-    """A text or an image's reference; a plain string's `kind` is None: the request tells it."""
+    """A text, or the reference of an image. `kind` is None for a plain string of unknown kind."""
 
     value: str
     kind: Kind | None = None
 
 
-Input = tuple[Part, ...]  # several get one vector together
+Input = tuple[Part, ...]  # several parts get one vector together
 
 
 class PairInput(Request):
@@ -38,7 +38,7 @@ class PairInput(Request):
     image: Reference | None = None
 
     def parts(self) -> Input:
-        """Its parts; none if both are null."""
+        """The given parts; empty if both are null."""
         text = [] if self.text is None else [Part(self.text, "text")]
         image = [] if self.image is None else [Part(self.image, "image")]
         return (*text, *image)
@@ -56,7 +56,7 @@ class TextPart(Request):
 
 
 class ImageTarget(Request):
-    """Where the image is; `detail` changes nothing here."""
+    """Where the image is. `detail` has no effect."""
 
     url: Reference
     detail: Literal["auto", "low", "high"] | None = None
@@ -86,11 +86,11 @@ class ContentInput(Request):
 
 _Single = Text | PairInput | TextPart | ImageUrlPart | ContentInput
 Several = Annotated[list[_Single], Field(min_length=1, max_length=MAX_TEXTS + MAX_IMAGES)]
-Inputs = _Single | Several  # as the OpenAPI document tells it
+Inputs = _Single | Several  # as the OpenAPI document describes it
 
 
 def read_inputs(value: object) -> list[Input]:
-    """One input or a list of them. Raises ValueError that names the first bad one."""
+    """One input or several, as a list. Raises ValueError that names the first wrong one."""
     given = value if isinstance(value, list) else [value]
     if not 1 <= len(given) <= MAX_TEXTS + MAX_IMAGES:
         raise ValueError(
@@ -112,7 +112,7 @@ def _read_input(place: str, given: object) -> Input:
 
 
 def _parts_of(given: dict[str, Any]) -> Input:
-    """Its parts; none if it is not written as any of the models."""
+    """The parts of an object; empty if it matches no known form."""
     for model in _models_of(given):
         try:
             return model.model_validate(given).parts()

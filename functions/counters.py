@@ -1,6 +1,7 @@
-"""What this process has counted and measured, for Prometheus.
+"""Counts and measurements of this process, for Prometheus.
 
-Counted in plain dictionaries, since prometheus-client costs 0.1 s to import: it comes with the first scrape.
+They are kept in plain dictionaries, because importing prometheus-client takes 0.1 s. The first
+scrape imports it.
 """
 
 import threading
@@ -23,16 +24,16 @@ Labels = tuple[str, ...]
 
 
 class Queue(Protocol):
-    """A tower's, as far as metrics look at it."""
+    """A tower's queue, as the metrics see it."""
 
     @property
     def queue_items(self) -> int:
-        """Items that are admitted and not answered."""
+        """Items that are admitted and not answered yet."""
         ...
 
 
 class Distribution:
-    """How many observations fell at or below each bound, by labels."""
+    """A histogram: how many observations fell at or below each bound, by labels."""
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self._bounds = bounds
@@ -46,7 +47,7 @@ class Distribution:
         self._sums[labels] += value  # type: ignore[assignment]
 
     def fill(self, family: "HistogramMetricFamily") -> "HistogramMetricFamily":
-        """`family` with all samples."""
+        """Add all samples to `family` and return it."""
         bounds = [*map(str, self._bounds), "+Inf"]
         for labels, counts in self._counts.items():
             buckets = list(zip(bounds, map(float, accumulate(counts)), strict=True))
@@ -55,20 +56,22 @@ class Distribution:
 
 
 class Counters:
-    """All of it. Its methods may be called from any thread."""
+    """All counters and histograms of this process. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._requests: Counter[Labels] = Counter()
-        self._request_seconds, self._stage_seconds = Distribution(SECONDS), Distribution(SECONDS)
+        self._request_seconds = Distribution(SECONDS)
+        self._stage_seconds = Distribution(SECONDS)
         self._items: Counter[Labels] = Counter()
         self._failed_images: Counter[Labels] = Counter()
-        self._batch_items, self._batch_seconds = Distribution(ITEMS), Distribution(SECONDS)
+        self._batch_items = Distribution(ITEMS)
+        self._batch_seconds = Distribution(SECONDS)
         self._loads: Counter[Labels] = Counter()
         self._load_seconds = Distribution(SECONDS)
 
     def note_request(self, route: str, status: int, record: RequestRecord) -> None:
-        """A request was answered."""
+        """Count an answered request and its timings."""
         with self._lock:
             self._requests[route, str(status)] += 1
             self._request_seconds.observe(record.elapsed_s(), route)
@@ -76,25 +79,25 @@ class Counters:
                 self._stage_seconds.observe(seconds, stage)
 
     def note_items(self, kind: str, count: int, failures: Sequence[str] = ()) -> None:
-        """Items of a request were embedded, `failures` has the code of each that was not."""
+        """Count the embedded items of a request. `failures` has the code of each failed one."""
         with self._lock:
             self._items[kind,] += count
             self._failed_images.update((code,) for code in failures)
 
     def batch_encoded(self, tower: TowerName, items: int, seconds: float) -> None:
-        """A batch went through a tower: see TowerObserver."""
+        """Count a batch that went through a tower; see TowerObserver."""
         with self._lock:
             self._batch_items.observe(items, tower)
             self._batch_seconds.observe(seconds, tower)
 
     def load_ended(self, tower: TowerName, outcome: str, seconds: float) -> None:
-        """A tower's load ended, as `loaded` or `failed`: see TowerObserver."""
+        """Count the end of a tower's load, `loaded` or `failed`; see TowerObserver."""
         with self._lock:
             self._loads[tower, outcome] += 1
             self._load_seconds.observe(seconds, tower)
 
     def collect(self, queues: dict[str, Queue]) -> "Iterator[Metric]":
-        """Metric families; what can be read off now is read off now."""
+        """All metric families. Queue lengths and memory are read at this moment."""
         with self._lock:
             for name, says, labels, counts in self._counted():
                 yield _counter_family(name, says, labels, counts)
@@ -106,7 +109,7 @@ class Counters:
         yield _gauge_family("clip_resident_memory_bytes", "Memory the process holds", "", resident)
 
     def _counted(self) -> "Iterator[tuple[str, str, Labels, Counter[Labels]]]":
-        """Each counter: name, help text, names of its labels, counts by their values."""
+        """For each counter: name, help text, label names, and counts by label values."""
         yield "clip_requests", "Requests answered", ("route", "status"), self._requests
         yield "clip_items_embedded", "Texts and images embedded", ("kind",), self._items
         failed = self._failed_images
@@ -114,7 +117,7 @@ class Counters:
         yield "clip_tower_loads", "Loads of a tower", ("tower", "outcome"), self._loads
 
     def _spread(self) -> "Iterator[tuple[str, str, str, Distribution]]":
-        """Each distribution: name, help text, name of its label, observations."""
+        """For each histogram: name, help text, label name and observations."""
         seconds = "duration_seconds"
         yield f"clip_request_{seconds}", "Time to an answer", "route", self._request_seconds
         yield f"clip_stage_{seconds}", "Time of a request's stage", "stage", self._stage_seconds
@@ -139,7 +142,7 @@ def _histogram_family(name: str, says: str, label: str, distribution: Distributi
 
 
 def _gauge_family(name: str, says: str, label: str, values: dict[str, int]) -> "Metric":
-    """A gauge by `label`, or one without if `label` is empty."""
+    """A gauge with one label, or without a label if `label` is empty."""
     from prometheus_client.core import GaugeMetricFamily
 
     family = GaugeMetricFamily(name, says, labels=[label] if label else [])

@@ -1,4 +1,4 @@
-"""GET /docs: the OpenAPI document for people, by Swagger UI, whose files the function serves itself."""
+"""GET /docs: the OpenAPI document in Swagger UI, whose files the function serves itself."""
 
 from functools import cache
 from pathlib import Path
@@ -10,13 +10,14 @@ from functions.responses import File
 FOLDER = Path(__file__).with_name("static") / "docs"
 TYPES = {".css": "text/css", ".js": "text/javascript"}
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
 )
 
 
 def page(_: Call) -> File:
-    """This page."""
+    """Interactive API documentation."""
     return _page()
 
 
@@ -27,18 +28,17 @@ def _page() -> File:
 
 
 def asset(_: Call, name: str) -> File:
-    """A file of the page. Raises NotFound."""
+    """A script or style of the documentation page. Raises NotFound."""
     return _asset(name)
 
 
 @cache
 def _asset(name: str) -> File:
-    _, _, name = name.rpartition(
-        "/"
-    )  # its links are relative, for a host that serves it under a path: /docs/docs/…
+    # The page's links are relative, so that it works under any path. They may become /docs/docs/….
+    _, _, name = name.rpartition("/")
     for path in FOLDER.iterdir() if Path(name).suffix in TYPES else ():
         if path.name in (name, f"{name}.gz"):
             headers = {"Cache-Control": "public, max-age=86400"}
             kind = f"{TYPES[Path(name).suffix]}; charset=utf-8"
             return File(path.read_bytes(), kind, headers, is_gzip=path.suffix == ".gz")
-    raise NotFound("there is no such file; GET / lists the routes")
+    raise NotFound("no such file; `GET /` lists all routes")

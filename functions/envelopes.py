@@ -1,4 +1,4 @@
-"""Errors in the shape that a protocol's clients read, and the function's own shape."""
+"""Writes errors in the shape of each protocol. The function's own shape is RFC 9457."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,25 +9,25 @@ from common.errors import EmbeddingError
 from functions.errors import FieldError, ImagesFailed, InvalidRequest
 from functions.responses import JSON, is_crash, phrase_of, status_of, write_error_body
 
-INTERNAL = "an internal error; the log has it under this request's id"
+INTERNAL = "internal error; quote the X-Request-Id of this answer when you report it"
 
 
 @dataclass(frozen=True)
 class Envelope:
-    """A shape of errors: `body` is what `fill` makes of one."""
+    """A shape of errors: `fill` turns an error into a `body`."""
 
     body: type
     fill: Callable[[BaseException], object]
     content_type: str = JSON
 
     def write(self, error: BaseException) -> Response:
-        """The error's answer."""
+        """The answer for `error`."""
         return write_error_body(error, self.fill(error), self.content_type)
 
 
 @dataclass(frozen=True)
 class FailedImage:
-    """An image that made the whole request fail; `loc` is the path to it."""
+    """An image that made the whole request fail. `loc` is its path in the request."""
 
     loc: Sequence[str | int]
     message: str
@@ -36,7 +36,10 @@ class FailedImage:
 
 @dataclass(frozen=True)
 class Problem:
-    """A problem (RFC 9457). `code` is stable, `detail` for people; `errors` names each field or image that is wrong."""
+    """A problem as RFC 9457 defines it.
+
+    `code` is stable; `detail` is for people. `errors` has an entry for each wrong field or image.
+    """
 
     type: str
     title: str
@@ -47,11 +50,12 @@ class Problem:
 
 
 def message_of(error: BaseException) -> str:
-    """What may be told of an error: foreign ones tell nothing of themselves."""
+    """The message for the caller. Unexpected errors reveal nothing about themselves."""
     return INTERNAL if is_crash(error) else str(error)
 
 
 def code_of(error: BaseException) -> str:
+    """The stable code of an error. Unexpected errors have EmbeddingError's."""
     return error.code if isinstance(error, EmbeddingError) else EmbeddingError.code
 
 

@@ -1,7 +1,7 @@
-"""What can be wrong with a request. The library's own errors are in common/errors.py.
+"""Errors of requests. The library's own errors are in common/errors.py.
 
     EmbeddingError
-    └── RequestError                the caller can correct it
+    └── RequestError                the caller can correct the request
         ├── InvalidRequest          invalid_request
         ├── Unauthorized            unauthorized
         ├── NotFound                not_found
@@ -22,7 +22,7 @@ from common.errors import EmbeddingError, ItemError
 
 @dataclass(frozen=True)
 class FieldError:
-    """One fault of a request; `loc` is the path to the field, such as ("texts", 3)."""
+    """One wrong field of a request. `loc` is its path, such as ("texts", 3)."""
 
     loc: tuple[str | int, ...]
     message: str
@@ -35,11 +35,11 @@ class FieldError:
 
 
 class RequestError(EmbeddingError):
-    """The request is not valid as it is."""
+    """The caller has to change the request."""
 
 
 class InvalidRequest(RequestError):
-    """The body is not JSON, a field is wrong, or a limit is passed. `errors` names each field."""
+    """The body is not JSON, a field is wrong, or a limit is exceeded. `errors` names each field."""
 
     code = "invalid_request"
 
@@ -55,7 +55,7 @@ class Unauthorized(RequestError):
 
 
 class NotFound(RequestError):
-    """There is no route with this path."""
+    """No route has this path."""
 
     code = "not_found"
 

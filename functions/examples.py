@@ -1,11 +1,11 @@
-"""What examples in the OpenAPI document are made of. The answers are those of the demo model."""
+"""Building blocks of the examples in the OpenAPI document. The answers are the demo model's."""
 
 from dataclasses import dataclass
 from typing import Any
 
 Node = dict[str, Any]
 
-# A fox of 32 pixels, from Google's Noto emoji (Apache 2.0).
+# A fox, 32 pixels wide and high, from Google's Noto emoji (Apache 2.0).
 FOX_BASE64 = """\
 UklGRhwBAABXRUJQVlA4IBABAACQBwCdASogACAAPxF0rVCsJqQisBgMAYAiCWwAnTNogXiCtwjE2EBtnbtA3k4LMjWQ3eTvS\
 5m76gk9iNe1iWnJMwsCxiwA/vzavBdgQd4gURpgxOPqe/00QsqTVhfJAaF9LghQkwibRu0WToWLzgumyoUqBwdruRoyBwFM0y\
@@ -30,7 +30,7 @@ SIGNS: Node = {"output_dtype": "ubinary", "encoding_format": "base64"}  # rows o
 
 @dataclass(frozen=True)
 class Example:
-    """A request's body, and its whole answer if that is short enough to read."""
+    """A request body, and its complete answer if that is short enough to read."""
 
     request: Node
     response: Node | None = None

@@ -1,4 +1,4 @@
-"""The schema library's errors as sentences that name the field, what it holds and the limit."""
+"""Turns pydantic's errors into sentences that name the field, its value and the limit."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -10,8 +10,8 @@ from pydantic_core import ErrorDetails
 from functions.errors import FieldError, InvalidRequest
 
 MAX_REPORTED = 20  # field errors in one answer
-MAX_IN_MESSAGE = 3  # of them in the message for people
-MAX_SHOWN_CHARS = 100  # of a value or a name that a caller sent
+MAX_IN_MESSAGE = 3  # field errors in the message for people
+MAX_SHOWN_CHARS = 100  # characters shown of a value or a name that a caller sent
 _KINDS = {
     "str": "a string",
     "int": "a number",
@@ -40,22 +40,22 @@ def _literal(value: Any, limits: Limits) -> str:
     return f"is {given}, expected {limits['expected']}"
 
 
-# One for each type of error that a model of ours can raise.
+# A sentence for each type of error that the request models can raise.
 SENTENCES: dict[str, Callable[[Any, Limits], str]] = {
     "missing": lambda _value, _: "is required",
     "string_type": _expected("a string"),
-    "string_unicode": lambda _value, _: "holds half of a surrogate pair",
+    "string_unicode": lambda _value, _: "contains half of a surrogate pair",
     "string_too_short": lambda _value, _: "is an empty string",
     "string_too_long": lambda value, limits: (
         f"has {len(value):,} characters, the limit is {limits['max_length']:,}"
     ),
     "list_type": _expected("a list"),
-    "too_short": lambda _value, _: "is empty, at least one is needed",
+    "too_short": lambda _value, _: "is empty, at least one item is required",
     "too_long": lambda value, limits: (
         f"has {len(value):,} items, the limit is {limits['max_length']:,}"
     ),
     "int_type": _whole_number,
-    "greater_than_equal": lambda value, limits: f"is {value}, the least is {limits['ge']}",
+    "greater_than_equal": lambda value, limits: f"is {value}, the minimum is {limits['ge']}",
     "literal_error": _literal,
     "model_type": _expected("an object"),
     "value_error": lambda _value, limits: str(limits["error"]),
@@ -63,7 +63,7 @@ SENTENCES: dict[str, Callable[[Any, Limits], str]] = {
 
 
 def validate(value: dict[str, Any], model: type[BaseModel]) -> Any:
-    """`value` as `model`. Raises InvalidRequest naming each bad field."""
+    """`value` as `model`. Raises InvalidRequest that names each wrong field."""
     try:
         return model.model_validate(value)
     except ValidationError as error:
@@ -74,12 +74,12 @@ def validate(value: dict[str, Any], model: type[BaseModel]) -> Any:
 
 
 def kind_of(value: object) -> str:
-    """What JSON calls a value of this kind, with its article."""
+    """The JSON name of a value's type, with its article, such as `a string`."""
     return _KINDS.get(type(value).__name__, type(value).__name__)
 
 
 def shown(value: str) -> str:
-    """A caller's string as a message may show it: quoted, and not too long."""
+    """A caller's string for a message: quoted, and cut at MAX_SHOWN_CHARS."""
     return json.dumps(value[:MAX_SHOWN_CHARS], ensure_ascii=False)
 
 
@@ -87,7 +87,7 @@ def _field_error(details: ErrorDetails, model: type[BaseModel]) -> FieldError:
     loc, kind = details["loc"], details["type"]
     if kind == "extra_forbidden":
         names = ", ".join(_names(_model_at(model, loc[:-1])))
-        message = f"is not a field here; the fields are {names}"
+        message = f"is not a known field; the fields are {names}"
     else:
         sentence = SENTENCES.get(kind, _expected("another value"))
         message = sentence(details["input"], details.get("ctx", {}))

@@ -1,4 +1,4 @@
-"""Uploads: a multipart form as the fields of a request model. Files stay bytes."""
+"""Reads a multipart form into the fields of a request model. Files stay bytes."""
 
 import io
 from collections.abc import Iterator
@@ -16,18 +16,18 @@ from functions.request_schema import all_empty
 from functions.schemas import MAX_IMAGES
 
 FORM = "multipart/form-data"
-MAX_PARTS = 8 * MAX_IMAGES  # so that a form with too many images is told their number
+MAX_PARTS = 8 * MAX_IMAGES  # above MAX_IMAGES, so that an error can tell how many images there are
 MAX_NAME_CHARS = 200
-# `format: binary` is OpenAPI 3.0's word for a file, which most generators look for in 3.1 too.
+# `format: binary` is OpenAPI 3.0's way to describe a file. Most generators expect it in 3.1 too.
 FILE = {"type": "string", "format": "binary", "contentMediaType": "application/octet-stream"}
 FILES, URLS = "files", "urls"
 
 
 def read_form(request: Request, body: bytes) -> dict[str, Any]:
-    """The form's fields: `files` as ImageBytes with their names, `urls` as strings, the others.
+    """The form's fields: `files` as named ImageBytes, `urls` as strings, and all others.
 
-    Raises InvalidRequest for what is not a form, a file in another field or without a file
-    name, and a field that is given twice.
+    Raises InvalidRequest if the body is not a form, if a file is in another field or has no file
+    name, or if a field is given twice.
     """
     form, files = _parse(request, body)
     _check_names(form, files)
@@ -40,9 +40,9 @@ def read_form(request: Request, body: bytes) -> dict[str, Any]:
 
 
 def read_single_fields(request: Request, body: bytes) -> dict[str, Any]:
-    """The form's fields, each given once: a file as ImageBytes with its name, others as strings.
+    """The form's fields, each given once: files as named ImageBytes, others as strings.
 
-    Raises InvalidRequest for what is not a form, and a field without a name or given twice.
+    Raises InvalidRequest if the body is not a form, or if a field has no name or is given twice.
     """
     form, files = _parse(request, body)
     given = [*form.items(multi=True), *files.items(multi=True)]
@@ -92,13 +92,13 @@ def _check_names(form: MultiDict[str, str], files: MultiDict[str, FileStorage]) 
 
 
 def _name_of(file: FileStorage, index: int) -> str:
-    """The file's name as an error may show it."""
+    """The file's name for an error message: printable, and at most MAX_NAME_CHARS long."""
     name = "".join(char if char.isprintable() else "�" for char in file.filename or "")
     return name[:MAX_NAME_CHARS] or f"{FILES}[{index}]"
 
 
 def form_schema(model: type[BaseModel]) -> dict[str, Any]:
-    """The JSON schema of a form with the fields of `model`; one of the lists has to have an image."""
+    """The JSON schema of a form with the fields of `model` and at least one image."""
     return {
         "type": "object",
         "properties": dict(_properties(model)),

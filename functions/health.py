@@ -1,4 +1,4 @@
-"""GET /health and /health/live"""
+"""GET /health and /health/live: whether the function can serve."""
 
 import time
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from functions.responses import OK, UNHEALTHY, json_response
 
 @dataclass(frozen=True)
 class HealthResponse:
-    """Healthy means: both towers are loaded, and a forward pass worked on each."""
+    """The service is healthy once both towers are loaded and have run a forward pass."""
 
     status: Literal["healthy", "loading", "unhealthy"]
     model_loaded: bool
@@ -25,18 +25,18 @@ class HealthResponse:
 
 @dataclass(frozen=True)
 class LiveResponse:
-    """The process answers."""
+    """The process is alive."""
 
     status: Literal["alive"] = "alive"
 
 
 def live(_: Call) -> LiveResponse:
-    """The process answers; says nothing of the model."""
+    """The process is alive. Says nothing about the model."""
     return LiveResponse()
 
 
 def health(call: Call) -> HealthResponse:
-    """Start loading both towers if nothing has, wait a little, and say how far they are."""
+    """Start loading both towers if needed, wait briefly, and report their state."""
     model = call.model
     for tower in model.towers:
         tower.start_loading()
@@ -57,7 +57,7 @@ def health(call: Call) -> HealthResponse:
 
 
 def _wait_for_towers(model: Model, wait_s: float) -> list[str]:
-    """What keeps the towers from being there after `wait_s`, each named once."""
+    """The reasons why towers are not loaded after `wait_s`, each once."""
     until = time.monotonic() + wait_s
     details = []
     for tower in model.towers:
@@ -69,5 +69,5 @@ def _wait_for_towers(model: Model, wait_s: float) -> list[str]:
 
 
 def write_health(value: HealthResponse, _: Request) -> Response:
-    """200 when both towers are loaded, else 503."""
+    """200 if both towers are loaded, else 503."""
     return json_response(value, OK if value.model_loaded else UNHEALTHY)

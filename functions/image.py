@@ -1,4 +1,4 @@
-"""POST /embed/image"""
+"""POST /embed/image: vectors of images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from functions.route import IMAGE_ERRORS, Answer, Body, Route
 
 
 class ImageRequest(ImagesRequest):
-    """POST /embed/image"""
+    """Images by URL, `data:` URL or `gs://` reference."""
 
     urls: Annotated[schemas.Urls, Field(min_length=1)]
 
@@ -34,7 +34,7 @@ class ImageRequest(ImagesRequest):
 
 
 class ImageForm(ImagesRequest):
-    """POST /embed/image with uploads: the files' rows come first, then those of the URLs."""
+    """Uploaded images and URLs. The rows of the files come first, then those of the URLs."""
 
     files: list[SkipValidation[ImageBytes]] = Field([])
     urls: list[schemas.Url] = Field([])
@@ -61,7 +61,7 @@ class ImageForm(ImagesRequest):
 
 @dataclass(frozen=True)
 class ImageResponse:
-    """`indices` says which input each row belongs to; `errors` lists each image that failed."""
+    """`indices` says which input each row belongs to. `errors` lists each failed image."""
 
     embeddings: Rows
     indices: list[int]
@@ -71,7 +71,7 @@ class ImageResponse:
 
 
 def embed(body: ImageRequest | ImageForm, call: Call) -> ImageResponse:
-    """Vectors of the images that worked, and an error for each that did not."""
+    """Vectors of the images, and an error for each image that failed."""
     result = call.embed(body.images())
     rows, indices = image_rows(result, body, body.place)
     return ImageResponse(
@@ -87,16 +87,16 @@ ROUTE = Route(
     "POST",
     "/embed/image",
     embed,
-    Answer(ImageResponse, "The vectors.", write_vectors, (JSON, OCTETS)),
+    Answer(ImageResponse, "The embeddings.", write_vectors, (JSON, OCTETS)),
     Body(ImageRequest, parse_json_or_form(ImageForm), {FORM: form_schema(ImageForm)}),
     raises=IMAGE_ERRORS,
     examples={
         "vectors": Example({"urls": [FOX]}),
-        "a failure beside it": Example(
+        "a failed image and a good one": Example(
             {"urls": [BROKEN, FOX], **SIGNS},
             {"embeddings": [FOX_SIGNS], "indices": [1], "errors": [NOT_AN_IMAGE], **DEMO},
         ),
-        "its place kept": Example(
+        "a failed image keeps its place": Example(
             {"urls": [BROKEN, FOX], "on_error": "null", **SIGNS},
             {
                 "embeddings": [None, FOX_SIGNS],

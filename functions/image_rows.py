@@ -1,4 +1,4 @@
-"""What the native routes with images share: the rows of an answer, as `on_error` asks."""
+"""Writes the rows of images as `on_error` asks, for the native routes."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from functions.schemas import EmbeddingRequest, OnError
 
 
 class ImagesRequest(EmbeddingRequest):
-    """How the vectors shall be written, and what a failed image costs."""
+    """How to write the vectors, and what to do about failed images."""
 
     on_error: OnError = "skip"
 
@@ -19,10 +19,10 @@ def image_rows(
     body: ImagesRequest,
     place: Callable[[int], tuple[str, int]] = lambda index: ("urls", index),
 ) -> tuple[Rows, list[int]]:
-    """Rows in the form that `body` asks for, and the image each belongs to.
+    """The rows in the requested form, and the index of the image of each row.
 
-    `place` names the field of an image and its place there. Under `null` a None keeps a failed
-    one's place. Raises ImagesFailed under `fail` if any failed.
+    `place` maps an index to the image's field and place in the request. Under `on_error: null`
+    the row of a failed image is None. Raises ImagesFailed under `fail` if any image failed.
     """
     count = len(images.indices) + len(images.errors)
     if body.on_error == "fail" and images.errors:

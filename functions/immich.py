@@ -1,7 +1,6 @@
-"""GET /ping and POST /predict: smart search's machine of an Immich server.
+"""The machine learning service of an Immich server's smart search: GET /ping and POST /predict.
 
-Immich tries its next URL after any status that is no success. So other tasks than CLIP are
-refused with one, and a second URL can serve them.
+Other tasks than CLIP get an error status. Immich then tries its next URL, which can serve them.
 """
 
 from collections.abc import Mapping
@@ -26,29 +25,29 @@ from functions.forms import FILE, FORM
 from functions.model_names import check_model
 from functions.route import IMAGE_ERRORS, Answer, Body, Protocol, Route
 
-KINDS = {"textual": "text", "visual": "image"}  # Immich's name of a model's side: its form field
-NAMES = {  # Immich's own for models whose name here is another
+KINDS = {"textual": "text", "visual": "image"}  # Immich's name of a tower → its form field
+NAMES = {  # Immich's names of models that have another name here
     "clip": "ViT-B-32__laion400m_e32",
     "mclip": "XLM-Roberta-Large-Vit-B-16Plus",
 }
 
 
 class Task(schemas.Request):
-    """One side of a model. `options` names a text's language, which CLIP does not need."""
+    """One tower of a model. `options` may name a text's language, which CLIP does not need."""
 
     modelName: str  # noqa: N815 - the protocol's name
     options: dict[str, Any] | None = None
 
 
 class PredictRequest(schemas.Request):
-    """A form: `entries` is JSON such as `{"clip": {"textual": {"modelName": "…"}}}`."""
+    """A form. `entries` is JSON such as `{"clip": {"textual": {"modelName": "…"}}}`."""
 
     entries: str
     text: schemas.Text | None = None
     image: SkipValidation[ImageBytes] | None = None
 
     def task(self) -> tuple[str, Task]:
-        """The form field that is embedded, and by which model. Raises InvalidRequest."""
+        """The form field to embed, and the task for it. Raises InvalidRequest."""
         try:
             entries = strict_json.loads(self.entries.encode())
         except InvalidRequest as error:
@@ -56,14 +55,14 @@ class PredictRequest(schemas.Request):
         kinds = entries.get("clip") if isinstance(entries, dict) and len(entries) == 1 else None
         if not isinstance(kinds, dict):
             named = ", ".join(entries) if isinstance(entries, dict) else "no object"
-            raise _refused(f"has {named[:100]}, and this machine has the task clip alone")
+            raise _refused(f"has {named[:100]}, but the only task here is clip")
         if len(kinds) != 1 or not kinds.keys() <= KINDS.keys():
             raise _refused(f"has {', '.join(kinds)[:100]}, expected one of {', '.join(KINDS)}")
         kind, task = next(iter(kinds.items()))
         try:
             return KINDS[kind], Task.model_validate(task)
         except ValidationError as error:
-            raise _refused(f"names no model of clip.{kind}: expected modelName") from error
+            raise _refused(f"has no valid modelName for clip.{kind}") from error
 
 
 def _refused(message: str) -> InvalidRequest:
@@ -74,28 +73,28 @@ def _refused(message: str) -> InvalidRequest:
 def parse(
     request: HttpRequest, model: type[PredictRequest], allowance: Allowance
 ) -> PredictRequest:
-    """The form as `model`. Raises InvalidRequest, TooLarge, UnsupportedMediaType."""
+    """The form as `model`. Raises InvalidRequest, TooLarge or UnsupportedMediaType."""
     read: PredictRequest = validate(read_fields(request, allowance), model)
     return read
 
 
 @dataclass(frozen=True)
 class PredictResponse:
-    """A vector as the text of a JSON list; of an image with its size."""
+    """A vector, as a JSON list in a string."""
 
     clip: str
 
 
 @dataclass(frozen=True)
 class ImagePredictResponse(PredictResponse):
-    """The same of an image, with its size in pixels."""
+    """The vector of an image, with the image's size in pixels."""
 
     imageHeight: int  # noqa: N815 - the protocol's names
     imageWidth: int  # noqa: N815
 
 
 def predict(body: PredictRequest, call: Call) -> PredictResponse | ImagePredictResponse:
-    """The vector of a text or of an image. Raises ImagesFailed."""
+    """The vector of a text or an image. Raises ImagesFailed."""
     field, task = body.task()
     check_model(task.modelName, call, *names_of(call.model.spec.id))
     given = body.text if field == "text" else body.image
@@ -108,7 +107,7 @@ def predict(body: PredictRequest, call: Call) -> PredictResponse | ImagePredictR
         raise ImagesFailed(f"{first.detail} ({first.code})", result.errors, field="image")
     vector = as_strings(result.vectors, "json")[0]
     if isinstance(item, ImageBytes):
-        from common.images.size import size_of  # after the import of what texts do not need
+        from common.images.size import size_of  # not at the top: requests of texts do not need it
 
         width, height = size_of(item.data)
         return ImagePredictResponse(vector, height, width)
@@ -116,7 +115,7 @@ def predict(body: PredictRequest, call: Call) -> PredictResponse | ImagePredictR
 
 
 def names_of(model: str) -> tuple[str, ...]:
-    """What Immich calls the model of that id, with hyphens for open_clip's underlines too."""
+    """Immich's names of the model with that id, with open_clip's underscores and with hyphens."""
     architecture, _, pretrained = model.partition("/")
     own = f"{architecture}__{pretrained}" if pretrained else NAMES.get(model, model)
     hyphened = f"{architecture}__{pretrained.replace('_', '-')}" if pretrained else own
@@ -124,18 +123,18 @@ def names_of(model: str) -> tuple[str, ...]:
 
 
 def ping(_: Call) -> str:
-    """The process answers."""
+    """The process is alive."""
     return "pong"
 
 
 def write_text(value: str, _: HttpRequest) -> Response:
-    """200 with plain text."""
+    """200 with `value` as plain text."""
     return Response(value, mimetype="text/plain")
 
 
 @dataclass(frozen=True)
 class ImmichError:
-    """The shape of errors of Immich's machines."""
+    """The shape of errors of Immich's machine learning service."""
 
     detail: str
 
@@ -156,21 +155,21 @@ SCHEMA: Mapping[str, Any] = {
 }
 PROTOCOL = Protocol(
     tag="Immich",
-    description="The machine of an Immich server's smart search.",
+    description="The machine learning service of an Immich server's smart search.",
     envelope=Envelope(ImmichError, lambda error: ImmichError(message_of(error))),
     routes=(
         Route(
             "GET",
             "/ping",
             ping,
-            Answer(None, "pong.", write_text, ("text/plain",)),
+            Answer(None, "The text `pong`.", write_text, ("text/plain",)),
             is_open=True,
         ),
         Route(
             "POST",
             "/predict",
             predict,
-            Answer(PredictResponse | ImagePredictResponse, "The vector."),
+            Answer(PredictResponse | ImagePredictResponse, "The embedding."),
             Body(PredictRequest, parse, {FORM: dict(SCHEMA)}, takes_json=False),
             raises=(*IMAGE_ERRORS, ModelNotFound),
         ),

@@ -1,4 +1,4 @@
-"""What gunicorn's parser reads of a connection."""
+"""The bytes of a connection, as gunicorn's parser reads them."""
 
 from gunicorn.http.unreader import SocketUnreader
 
@@ -6,7 +6,7 @@ from functions.connection import Budget, Connection
 
 
 class Incoming(SocketUnreader):  # type: ignore[misc]  # gunicorn has no types
-    """First what the worker's loop has received, then the socket."""
+    """Yields first what the worker's loop has received, then what the socket receives."""
 
     def __init__(self, connection: Connection, budget: Budget) -> None:
         super().__init__(connection)
@@ -15,12 +15,12 @@ class Incoming(SocketUnreader):  # type: ignore[misc]  # gunicorn has no types
         self._reserved_bytes = 0
 
     def give(self, received: bytearray, reserved_bytes: int) -> None:
-        """Take over what was received, and its place in the budget."""
+        """Take over received bytes and their reservation in the budget."""
         self._received = received
         self._reserved_bytes += reserved_bytes
 
     def chunk(self) -> bytes:
-        """Up to `mxchunk` bytes; empty at the connection's end."""
+        """Up to `mxchunk` bytes; empty at the end of the connection."""
         if not self._received:
             return bytes(super().chunk())
         piece = bytes(self._received[: self.mxchunk])
@@ -29,11 +29,11 @@ class Incoming(SocketUnreader):  # type: ignore[misc]  # gunicorn has no types
 
     @property
     def has_rest(self) -> bool:
-        """Whether something has come after the request that was read."""
+        """Whether bytes have arrived after the request that was read."""
         return bool(self._received) or self.buf.getbuffer().nbytes > 0
 
     def take_rest(self) -> bytearray:
-        """What has come after the request that was read: the start of the next."""
+        """Remove and return the bytes after the request that was read: the start of the next."""
         rest = bytearray(self.buf.getvalue()) + self._received
         self.buf.seek(0)
         self.buf.truncate()
@@ -41,6 +41,6 @@ class Incoming(SocketUnreader):  # type: ignore[misc]  # gunicorn has no types
         return rest
 
     def release(self) -> None:
-        """Give the place in the budget back."""
+        """Return the reservation to the budget."""
         self._budget.give_back(self._reserved_bytes)
         self._reserved_bytes = 0

@@ -1,4 +1,4 @@
-"""POST /embed/items"""
+"""POST /embed/items: vectors of texts, images and pairs in one list."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ Weight = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
 
 
 class Weights(schemas.Request):
-    """How much the text and the image of one item count."""
+    """The weights of the text and the image of one item."""
 
     model_config = ConfigDict(
         json_schema_extra=refusing({"properties": {"text": {"const": 0}, "image": {"const": 0}}})
@@ -34,7 +34,7 @@ class Weights(schemas.Request):
     @model_validator(mode="after")
     def _one_counts(self) -> "Weights":
         if not self.text and not self.image:
-            raise ValueError("are both 0: one has to count")
+            raise ValueError("are both 0: at least one must be positive")
         return self
 
 
@@ -59,13 +59,13 @@ class ListedItem(schemas.Request):
     @model_validator(mode="after")
     def _is_whole(self) -> "ListedItem":
         if self.text is None and self.url is None:
-            raise ValueError("holds neither text nor url: give one of them, or both")
+            raise ValueError("has neither text nor url: give one of them, or both")
         if self.weights and (self.text is None or self.url is None):
-            raise ValueError("has weights, which are for an item with both text and url")
+            raise ValueError("has weights, which need both text and url")
         return self
 
     def read(self) -> Joint:
-        """The item that it describes."""
+        """The parts of this item and their weights."""
         text = [] if self.text is None else [items.Text(self.text)]
         image = [] if self.url is None else [items.ImageUrl(self.url)]
         weights = (self.weights.text, self.weights.image) if self.weights else ()
@@ -73,7 +73,7 @@ class ListedItem(schemas.Request):
 
 
 class ItemsRequest(ImagesRequest):
-    """POST /embed/items: texts, images and pairs of both, in any order."""
+    """Texts, images and pairs of both, in any order."""
 
     items: Annotated[
         list[ListedItem],
@@ -83,7 +83,7 @@ class ItemsRequest(ImagesRequest):
 
 @dataclass(frozen=True)
 class ItemsResponse:
-    """`indices` says which item each row belongs to; `errors` lists each item that failed."""
+    """`indices` says which item each row belongs to. `errors` lists each failed item."""
 
     embeddings: Rows
     indices: list[int]
@@ -113,11 +113,11 @@ ROUTE = Route(
     "POST",
     "/embed/items",
     embed,
-    Answer(ItemsResponse, "The vectors.", write_vectors, (JSON, OCTETS)),
+    Answer(ItemsResponse, "The embeddings.", write_vectors, (JSON, OCTETS)),
     Body(ItemsRequest),
     raises=IMAGE_ERRORS,
     examples={
-        "in any order": Example(
+        "an image and a text": Example(
             {"items": [{"url": FOX}, {"text": "a fox"}], **SIGNS},
             {
                 "embeddings": [FOX_SIGNS, TEXT_SIGNS],
@@ -127,7 +127,7 @@ ROUTE = Route(
                 **DEMO,
             },
         ),
-        "one vector of both": Example(
+        "one vector of a text and an image": Example(
             {"items": [{"text": "a fox", "url": FOX, "weights": {"text": 1, "image": 3}}]}
         ),
     },

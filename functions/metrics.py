@@ -1,4 +1,4 @@
-"""GET /metrics: Prometheus text of this instance."""
+"""GET /metrics: the metrics of this instance, for Prometheus."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 class _Collector:
-    """What prometheus-client asks for the metrics."""
+    """Collects all metrics for prometheus-client."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
 
     def collect(self) -> "Iterator[Metric]":
-        """See Counters.collect."""
+        """All metric families, and which model is served."""
         queues: dict[str, Queue] = {
             tower.name: tower.batcher for tower in self._service.model.towers
         }
@@ -27,7 +27,7 @@ class _Collector:
         yield self._model()
 
     def _model(self) -> "Metric":
-        """Which vectors this instance gives; the fingerprint is empty until it is known."""
+        """The served model. Its fingerprint is empty until it is known."""
         from prometheus_client.core import InfoMetricFamily
 
         model = self._service.model
@@ -36,7 +36,7 @@ class _Collector:
 
 
 def scrape(call: Call) -> File:
-    """Counters and distributions of this instance, in Prometheus' text format."""
+    """The metrics of this instance in Prometheus' text format."""
     from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
     return File(generate_latest(_Collector(call.service)), CONTENT_TYPE_LATEST)

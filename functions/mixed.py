@@ -1,4 +1,4 @@
-"""POST /embed/mixed"""
+"""POST /embed/mixed: vectors of texts and of images in one request."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from functions.route import IMAGE_ERRORS, Answer, Body, Route
 
 
 class MixedRequest(ImagesRequest):
-    """POST /embed/mixed: either list may be missing, not both."""
+    """Texts and images. Either list may be missing, but not both."""
 
     model_config = ConfigDict(
         json_schema_extra=refusing(FLOAT16_AS_NUMBERS, all_empty("texts", "urls"))
@@ -35,7 +35,11 @@ class MixedRequest(ImagesRequest):
 
 @dataclass(frozen=True)
 class MixedResponse:
-    """TextResponse and ImageResponse in one."""
+    """Vectors of the texts in their order, and of the images that did not fail.
+
+    `truncated` lists the indices of texts cut at the model's context length. `indices` says which
+    URL each row of `image_embeddings` belongs to. `errors` lists each failed image.
+    """
 
     text_embeddings: Rows
     image_embeddings: Rows
@@ -47,7 +51,7 @@ class MixedResponse:
 
 
 def embed(body: MixedRequest, call: Call) -> MixedResponse:
-    """Texts and images in one request; the images are fetched while the texts are encoded."""
+    """Vectors of texts and images. Images are fetched while texts are encoded."""
     items: list[Item] = [*map(Text, body.texts), *map(ImageUrl, body.urls)]
     texts, images = call.embed(items).split(len(body.texts))
     rows, indices = image_rows(images, body)
@@ -66,12 +70,12 @@ ROUTE = Route(
     "POST",
     "/embed/mixed",
     embed,
-    Answer(MixedResponse, "The vectors."),
+    Answer(MixedResponse, "The embeddings."),
     Body(MixedRequest),
     raises=IMAGE_ERRORS,
     examples={
         "vectors": Example({"texts": ["a fox"], "urls": [FOX]}),
-        "signs": Example(
+        "binary vectors": Example(
             {"texts": ["a fox"], "urls": [FOX], **SIGNS},
             {
                 "text_embeddings": [TEXT_SIGNS],

@@ -1,4 +1,4 @@
-"""The function's own protocol: each route stands with its shapes in a module of its own."""
+"""The function's own protocol. Each route has its own module."""
 
 from functions import image, listed, mixed, rank, text
 from functions.route import Protocol

@@ -1,6 +1,6 @@
-"""POST /v1/embeddings and GET /v1/models, as OpenAI's clients know them.
+"""OpenAI's API: POST /v1/embeddings and GET /v1/models.
 
-Images may be sent as infinity's, Jina's and multimodal callers send them.
+Images may be sent in the forms of infinity, Jina and OpenAI's content parts.
 """
 
 import re
@@ -23,8 +23,8 @@ from functions.call import Call
 from functions.content import Input, Inputs, Kind, Part, read_inputs
 from functions.envelopes import Envelope, code_of, message_of
 from functions.errors import FieldError, ImagesFailed, InvalidRequest
-from functions.examples import FOX, FOX_SIGNS, SIGNS, TEXT_SIGNS, Example
 from functions.model_names import check_dimensions, check_model
+from functions.openai_examples import EMBEDDINGS_EXAMPLES, IMAGES_EXAMPLES
 from functions.request_schema import FLOAT16_AS_NUMBERS, refusing
 from functions.responses import status_of
 from functions.route import IMAGE_ERRORS, Answer, Body, Protocol, Route
@@ -39,24 +39,24 @@ ERROR_TYPES = {
     HTTPStatus.UNAUTHORIZED: "authentication_error",
     HTTPStatus.TOO_MANY_REQUESTS: "rate_limit_error",
 }
-# A data: URL of an image, told from a text that only speaks of one.
+# Matches a data: URL of an image, but not a text that mentions one.
 _IMAGE_DATA = re.compile(r"\s*data:image/[\w.+-]+(?:\s*;[^,]*,|,\S)", re.IGNORECASE)
-# What infinity's client sends where its caller named no model.
+# infinity's client sends this if its caller named no model.
 UNSPECIFIED_MODEL = "default/not-specified"
 TYPE_FIELDS = ("embedding_type", "encoding_format", "output_dtype")
 
 EmbeddingType = Literal["float", "base64", "binary", "ubinary"]
-TASKS = Literal[  # Jina's, which choose an adapter of its models; CLIP has none to choose
+TASKS = Literal[  # Jina's tasks select an adapter of its models; CLIP has no adapters
     "retrieval.query", "retrieval.passage", "text-matching", "classification", "separation"
 ]
 
 
 class EmbeddingsRequest(EmbeddingRequest):
-    """`modality` image: plain strings are images. `user` is not read.
+    """With `modality` image, plain strings are images. `user` has no effect.
 
-    `dimensions` must be the model's own, or 0, which infinity's client sends where its caller
-    asked for none. `embedding_type` is Jina's name for how the vectors are written. `task`,
-    `normalized`, `late_chunking` and `truncate` are Jina's too, with the values that are true here.
+    `dimensions` must be the model's own, or 0, which infinity's client sends by default.
+    `embedding_type` is Jina's field for the form of the vectors. `task`, `normalized`,
+    `late_chunking` and `truncate` are Jina's too; only values that match this service are valid.
     """
 
     model_config = ConfigDict(
@@ -85,11 +85,11 @@ class EmbeddingsRequest(EmbeddingRequest):
     def _one_way_to_write(self) -> "EmbeddingsRequest":
         given = self.model_fields_set & {"encoding_format", "output_dtype"}
         if self.embedding_type and given:
-            raise ValueError(f"embedding_type and {min(given)} say the same: give one of them")
+            raise ValueError(f"embedding_type and {min(given)} mean the same: give one of them")
         return self
 
     def rows(self, vectors: Vectors) -> Rows:
-        """`vectors` as the caller asked for them."""
+        """`vectors` in the form that the caller asked for."""
         match self.embedding_type:
             case None:
                 return encode(vectors, self.encoding_format, self.output_dtype)
@@ -101,7 +101,7 @@ class EmbeddingsRequest(EmbeddingRequest):
     def joints(self) -> list[Joint]:
         """The inputs in order.
 
-        Raises InvalidRequest for a text that is too long, or an image that is empty.
+        Raises InvalidRequest if a text is too long or an image's reference is empty.
         """
         return [
             Joint(tuple(self._item(index, part) for part in parts))
@@ -109,7 +109,7 @@ class EmbeddingsRequest(EmbeddingRequest):
         ]
 
     def _kind_of(self, value: str) -> Kind:
-        """What a plain string is: as `modality` says, or an image if it is a data: URL of one."""
+        """The kind of a plain string. Without `modality`, a data: URL of an image is an image."""
         is_left_open = "modality" not in self.model_fields_set
         return "image" if is_left_open and _IMAGE_DATA.match(value) else self.modality
 
@@ -127,14 +127,14 @@ class EmbeddingsRequest(EmbeddingRequest):
 
 
 class ImagesRequest(EmbeddingsRequest):
-    """As POST /v1/embeddings; plain strings are images."""
+    """The request of POST /v1/embeddings, but plain strings are images."""
 
     modality: Kind = "image"
 
 
 @dataclass(frozen=True)
 class Embedding:
-    """One vector: numbers, or base64."""
+    """One vector, as numbers or as base64."""
 
     index: int
     embedding: Row
@@ -143,7 +143,7 @@ class Embedding:
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens that were read of the texts."""
+    """The number of tokens that the model read."""
 
     prompt_tokens: int
     total_tokens: int
@@ -161,14 +161,14 @@ class EmbeddingsResponse:
 
 @dataclass(frozen=True)
 class Stats:
-    """What infinity's clients read of a model beside its name: how many items wait for it."""
+    """The number of items that wait for the model; infinity's clients read it."""
 
     queue_absolute: int
 
 
 @dataclass(frozen=True)
 class ModelCard:
-    """The served model. infinity's client reads no other owner than its own, OpenAI's reads any."""
+    """The served model. infinity's client requires its own `owned_by`; OpenAI's accepts any."""
 
     id: str
     full_name: str
@@ -184,16 +184,16 @@ class ModelCard:
 
 @dataclass(frozen=True)
 class ModelsResponse:
-    """All that are served: one."""
+    """A list with the served model."""
 
     data: Sequence[ModelCard] = field(default_factory=list)
     object: str = "list"
 
 
 def embeddings(body: EmbeddingsRequest, call: Call) -> EmbeddingsResponse:
-    """Vectors of texts and images, mixed as they come.
+    """Vectors of texts and images, in the order of the inputs.
 
-    Raises ImagesFailed: the shape has no place for one failure.
+    Raises ImagesFailed if any image fails, because OpenAI's answer cannot hold partial results.
     """
     joints = body.joints()
     if body.model not in (None, UNSPECIFIED_MODEL):
@@ -201,7 +201,7 @@ def embeddings(body: EmbeddingsRequest, call: Call) -> EmbeddingsResponse:
     check_dimensions("dimensions", body.dimensions, call.model.dimensions)
     checked_counts(parts_of(joints))
     embedded = call.embed_joints(joints)
-    check_dimensions("dimensions", body.dimensions, embedded.dimensions)  # now it is known
+    check_dimensions("dimensions", body.dimensions, embedded.dimensions)  # known at the latest now
     if embedded.errors:
         first = embedded.errors[0]
         raise ImagesFailed(
@@ -212,12 +212,12 @@ def embeddings(body: EmbeddingsRequest, call: Call) -> EmbeddingsResponse:
 
 
 def models(call: Call) -> ModelsResponse:
-    """The served model, as a list."""
+    """List the served model."""
     return ModelsResponse([_card(call.model)])
 
 
 def model(call: Call, id: str) -> ModelCard:
-    """The served model by any of its names. Raises ModelNotFound."""
+    """The served model, by any of its names. Raises ModelNotFound."""
     check_model(id, call)
     return _card(call.model)
 
@@ -235,7 +235,7 @@ def _card(served: Model) -> ModelCard:
 
 @dataclass(frozen=True)
 class OpenAIFault:
-    """`param` is the path to what is wrong."""
+    """What is wrong. `param` is the path of the wrong field or image."""
 
     message: str
     type: str
@@ -263,56 +263,29 @@ def _error_of(error: BaseException) -> OpenAIError:
     return OpenAIError(OpenAIFault(message_of(error), kind, param, code_of(error)))
 
 
-EXAMPLES = {
-    "a text": Example({"input": "a fox", "model": "demo"}),
-    "a text and a picture": Example(
-        {"input": ["a fox", {"image": FOX}], **SIGNS},
-        {
-            "data": [
-                {"index": 0, "embedding": TEXT_SIGNS, "object": "embedding"},
-                {"index": 1, "embedding": FOX_SIGNS, "object": "embedding"},
-            ],
-            "model": "demo",
-            "usage": {"prompt_tokens": 4, "total_tokens": 4},
-            "object": "list",
-        },
-    ),
-    "one vector of a text and a picture together": Example(
-        {"input": [{"text": "a fox", "image": FOX}]}
-    ),
-    "content parts": Example(
-        {
-            "input": [
-                {"type": "text", "text": "a fox"},
-                {"type": "image_url", "image_url": {"url": FOX}},
-            ]
-        }
-    ),
-    "pictures as plain strings": Example({"input": [FOX], "modality": "image"}),
-}
 PROTOCOL = Protocol(
     tag="OpenAI",
-    description="The embeddings API of OpenAI's clients, with images.",
+    description="OpenAI's embeddings API, extended by images.",
     envelope=Envelope(OpenAIError, _error_of),
     routes=(
         Route(
             "POST",
             "/v1/embeddings",
             embeddings,
-            Answer(EmbeddingsResponse, "The vectors."),
+            Answer(EmbeddingsResponse, "The embeddings."),
             Body(EmbeddingsRequest),
             raises=(*IMAGE_ERRORS, ModelNotFound),
-            examples=EXAMPLES,
+            examples=EMBEDDINGS_EXAMPLES,
             aliases=("/embeddings",),
         ),
         Route(
             "POST",
             "/embeddings_image",
             embeddings,
-            Answer(EmbeddingsResponse, "The vectors."),
+            Answer(EmbeddingsResponse, "The embeddings."),
             Body(ImagesRequest),
             raises=(*IMAGE_ERRORS, ModelNotFound),
-            examples={"a picture": Example({"input": [FOX]})},
+            examples=IMAGES_EXAMPLES,
         ),
         Route(
             "GET",

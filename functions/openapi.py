@@ -1,4 +1,4 @@
-"""GET /openapi.json: the contract as OpenAPI 3.1, made of the routes, the models and the error tree."""
+"""GET /openapi.json: the contract as OpenAPI 3.1, generated from routes, models and errors."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,42 +16,43 @@ from functions.route import Body, Protocol, Route, routes_of
 
 Node = dict[str, Any]
 
-DESCRIPTION = """Text and images in, L2-normalised CLIP vectors out. A dot product of two vectors is their cosine.
+DESCRIPTION = """Embeds texts and images as L2-normalised CLIP vectors.
 
-The examples are those of the demo model, which knows emoji and nothing else."""
+The dot product of two vectors is their cosine similarity. The examples show answers of the demo
+model, which knows only emoji."""
 SECURITY: Node = {
     "bearer": {
         "type": "http",
         "scheme": "bearer",
-        "description": "One of `CLIP_API_KEYS`, where those are set.",
+        "description": "One of `CLIP_API_KEYS`, if they are set.",
     },
     "key": {
         "type": "apiKey",
         "in": "header",
         "name": "X-API-Key",
-        "description": "The same, for those who prefer it.",
+        "description": "The same key in a header of its own.",
     },
 }
 HEADERS: Node = {
-    "Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."},
+    "Retry-After": {"schema": {"type": "integer"}, "description": "Seconds until the next try."},
     "X-Request-Id": {
         "schema": {"type": "string"},
-        "description": "The caller's own, or one that was made.",
+        "description": "The request id of the caller, or a generated one.",
     },
     "X-Embedding-Count": {"schema": {"type": "integer"}, "description": "Rows in the body."},
     "X-Embedding-Dimensions": {
         "schema": {"type": "integer"},
-        "description": "Numbers in a row before they are packed.",
+        "description": "The dimensions of a vector, before packing.",
     },
     FINGERPRINT: {
         "schema": {"type": "string"},
-        "description": "Of the model, once it is known: vectors of two fingerprints do not mix.",
+        "description": "The model's fingerprint, once known. Only compare vectors of the same one.",
     },
     "X-Embedding-Indices": {
         "schema": {"type": "string"},
-        "description": "The input that each row belongs to, with commas, where some may fail.",
+        "description": "For each row the index of its input, comma-separated, if inputs may fail.",
     },
-    "Server-Timing": {"schema": {"type": "string"}, "description": "Milliseconds by stage."},
+    "Server-Timing": {"schema": {"type": "string"}, "description": "Milliseconds for each stage."},
 }
 REF = "#/components/schemas/{model}"
 ALWAYS: Node = {
@@ -65,7 +66,7 @@ OF_VECTORS: Node = {FINGERPRINT: {"$ref": f"#/components/headers/{FINGERPRINT}"}
 EXPECTED: Node = {
     "name": "X-Expect-Fingerprint",
     "in": "header",
-    "description": "The fingerprint of the vectors that the caller has; another model's is refused.",
+    "description": "The fingerprint of the caller's stored vectors. Another model answers 409.",
     "schema": {"type": "string"},
 }
 RETRY_AFTER: Node = {"Retry-After": {"$ref": "#/components/headers/Retry-After"}}
@@ -94,7 +95,7 @@ def document(protocols: Sequence[Protocol]) -> Node:
 
 
 def _schemas(routes: Sequence[Route]) -> tuple[dict[Any, Node], Node]:
-    """A reference for each type that routes read or write, and what they refer to."""
+    """For each type that routes read or write a reference, and the schemas that these refer to."""
     read = {route.body.model for route in routes if route.body and route.body.takes_json}
     written = {route.answer.model for route in routes if route.answer.model}
     written |= {route.envelope.body for route in routes}
@@ -106,7 +107,7 @@ def _schemas(routes: Sequence[Route]) -> tuple[dict[Any, Node], Node]:
 
 
 def _reached(schemas: Iterable[Node], definitions: Node) -> Node:
-    """Those of `definitions` that `schemas` refer to, over however many steps."""
+    """The definitions that `schemas` refer to, directly or through others."""
     reached: set[str] = set()
     ahead = set(_references(list(schemas)))
     while ahead:

@@ -1,4 +1,4 @@
-"""What runs here, how it is, and the documentation of all routes."""
+"""The operator's routes: banner, health, metrics and the documentation of all routes."""
 
 from collections.abc import Callable
 from functools import cache
@@ -16,14 +16,14 @@ Document = Annotated[dict[str, Any], WithJsonSchema({"type": "object"})]
 
 
 def protocol(spoken: tuple[Protocol, ...]) -> Protocol:
-    """An operator's routes, which list and document those of `spoken` and themselves."""
+    """The operator's routes. They list and document the routes of `spoken` and themselves."""
 
     def banner_of(call: Call) -> banner.BannerResponse:
-        """What this function is: model, dimensions, limits, routes. Browsers get a page to try."""
+        """The service, its model, limits and routes. Browsers get the playground."""
         return banner.banner(call, [route.name for route in routes_of((*spoken, own))])
 
     def document_of(_: Call) -> dict[str, Any]:
-        """This document."""
+        """The OpenAPI document of this function."""
         return document()
 
     @cache
@@ -32,7 +32,7 @@ def protocol(spoken: tuple[Protocol, ...]) -> Protocol:
 
     own = Protocol(
         tag="Operation",
-        description="What runs here, and how it is.",
+        description="What is served, and whether it is healthy.",
         routes=_routes(banner_of, document_of),
     )
     return own
@@ -62,7 +62,7 @@ _HEALTH = (
             health.HealthResponse,
             "Healthy.",
             health.write_health,
-            also={UNHEALTHY: "Still loading, or not healthy."},
+            also={UNHEALTHY: "Loading or unhealthy."},
         ),
         is_open=True,
     ),

@@ -1,4 +1,4 @@
-"""GET / for browsers: the playground, one file with its script and style, which uses the function's public routes."""
+"""GET / for browsers: the playground, one HTML file that calls the function's public routes."""
 
 import base64
 import gzip
@@ -14,7 +14,7 @@ PAGE = Path(__file__).with_name("static") / "playground.html"
 
 
 def page() -> File | None:
-    """The page; None where CLIP_PLAYGROUND is off."""
+    """The playground, or None if CLIP_PLAYGROUND is off."""
     return _page() if get_settings().playground else None
 
 
@@ -26,18 +26,20 @@ def _page() -> File:
 
 
 def policy(page: bytes) -> str:
-    """The Content-Security-Policy that lets `page` run its own script and style alone, and call the function alone.
+    """The Content-Security-Policy of `page`: it runs only its own script and style.
 
-    Pictures may come from anywhere, since that is what people try; strings never become markup (Trusted Types).
+    The page connects to the function only, but shows images from any host, because people try
+    images from anywhere. Trusted Types keep strings from becoming markup.
     """
     return (
-        f"default-src 'none'; script-src {_hash_of('script', page)}; style-src {_hash_of('style', page)}; "
-        "img-src data: blob: http: https:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
-        "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+        f"default-src 'none'; script-src {_hash_of('script', page)}; "
+        f"style-src {_hash_of('style', page)}; img-src data: blob: http: https:; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+        "require-trusted-types-for 'script'; trusted-types 'none'"
     )
 
 
 def _hash_of(element: str, page: bytes) -> str:
-    """The CSP source of the one inline `element`, https://www.w3.org/TR/CSP3/#grammardef-hash-source."""
+    """The CSP hash of the inline `element`: https://www.w3.org/TR/CSP3/#grammardef-hash-source."""
     (inside,) = re.findall(rf"<{element}>(.*?)</{element}>".encode(), page, re.DOTALL)
     return f"'sha256-{base64.b64encode(hashlib.sha256(inside).digest()).decode('ascii')}'"

@@ -1,11 +1,11 @@
-"""The protocols that this function speaks. A new one is one module and one line here."""
+"""The protocols that the function supports. A new one is one module and one line here."""
 
 from collections.abc import Iterable
 
 from functions import bigquery, cohere, immich, native, openai, operation, weaviate
 from functions.route import Protocol, routes_of
 
-# By the names that CLIP_PROTOCOLS takes; the function's own protocol is always there.
+# By the names in CLIP_PROTOCOLS. The function's own protocol is always on.
 OPTIONAL = {
     "openai": openai.PROTOCOL,
     "cohere": cohere.PROTOCOL,
@@ -17,12 +17,12 @@ SPOKEN = (native.PROTOCOL, *OPTIONAL.values())
 
 
 def with_operation(spoken: tuple[Protocol, ...]) -> tuple[Protocol, ...]:
-    """`spoken`, and the routes that say what runs here; these list and document all of them."""
+    """`spoken` and the operator's routes, which list and document all routes."""
     return (*spoken, operation.protocol(spoken))
 
 
 def speaking(names: Iterable[str]) -> tuple[Protocol, ...]:
-    """The function's own protocol, those of these names, and the operator's routes."""
+    """The function's own protocol, the optional protocols in `names`, and the operator's routes."""
     chosen = frozenset(names)
     optional = (own for name, own in OPTIONAL.items() if name in chosen)
     return with_operation((native.PROTOCOL, *optional))

@@ -1,4 +1,4 @@
-"""POST /rank"""
+"""POST /rank: candidates ordered by how well they fit a query."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from functions.schemas import MAX_IMAGES, MAX_TEXTS, Count, Item, Request, check
 
 
 class RankRequest(Request):
-    """A query and what it is compared with; each is a text or an image. `top_k` None: all."""
+    """A query and candidates, each a text or an image. Without `top_k` all are returned."""
 
     query: Item
     candidates: Annotated[list[Item], Field(min_length=1, max_length=MAX_TEXTS + MAX_IMAGES)]
@@ -25,10 +25,10 @@ class RankRequest(Request):
 
 @dataclass(frozen=True)
 class RankResponse:
-    """Best first; `errors` has an entry for each candidate that could not be embedded.
+    """The candidates, best first. `errors` lists each candidate that could not be embedded.
 
-    `probability_kind` is the model's: with `softmax` the probabilities add up to 1 over all candidates; with `sigmoid`
-    each candidate has one by itself, and none may fit.
+    `probability_kind` depends on the model. With `softmax` the probabilities of all candidates add
+    up to 1. With `sigmoid` each candidate has its own probability, and all may be near 0.
     """
 
     results: Sequence[Ranked]
@@ -38,7 +38,7 @@ class RankResponse:
 
 
 def embed_and_rank(body: RankRequest, call: Call) -> RankResponse:
-    """The candidates, best first. Raises ImagesFailed where the query is an image that fails."""
+    """The candidates, best first. Raises ImagesFailed if the query is an image that fails."""
     candidates = [item.read() for item in body.candidates]
     checked_counts(candidates)
     embedded = call.embed([body.query.read(), *candidates])
@@ -59,7 +59,7 @@ ROUTE = Route(
     Body(RankRequest),
     raises=IMAGE_ERRORS,
     examples={
-        "which text fits the picture": Example(
+        "which text fits the image": Example(
             {
                 "query": {"url": FOX},
                 "candidates": [{"text": "a pizza"}, {"text": "a fox"}, {"text": "a cat"}],
@@ -75,7 +75,7 @@ ROUTE = Route(
                 "probability_kind": "softmax",
             },
         ),
-        "the best of two pictures": Example(
+        "the best of two images": Example(
             {
                 "query": {"text": "a fox"},
                 "candidates": [{"url": BROKEN}, {"url": FOX}],

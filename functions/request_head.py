@@ -1,4 +1,4 @@
-"""How long a request is, as far as its first bytes tell. The server's own parser decides what it means."""
+"""Finds the length of a request from its head. gunicorn's parser reads the request itself."""
 
 import re
 from dataclasses import dataclass
@@ -10,20 +10,23 @@ _END = b"\r\n\r\n"
 
 @dataclass(frozen=True)
 class Frame:
-    """A request whose head has come. `size_bytes` are of head and body; None: a thread has to read the body."""
+    """A request whose head has arrived.
+
+    `size_bytes` counts head and body. It is None if a thread has to read the body.
+    """
 
     size_bytes: int | None
 
     def is_ready(self, received: bytearray) -> bool:
-        """Whether a thread can have the request: nothing is missing that the loop could wait for."""
+        """Whether to hand the request to a thread: the loop has nothing more to wait for."""
         return self.size_bytes is None or len(received) >= self.size_bytes
 
 
 def read_frame(received: bytearray, max_bytes: int) -> Frame | None:
-    """The request at the start of `received`; None while its head is not complete.
+    """The request at the start of `received`, or None while its head is incomplete.
 
-    Bodies that a thread has to read: those without a length, those that the caller wants to be asked for (Expect), and
-    those over `max_bytes`.
+    A thread has to read the body if it has no Content-Length, if the caller sends Expect, or if
+    it is larger than `max_bytes`.
     """
     end = received.find(_END)
     if end < 0:
@@ -32,6 +35,6 @@ def read_frame(received: bytearray, max_bytes: int) -> Frame | None:
     if _UNFRAMED.search(head):
         return Frame(None)
     lengths = _LENGTH.findall(head)
-    # The parser refuses a second length, so there is nothing to wait for.
+    # The parser refuses a request with two lengths, so the loop waits for no body.
     body_bytes = int(lengths[0]) if len(lengths) == 1 else 0
     return Frame(end + len(_END) + body_bytes if body_bytes <= max_bytes else None)

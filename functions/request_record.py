@@ -1,6 +1,6 @@
-"""What is known of the request in hand: its id, trace, allowance, timings and facts for its log record.
+"""The record of a request: its id, trace, allowance, timings and facts for the log.
 
-It is the library's observer of the request's embedding call.
+It observes the request's embedding call for the library.
 """
 
 import logging
@@ -25,7 +25,7 @@ _CLOUD_TRACE = re.compile(r"([0-9a-fA-F]{32})(?:/(\d{1,20}))?(?:;o=(\d))?")
 
 
 class Headers(Protocol):
-    """Request headers, looked up without regard to case."""
+    """Request headers with case-insensitive names."""
 
     def get(self, key: str, default: str, /) -> str:
         """The header's value, or `default`."""
@@ -34,7 +34,7 @@ class Headers(Protocol):
 
 @dataclass(frozen=True)
 class Trace:
-    """Ids of the trace that the request belongs to, as log records name them (span: 16 hex digits)."""
+    """The trace of a request. `trace_id` has 32 hex digits, `span_id` 16."""
 
     trace_id: str
     span_id: str
@@ -42,7 +42,7 @@ class Trace:
 
     @classmethod
     def from_headers(cls, headers: Headers) -> "Trace | None":
-        """From W3C `traceparent`, else from `X-Cloud-Trace-Context: TRACE/SPAN_DECIMAL;o=1`."""
+        """Read W3C `traceparent`, else `X-Cloud-Trace-Context: TRACE/SPAN_DECIMAL;o=1`."""
         if match := _TRACEPARENT.fullmatch(headers.get("traceparent", "")):
             return cls(match[1], match[2], bool(int(match[3], 16) & 1))
         if match := _CLOUD_TRACE.fullmatch(headers.get("X-Cloud-Trace-Context", "")):
@@ -54,13 +54,13 @@ class Trace:
 
 @dataclass
 class RequestRecord:
-    """One request's own record. `started` is a time.monotonic() instant."""
+    """The record of one request. `started` is a time.monotonic() instant."""
 
     request_id: str
     allowance: Allowance
     trace: Trace | None = None
     execution_id: str = ""
-    expected_fingerprint: str = ""  # of the model, by the caller's word; "" if it says none
+    expected_fingerprint: str = ""  # the fingerprint that the caller expects; "" for any
     started: float = field(default_factory=time.monotonic)
     stages: dict[str, float] = field(default_factory=dict)  # stage → seconds
     batch_sizes: list[int] = field(default_factory=list)  # of batches with an item of this request
@@ -71,7 +71,7 @@ class RequestRecord:
     def from_headers(
         cls, headers: Headers, timeout_s: float, waited_s: float = 0.0
     ) -> "RequestRecord":
-        """Takes the caller's request id if it is a plain token, else makes one.
+        """Use the caller's request id if it is a plain token, else generate one.
 
         `waited_s` is how long the request has waited for a thread of the server.
         """
@@ -85,11 +85,11 @@ class RequestRecord:
         )
 
     def elapsed_s(self) -> float:
-        """Seconds since the request came in."""
+        """Seconds since the request arrived."""
         return time.monotonic() - self.started
 
     def stage(self, name: str, seconds: float) -> None:
-        """Note a stage's time: that of its slowest item, since a request's items run side by side."""
+        """Note a stage's time. The slowest item counts, because items run in parallel."""
         with self._lock:
             self.stages[name] = max(self.stages.get(name, 0.0), seconds)
 
@@ -99,7 +99,7 @@ class RequestRecord:
             self.batch_sizes += sizes
 
     def image_failed(self, image: Image, error: ImageError) -> None:
-        """Log why an image has no vector; the URL's host and a hash stand for the URL."""
+        """Log why an image failed. The log gets the URL's host and hash, not the URL."""
         where: dict[str, object] = {}
         if isinstance(image, ImageUrl):
             where = {"host": host_of(image.url), "url_hash": hash_of(image.url)}
@@ -107,12 +107,12 @@ class RequestRecord:
         log.warning("image not embedded", extra=where | what)
 
     def server_timing(self) -> str:
-        """The Server-Timing header's value, milliseconds."""
+        """The value of the Server-Timing header, in milliseconds."""
         seconds = self.stages | {"total": self.elapsed_s()}
         return ", ".join(f"{name};dur={value * 1000:.1f}" for name, value in seconds.items())
 
     def log_fields(self, project: str) -> dict[str, object]:
-        """What every log record of the request carries, in Cloud Logging's names.
+        """The fields of each log record of the request, with Cloud Logging's names.
 
         `project` completes the trace's name: projects/<project>/traces/<trace id>.
         """
@@ -128,11 +128,11 @@ class RequestRecord:
         return fields
 
 
-# Read by the log alone: what else a handler needs of its request it is given.
+# Only the log reads it. Handlers get what they need as arguments.
 current_record: ContextVar[RequestRecord | None] = ContextVar("current_record", default=None)
 
 
 def current_log_fields(project: str) -> dict[str, object]:
-    """The fields of the request in hand; none outside of one."""
+    """The log fields of the current request; empty if there is none."""
     record = current_record.get()
     return record.log_fields(project) if record else {}

@@ -1,6 +1,7 @@
-"""How the JSON schema of a request says what the request models' rules accept and refuse.
+"""Adds to the JSON schema of a request the rules that pydantic leaves out.
 
-Generators of clients read it: a field with a `default` would become required in their types.
+Client generators read the schema. They make a field with a `default` required, so defaults stand
+in the descriptions.
 """
 
 from collections.abc import Callable
@@ -11,7 +12,7 @@ NULL: Schema = {"type": "null"}
 
 
 def describe_optional_fields(schema: Schema) -> None:
-    """Say of each optional field that null is as good as absent, and tell its default in words."""
+    """Allow null for each optional field, and move its default into its description."""
     required = schema.get("required", [])
     properties = schema.get("properties", {})
     for name, own in properties.items():
@@ -33,9 +34,9 @@ def _optional(schema: Schema) -> Schema:
 
 
 def refusing(*refused: Schema) -> Callable[[Schema], None]:
-    """For `json_schema_extra`: what matches one of `refused` is no valid request.
+    """A `json_schema_extra` that makes a request invalid if it matches one of `refused`.
 
-    It is written as `not`, which validators obey and generators of types pass over.
+    It adds a `not`, which validators obey and type generators ignore.
     """
 
     def extend(schema: Schema) -> None:

@@ -1,4 +1,4 @@
-"""From values to HTTP: error class → status, envelopes, bodies and the headers that every answer carries."""
+"""Writes answers: the status of each error class, bodies, and the headers of every answer."""
 
 import gzip
 import math
@@ -58,7 +58,8 @@ COMMON_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
 CORS_HEADERS = {
-    "Access-Control-Allow-Headers": "Authorization, Content-Type, X-API-Key, X-Request-Id, X-Expect-Fingerprint",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, X-API-Key, X-Request-Id, "
+    "X-Expect-Fingerprint",
     "Access-Control-Expose-Headers": "X-Request-Id, Server-Timing, Retry-After, X-Embedding-Count, "
     "X-Embedding-Dimensions, X-Embedding-Indices, X-Embedding-Fingerprint",
     "Access-Control-Max-Age": "3600",
@@ -68,9 +69,8 @@ FINGERPRINT = "X-Embedding-Fingerprint"
 OK = 200
 NO_CONTENT = 204
 UNHEALTHY = 503
-CALLER_GONE = (
-    "499 Caller Gone"  # nginx's number for the log and the metrics: nobody reads the answer
-)
+# nginx's status for the log and the metrics. Nobody reads this answer.
+CALLER_GONE = "499 Caller Gone"
 JSON = "application/json"
 OCTETS = "application/octet-stream"
 HTML = "text/html"
@@ -79,48 +79,47 @@ HTML = "text/html"
 def phrase_of(status: int) -> str:
     """The reason phrase of a status."""
     known = {int(code): phrase for code, phrase in responses.items()}
-    return known.get(status, "Caller Gone")  # 499 is nginx's, not in the registry
+    return known.get(status, "Caller Gone")  # http.client does not know nginx's 499
 
 
 def status_of(error: BaseException) -> int:
-    """The HTTP status of an error's class or of its nearest ancestor that has one; 500 for foreign errors."""
+    """The HTTP status of an error: that of its class or nearest ancestor with one, else 500."""
     return status_of_class(type(error))
 
 
 def status_of_class(kind: type[BaseException]) -> int:
-    """The same of a class."""
+    """The HTTP status of an error class: its own, its nearest ancestor's, or 500."""
     return next((STATUS[ancestor] for ancestor in kind.__mro__ if ancestor in STATUS), 500)
 
 
 def is_crash(error: BaseException | None) -> bool:
-    """Whether an error is ours to mend: its trace belongs in the log."""
+    """Whether an error is a fault of this service, so that its trace belongs in the log."""
     return error is not None and status_of(error) == STATUS[EmbeddingError]
 
 
 def write_json(value: object, _: Request) -> Response:
-    """200 with `value`, a dataclass whose arrays orjson writes as they are."""
+    """200 with `value` as JSON. `value` is a dataclass; its arrays may be numpy's."""
     return json_response(value)
 
 
 def json_response(value: object, status: int = OK) -> Response:
-    """`value` as JSON with that status."""
+    """An answer with `value` as JSON."""
     body = orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
     return Response(body, status=status, mimetype=JSON)
 
 
 def write_nothing(_value: None, _request: Request) -> Response:
-    """204: the handler has returned, which is all that there is to say."""
+    """204 without a body."""
     return Response(status=NO_CONTENT)
 
 
 def write_vectors(value: object, request: Request) -> Response:
-    """As write_json, or the rows one after the other as raw bytes where the caller accepts application/octet-stream."""
+    """JSON, or the rows as raw bytes if the caller prefers application/octet-stream."""
     rows = getattr(value, "embeddings", None)
     if rows is None or request.accept_mimetypes.best_match([JSON, OCTETS]) != OCTETS:
         return write_json(value, request)
-    kept = [
-        row is not None for row in rows
-    ]  # the bytes have no place for a failed image, not even under `null`
+    # Raw bytes cannot hold a None, so they leave failed images out, under `null` too.
+    kept = [row is not None for row in rows]
     response = Response(as_bytes(rows), mimetype=OCTETS)
     response.headers["X-Embedding-Count"] = str(sum(kept))
     response.headers["X-Embedding-Dimensions"] = str(getattr(value, "dimensions", 0))
@@ -132,7 +131,7 @@ def write_vectors(value: object, request: Request) -> Response:
 
 @dataclass(frozen=True)
 class File:
-    """An answer that is not JSON; its `headers` replace those that every answer has."""
+    """An answer that is not JSON. Its `headers` replace the default ones."""
 
     data: bytes
     content_type: str
@@ -141,7 +140,7 @@ class File:
 
 
 def write_file(value: File, request: Request) -> Response:
-    """200 with the file; a compressed one is unpacked for those who do not read gzip."""
+    """200 with the file. It is decompressed for callers that do not accept gzip."""
     response = Response(value.data, content_type=value.content_type, headers=dict(value.headers))
     if value.is_gzip:
         response.vary.add("Accept-Encoding")
@@ -153,7 +152,7 @@ def write_file(value: File, request: Request) -> Response:
 
 
 def write_json_or(page: Callable[[], File | None]) -> Callable[[object, Request], Response]:
-    """As write_json, or the page, if there is one, for those who prefer HTML to JSON, as browsers do."""
+    """A writer of JSON that sends `page` to callers that prefer HTML, as browsers do."""
 
     def write(value: object, request: Request) -> Response:
         accepted = request.accept_mimetypes
@@ -166,7 +165,7 @@ def write_json_or(page: Callable[[], File | None]) -> Callable[[object, Request]
 
 
 def write_error_body(error: BaseException, body: object, content_type: str) -> Response:
-    """`body` with the error's status and the headers that belong to it."""
+    """An answer with `body`, the error's status and its headers."""
     response = Response(orjson.dumps(body), status=status_of(error), content_type=content_type)
     if isinstance(error, MethodNotAllowed):
         response.headers["Allow"] = ", ".join(error.allowed)
@@ -178,17 +177,17 @@ def write_error_body(error: BaseException, body: object, content_type: str) -> R
 
 
 def name_fingerprint(response: Response, fingerprint: str | None) -> Response:
-    """`response` with the model that its vectors are of, if it has any and that is known."""
+    """Add the fingerprint header to `response` if the fingerprint is given."""
     if fingerprint:
         response.headers[FINGERPRINT] = fingerprint
     return response
 
 
 def write_options(allowed: list[str], requested_headers: str) -> Response:
-    """The answer to OPTIONS, a browser's preflight too.
+    """The answer to OPTIONS, including a browser's preflight.
 
-    A page that may call may send any header: clients add headers of their own, which say nothing
-    here. So the preflight allows those that it asks for.
+    Client libraries add headers of their own, which have no effect here. So the preflight allows
+    all headers that the page asks for.
     """
     methods = ", ".join(allowed)
     headers = {"Allow": methods, "Access-Control-Allow-Methods": methods}
@@ -202,7 +201,7 @@ def write_options(allowed: list[str], requested_headers: str) -> Response:
 def finish(
     response: Response, record: RequestRecord, origin: str, allowed_origins: Sequence[str]
 ) -> Response:
-    """Add what every answer carries: request id, stage timings, protective headers, and leave for pages to read it."""
+    """Add the headers of every answer: request id, timings, security headers and CORS."""
     if allowed_origins:
         response.headers.add("Vary", "Origin")
     if origin and (origin in allowed_origins or "*" in allowed_origins):

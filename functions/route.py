@@ -1,4 +1,4 @@
-"""What a route and a protocol are, as data: the router dispatches by it, OpenAPI is made of it."""
+"""Routes and protocols as data, for the router and the OpenAPI document."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -44,10 +44,10 @@ IMAGE_ERRORS = (*TEXT_ERRORS, ImagesFailed)
 
 @dataclass(frozen=True)
 class Body:
-    """A request's body: the `model` that `parse` makes of it.
+    """A request body, which `parse` reads as `model`.
 
-    `others` are media types that `parse` reads beside JSON, each with its JSON schema; or in place
-    of it if `takes_json` is False.
+    `others` maps further media types that `parse` reads to their JSON schemas. The route does not
+    read JSON if `takes_json` is False.
     """
 
     model: type[schemas.Request]
@@ -58,10 +58,10 @@ class Body:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a route answers when it succeeds: what `write` makes of the handler's result.
+    """The answer of a route that succeeds. `write` makes it from the handler's result.
 
-    `model` is the type that JSON holds; other media types are described by their name alone.
-    `also` are further statuses with the same content, each with its description.
+    `model` is the type of a JSON answer; other media types have no description but their name.
+    `also` maps further statuses with the same content to their descriptions.
     """
 
     model: Any = None
@@ -76,10 +76,9 @@ class Answer:
 class Route:
     """One path and method. `handler` takes the parsed body, if any, the call, and the `{name}`.
 
-    `raises` are the errors that the route itself can end in, beside those that any can.
-    `aliases` are further paths. `is_for_weaviate` routes are called by Weaviate's modules, see
-    `weaviate_callers`. `is_open` routes ask for no API key. `tag` and `envelope` are
-    those of the route's protocol, see `routes_of`.
+    `raises` are the errors of this route, besides those of every route. `aliases` are further
+    paths. Weaviate's modules call `is_for_weaviate` routes; see `weaviate_callers`. `is_open`
+    routes need no API key. `routes_of` sets `tag` and `envelope` to those of the protocol.
     """
 
     method: str
@@ -101,7 +100,7 @@ class Route:
         return f"{self.method} {self.path}"
 
     def match(self, path: str) -> dict[str, str] | None:
-        """The path's `{name}` with the rest of `path` as its value; None for another path."""
+        """The value of the route's `{name}` in `path`, if any; None if the path does not match."""
         for own in (self.path, *self.aliases):
             before, brace, name = own.partition("{")
             if path == own or (brace and path.startswith(before) and len(path) > len(before)):
@@ -111,9 +110,9 @@ class Route:
 
 @dataclass(frozen=True)
 class Protocol:
-    """A way to speak to this function: routes with errors of one shape.
+    """Routes that share one shape of errors.
 
-    `tag` and `description` head its part of the documentation.
+    `tag` and `description` are the heading and the text of its section in the API documentation.
     """
 
     tag: str

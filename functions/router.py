@@ -1,4 +1,4 @@
-"""The way of a request through the routes: match, parse, handle, write, log."""
+"""Answers a request: match its route, parse, handle, write and log."""
 
 import io
 import itertools
@@ -21,13 +21,13 @@ from functions.service import Service
 from functions.weaviate_callers import TIMEOUT_S as WEAVIATE_TIMEOUT_S
 from functions.weaviate_callers import is_weaviate
 
-MAX_LOGGED_CHARS = 200  # of what a caller can make as long as it likes
+MAX_LOGGED_CHARS = 200  # of values whose length the caller chooses
 
 log = logging.getLogger(__name__)
 
 
 class Router:
-    """Answers requests to the routes of `protocols` with `service`. Safe for many threads."""
+    """Answers requests to the routes of `protocols` with `service`. Thread-safe."""
 
     def __init__(self, service: Service, protocols: Sequence[Protocol]) -> None:
         self._service = service
@@ -36,7 +36,7 @@ class Router:
         self._served = itertools.count()
 
     def dispatch(self, request: Request) -> Response:
-        """Answer any request. Never raises: a failure becomes an answer in the route's own shape."""
+        """Answer any request. Never raises: a failure becomes an error in the protocol's shape."""
         settings = self._service.settings
         connection: socket.socket | None = request.environ.get("gunicorn.socket")
         spent_s = connection.waited_s() if isinstance(connection, Connection) else 0.0
@@ -82,7 +82,7 @@ class Router:
         call: Call,
         failure: Exception | None,
     ) -> None:
-        """The one record of a request, and its place in the metrics; the record of a crash holds the trace."""
+        """Log the request once and count it. After a crash the log record has the trace."""
         record = call.record
         call.service.counters.note_request(
             route.name if route else "unknown", response.status_code, record
@@ -121,14 +121,14 @@ class Router:
 
 def _answer(request: Request, path: str, routes: dict[str, Route], call: Call) -> Response:
     if not routes:
-        raise NotFound(f"there is no {path[:200]}; GET / lists the routes")
+        raise NotFound(f"no route {path[:200]}; `GET /` lists all routes")
     allowed = [*routes, *(["HEAD"] if "GET" in routes else []), "OPTIONS"]
     if request.method == "OPTIONS":
         return write_options(allowed, request.headers.get("Access-Control-Request-Headers", ""))
     route = routes.get("GET" if request.method == "HEAD" else request.method)
     if route is None:
         raise MethodNotAllowed(
-            f"{path} takes {', '.join(allowed)}, not {request.method[:20]}", allowed
+            f"{path} supports {', '.join(allowed)}, not {request.method[:20]}", allowed
         )
     if not route.is_open:
         call.service.api_keys.check(request.headers)

@@ -1,7 +1,7 @@
-"""What the wire models of all protocols share, and the contract's limits.
+"""What the request models of all protocols share, and the limits of the API.
 
 Requests are pydantic models: strict, frozen, without unknown fields. Responses are plain
-dataclasses, because nothing has to check them and orjson writes their arrays as they are.
+dataclasses, because they need no validation and orjson writes numpy arrays directly.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ from functions.request_schema import (
 MAX_TEXTS = 2048
 MAX_IMAGES = 256
 MAX_TEXT_CHARS = 100_000
-MAX_BODY_BYTES = 32 * 2**20  # the platform's own limit
+MAX_BODY_BYTES = 32 * 2**20  # Cloud Run's own limit
 MAX_EXACT = 2**53  # floats are exact integers up to here
 
 OnError = Literal["skip", "null", "fail"]
@@ -45,7 +45,7 @@ Urls = Annotated[list[Url], Field(max_length=MAX_IMAGES)]
 
 
 def _as_whole(value: object) -> object:
-    """256.0 as 256: JSON has one kind of number, and some clients write every number so."""
+    """256.0 as 256: JSON has one type of number, and some clients write integers as floats."""
     is_whole = isinstance(value, float) and value.is_integer() and abs(value) <= MAX_EXACT
     return int(value) if is_whole else value  # type: ignore[call-overload]
 
@@ -55,7 +55,7 @@ Count = Annotated[int, Field(ge=1), BeforeValidator(_as_whole)]
 
 
 class Request(BaseModel):
-    """Base of all request bodies. An optional field that is null is as good as absent."""
+    """The base of all request bodies. A null in an optional field means that it is absent."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -95,26 +95,27 @@ class Item(Request):
     @model_validator(mode="after")
     def _one_of_both(self) -> "Item":
         if (self.text is None) == (self.url is None):
-            raise ValueError("holds neither text nor url, or both: give one of them")
+            raise ValueError("has neither text nor url, or both: give exactly one of them")
         return self
 
     def read(self) -> items.Item:
-        """The item that it describes."""
+        """The text or image that this item describes."""
         return items.Text(self.text) if self.text is not None else items.ImageUrl(self.url or "")
 
 
 def checked_counts(given: Sequence[items.Item]) -> None:
-    """Raises InvalidRequest for more texts or more images than one request may hold."""
+    """Raise InvalidRequest if there are more texts or images than one request may have."""
     texts = sum(isinstance(item, items.Text) for item in given)
     images = len(given) - texts
     if texts > MAX_TEXTS or images > MAX_IMAGES:
         raise InvalidRequest(
-            f"{texts:,} texts and {images:,} images, the limits are {MAX_TEXTS:,} and {MAX_IMAGES:,}"
+            f"{texts:,} texts and {images:,} images, "
+            f"the limits are {MAX_TEXTS:,} and {MAX_IMAGES:,}"
         )
 
 
 class EmbeddingRequest(Request):
-    """How the vectors shall be written."""
+    """How to write the vectors."""
 
     model_config = ConfigDict(json_schema_extra=refusing(FLOAT16_AS_NUMBERS))
 

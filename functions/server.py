@@ -1,7 +1,8 @@
-"""Fits the server that functions-framework starts: its worker, its trust in headers, and Flask's own errors.
+"""Configures the server that functions-framework starts: its worker, trusted headers and errors.
 
-functions-framework reads neither GUNICORN_CMD_ARGS nor a gunicorn.conf.py, and hands gunicorn no option of ours. It
-runs main.py before it asks gunicorn for its configuration, so the defaults of gunicorn's settings are the seam.
+functions-framework reads neither GUNICORN_CMD_ARGS nor a gunicorn.conf.py, and passes no options
+to gunicorn. But it runs main.py before gunicorn reads its configuration. So this module changes
+the defaults of gunicorn's settings.
 """
 
 import logging
@@ -12,15 +13,18 @@ from werkzeug.exceptions import HTTPException
 
 from functions.drain import DrainOrClose
 
-GUNICORN = "23.0.0"  # what functions/worker.py was written for, and the platform's own pin
+GUNICORN = "23.0.0"  # functions/worker.py fits this version, and functions-framework pins it
 
 log = logging.getLogger(__name__)
 
 
 def fit(app: flask.Flask, dispatch: Callable[[flask.Request], flask.Response]) -> None:
-    """Before `app` has routes or a server: every path reaches the router, and slow callers hold no thread."""
-    app.url_map.merge_slashes = False  # `/embed//text` is an unknown path, not a redirect in HTML
-    # What Flask refuses by itself (a line break in the path, /robots.txt), the router answers.
+    """Make every path reach the router, and keep slow callers from blocking threads.
+
+    Call it before `app` has routes or a server.
+    """
+    app.url_map.merge_slashes = False  # `/embed//text` gets a 404, not an HTML redirect
+    # Flask refuses some paths itself, such as /robots.txt. The router answers them instead.
     app.register_error_handler(HTTPException, lambda _: dispatch(flask.request))
     app.wsgi_app = DrainOrClose(app.wsgi_app)  # type: ignore[method-assign]
     _fit_gunicorn()
@@ -34,10 +38,11 @@ def _fit_gunicorn() -> None:
 
     if gunicorn.__version__ != GUNICORN:
         log.warning(
-            "gunicorn %s is not %s: slow callers can hold threads", gunicorn.__version__, GUNICORN
+            "gunicorn is %s, expected %s: slow callers can block threads",
+            gunicorn.__version__,
+            GUNICORN,
         )
         return
     config.WorkerClass.default = Worker
-    config.ForwardedAllowIPS.default = (
-        ""  # no header changes the scheme or the path, so none can contradict another
-    )
+    # No header changes the scheme or the path, so no two headers can contradict each other.
+    config.ForwardedAllowIPS.default = ""

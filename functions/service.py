@@ -1,4 +1,4 @@
-"""What a process of the function shares: settings, embedder, API keys, counters."""
+"""What all requests of a process share: settings, embedder, API keys and counters."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -17,7 +17,7 @@ from functions.counters import Counters
 
 @dataclass(frozen=True)
 class Service:
-    """The shared parts. A test builds one over fakes."""
+    """The settings, embedder, API keys and counters of a process."""
 
     settings: Settings
     embedder: Embedder
@@ -33,7 +33,7 @@ class Service:
 def open_service(settings: Settings) -> Service:
     """The service that the settings describe. Loads nothing and starts no thread.
 
-    Raises ModelNotFound, or ValueError for settings that suit no engine.
+    Raises ModelNotFound, or ValueError if no engine supports the settings.
     """
     counters = Counters()
     embedder = open_embedder(
@@ -70,5 +70,5 @@ def open_service(settings: Settings) -> Service:
 
 @cache
 def get_service() -> Service:
-    """The service of this process, from its environment."""
+    """The service of this process, as its environment configures it."""
     return open_service(get_settings())

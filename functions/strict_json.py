@@ -1,4 +1,4 @@
-"""JSON as clients send it: strict, within bounds, and forgiving to what every client gets wrong."""
+"""Reads JSON strictly and within limits, but repairs half surrogate pairs as tokenizers do."""
 
 import json
 import re
@@ -11,17 +11,17 @@ import orjson
 
 from functions.errors import InvalidRequest
 
-MAX_VALUES = 100_000  # in one body: 32 MiB of `[],` would become 700 MB of lists
-MAX_REPAIRS = 100_000  # of half characters: each costs a microsecond
-MAX_SEEN = 1_000_000  # runs of surrogates that are looked at
+MAX_VALUES = 100_000  # in one body; 32 MiB of `[],` would become 700 MB of lists
+MAX_REPAIRS = 100_000  # of half surrogate pairs; each takes a microsecond
+MAX_SEEN = 1_000_000  # runs of surrogates that are examined
 _BOM = b"\xef\xbb\xbf"
-# A JSON string, with the colon that makes it a key. One that never ends goes to the end of the
-# body, so that no place is read twice.
+# A JSON string, and in group 1 the colon that makes it a key. An unterminated string matches up to
+# the end of the body, so that no byte is read twice.
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"\s*+(:)?|\\?\Z)', re.DOTALL)
 _HIGH, _LOW = rb"[dD][89abAB][0-9a-fA-F]{2}", rb"[dD][c-fC-F][0-9a-fA-F]{2}"
 _PAIR = _HIGH + rb"\\u" + _LOW
-# Pairs of surrogates one after the other, or in group 1 a half without its other half. It begins
-# with plain letters, which are searched for at the speed of memory.
+# Consecutive pairs of surrogates, or in group 1 a half without its other half. The pattern starts
+# with plain characters, because `re` finds those fastest.
 _SURROGATES = re.compile(
     rb"\\u(?:" + _PAIR + rb"(?:\\u" + _PAIR + rb")*+|(" + _HIGH + rb"|" + _LOW + rb"))"
 )
@@ -32,10 +32,10 @@ _RAW_HALVES = re.compile(
 
 
 def loads(body: bytes) -> Any:
-    """The value of `body`. Half a surrogate pair becomes U+FFFD; a byte order mark is skipped.
+    """The value of `body`. Half a surrogate pair becomes U+FFFD. A byte order mark is skipped.
 
-    Raises InvalidRequest for what is not JSON, for NaN, equal keys in one object, deep nesting
-    and more than MAX_VALUES values.
+    Raises InvalidRequest for invalid JSON, NaN, duplicate keys in one object, deep nesting, and
+    more than MAX_VALUES values.
     """
     body = body.removeprefix(_BOM)
     if not body.strip():
@@ -50,7 +50,7 @@ def loads(body: bytes) -> Any:
     twice = Counter(_keys_written(body)) - Counter(_keys_read(value))
     if twice:
         key = json.dumps(next(iter(twice))[:100], ensure_ascii=False)
-        raise InvalidRequest(f"the key {key} stands twice in one object")
+        raise InvalidRequest(f"the key {key} appears twice in one object")
     return value
 
 
@@ -65,21 +65,21 @@ def _loads_or_refuse(body: bytes) -> Any:
 def replace_halves(body: bytes) -> bytes:
     """`body` with U+FFFD in place of each half of a surrogate pair, as tokenizers do.
 
-    Text splitters that count UTF-16 units cut emoji in two; such a half stands in JSON as an
-    escape, or as bytes that are not UTF-8 (WTF-8). Two halves written as bytes one after the
-    other (CESU-8) become their character. At most MAX_REPAIRS of each kind are mended.
+    Text splitters that count UTF-16 units cut emoji in two. JSON then has such a half as an
+    escape, or as bytes that are not UTF-8 (WTF-8). Two consecutive halves written as bytes
+    (CESU-8) become their character. At most MAX_REPAIRS of each kind are replaced.
     """
     if not _MAY_HOLD_HALVES.search(body):
         return body
     body = _RAW_HALVES.sub(_character_of, body, count=MAX_REPAIRS)
     mended = bytearray(body)
     for start in islice(_escaped_halves(body), MAX_REPAIRS):
-        mended[start : start + 6] = b"\\ufffd"  # as long as what it replaces
+        mended[start : start + 6] = b"\\ufffd"  # same length as the escape that it replaces
     return bytes(mended)
 
 
 def _escaped_halves(body: bytes) -> Iterator[int]:
-    """Where escaped halves stand; a backslash that is escaped itself begins none."""
+    """The positions of escaped halves. An escaped backslash does not start an escape."""
     place = 0
     for _ in range(MAX_SEEN):
         found = _SURROGATES.search(body, place)
@@ -105,13 +105,13 @@ def _has_too_many_values(body: bytes) -> bool:
     for strings, string in enumerate(_STRING.finditer(body)):
         commas += body.count(b",", start, string.start())
         start = string.end()
-        if max(commas, strings // 2) > MAX_VALUES:  # a value may have a key
+        if max(commas, strings // 2) > MAX_VALUES:  # each value may also have a key
             return True
     return commas + body.count(b",", start) > MAX_VALUES
 
 
 def _keys_written(body: bytes) -> Iterator[str]:
-    """Each key as often as it stands in `body`; orjson silently keeps the last of equal keys."""
+    """Every key in `body`, including duplicates, of which orjson silently keeps the last."""
     for string in _STRING.finditer(body):
         if string[1]:
             key: str = orjson.loads(string[0].rstrip(b": \t\r\n"))
@@ -119,7 +119,7 @@ def _keys_written(body: bytes) -> Iterator[str]:
 
 
 def _keys_read(value: Any) -> Iterator[str]:
-    """Each key as often as there is an object that has it."""
+    """Every key of every object in `value`."""
     waiting = [value]
     while waiting:
         part = waiting.pop()

@@ -1,4 +1,4 @@
-"""POST /embed/text"""
+"""POST /embed/text: vectors of texts."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -15,7 +15,7 @@ from functions.route import TEXT_ERRORS, Answer, Body, Route
 
 
 class TextRequest(schemas.EmbeddingRequest):
-    """POST /embed/text"""
+    """Texts to embed."""
 
     texts: Annotated[schemas.Texts, Field(min_length=1)]
 
@@ -34,7 +34,7 @@ class TextResponse:
 
 
 def embed(body: TextRequest, call: Call) -> TextResponse:
-    """Vectors of the texts, in their order."""
+    """Vectors of the texts, in the order of the request."""
     result = call.embed([Text(text) for text in body.texts])
     return TextResponse(
         embeddings=encode(result.vectors, body.encoding_format, body.output_dtype),
@@ -48,12 +48,12 @@ ROUTE = Route(
     "POST",
     "/embed/text",
     embed,
-    Answer(TextResponse, "The vectors.", write_vectors, (JSON, OCTETS)),
+    Answer(TextResponse, "The embeddings.", write_vectors, (JSON, OCTETS)),
     Body(TextRequest),
     raises=TEXT_ERRORS,
     examples={
         "vectors": Example({"texts": ["a fox", "a pizza"]}),
-        "signs": Example(
+        "binary vectors": Example(
             {"texts": ["a fox"], **SIGNS},
             {"embeddings": [TEXT_SIGNS], **DEMO, "truncated": []},
         ),

@@ -15,11 +15,11 @@ from functions.examples import FOX_BASE64, Example
 from functions.responses import NO_CONTENT, write_nothing
 from functions.route import IMAGE_ERRORS, Answer, Body, Protocol, Route
 
-READY_WAIT_S = 0.4  # the module gives up a look after 0.5 s, and would not see why
+READY_WAIT_S = 0.4  # the module gives up after 0.5 s, and would not get the reason
 
 
 class VectorizeRequest(schemas.Request):
-    """`images` are base64, without a `data:` prefix."""
+    """Texts and images. The module sends images as base64, without a `data:` prefix."""
 
     texts: schemas.Texts | None = None
     images: schemas.Urls | None = None
@@ -27,7 +27,7 @@ class VectorizeRequest(schemas.Request):
 
 @dataclass(frozen=True)
 class VectorizeResponse:
-    """Vectors in the order of the texts and of the images."""
+    """Vectors of the texts and of the images, each in the order of the request."""
 
     textVectors: Rows  # noqa: N815 - the protocol's names
     imageVectors: Rows  # noqa: N815
@@ -35,7 +35,7 @@ class VectorizeResponse:
 
 @dataclass(frozen=True)
 class MetaResponse:
-    """What the module shows of its inference container."""
+    """What Weaviate shows about its inference container."""
 
     model: str
     full_name: str
@@ -43,7 +43,10 @@ class MetaResponse:
 
 
 def vectorize(body: VectorizeRequest, call: Call) -> VectorizeResponse:
-    """Vectors of both. Raises ImagesFailed: a failed image would move the others' places."""
+    """Vectors of texts and images.
+
+    Raises ImagesFailed if any image fails, because the answer has no place for errors.
+    """
     given = body.texts or []
     items: list[Item] = [
         *map(Text, given),
@@ -59,17 +62,17 @@ def vectorize(body: VectorizeRequest, call: Call) -> VectorizeResponse:
 
 
 def meta(call: Call) -> MetaResponse:
-    """What is served."""
+    """The served model, its full name and dimensions."""
     model = call.model
     return MetaResponse(model.spec.id, model.spec.full_name, model.dimensions)
 
 
 def live(_: Call) -> None:
-    """The process answers."""
+    """The process is alive."""
 
 
 def ready(call: Call) -> None:
-    """Both towers are loaded. Raises ModelLoading, ModelUnavailable."""
+    """Ready once both towers are loaded. Raises ModelLoading or ModelUnavailable."""
     until = time.monotonic() + min(READY_WAIT_S, call.settings.health_wait_s)
     model = call.model
     for tower in model.towers:
@@ -87,22 +90,22 @@ class WeaviateError:
 
 PROTOCOL = Protocol(
     tag="Weaviate",
-    description="The inference protocol of `multi2vec-clip`.",
+    description="The inference API of Weaviate's `multi2vec-clip` module.",
     envelope=Envelope(WeaviateError, lambda error: WeaviateError(message_of(error))),
     routes=(
         Route(
             "POST",
             "/vectorize",
             vectorize,
-            Answer(VectorizeResponse, "The vectors."),
+            Answer(VectorizeResponse, "The embeddings."),
             Body(VectorizeRequest),
             raises=IMAGE_ERRORS,
             examples={
-                "a text and a picture": Example({"texts": ["a fox"], "images": [FOX_BASE64]}),
+                "a text and an image": Example({"texts": ["a fox"], "images": [FOX_BASE64]}),
             },
             is_for_weaviate=True,
         ),
-        Route("GET", "/meta", meta, Answer(MetaResponse, "What is served.")),
+        Route("GET", "/meta", meta, Answer(MetaResponse, "The served model.")),
         Route(
             "GET",
             "/.well-known/live",

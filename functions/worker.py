@@ -1,10 +1,13 @@
-"""The server's worker: its threads get requests that have come in whole, and slow callers wait in its loop.
+"""A gunicorn worker whose threads only get complete requests. Slow callers wait in its loop.
 
-gunicorn's own threaded worker hands a connection to a thread with its first byte, and the thread waits for the rest:
-a few half-sent requests, or callers that do not read, stop it. It also stops accepting for good once 1,000 silent
-connections are open, as it looks at none of them any more, and resets connections whose request it did not read.
-This worker keeps gunicorn's parser, its loop and its shutdown, and holds connections itself while they are idle,
-while a request comes in, while an answer is taken, and until the caller has read a last answer.
+gunicorn's threaded worker gives a connection to a thread with the first byte. The thread waits for
+the rest, so a few half-sent requests, or callers that do not read, block all threads. Once 1,000
+silent connections are open, it stops accepting for good. It also resets connections whose request
+it did not read.
+
+This worker keeps gunicorn's parser, loop and shutdown. It holds connections in the loop while they
+are idle, while a request arrives, while the caller reads an answer, and until a last answer is
+read.
 """
 
 import errno
@@ -27,26 +30,23 @@ from functions.connection import Budget, Connection, Pace, flush_all
 from functions.incoming import Incoming
 from functions.request_head import Frame, read_frame
 
-HEAD_TIMEOUT_S = 10.0  # from a connection's first byte to the end of a request's head
-KEEPALIVE_S = (
-    75.0  # an idle connection costs a descriptor alone; callers that reuse one do not meet its end
-)
-LINGER_S = 2.0  # of silence, before a connection that has its last answer is closed
+HEAD_TIMEOUT_S = 10.0  # from the first byte of a request to the end of its head
+# An idle connection costs only a descriptor. A long time keeps callers from reusing a closed one.
+KEEPALIVE_S = 75.0
+LINGER_S = 2.0  # of silence, before a connection closes after its last answer
 MAX_LINGER_S = 30.0
-MAX_LINGER_BYTES = (
-    64 * 2**20
-)  # twice the largest body: a caller that sends one sees why it was refused
-MAX_HELD = 4096  # connections without a thread; a further one ends the one that has waited longest
+# Twice the largest body, so that a caller that sends too much still reads why it was refused.
+MAX_LINGER_BYTES = 64 * 2**20
+MAX_HELD = 4096  # connections without a thread; a further one ends the one that waited longest
 MAX_HEAD_BYTES = 256 * 1024
-MAX_WHOLE_BYTES = 2**20  # a request up to this size comes in whole before a thread sees it
-FREE_BYTES = (
-    16 * 1024
-)  # of each connection, beside the budget: small requests are served whatever others send
+MAX_WHOLE_BYTES = 2**20  # the loop receives requests up to this size completely
+# Each connection may hold so much beside the budget, so that others cannot block small requests.
+FREE_BYTES = 16 * 1024
 MAX_INCOMING_BYTES = 64 * 2**20
 MAX_OUTGOING_BYTES = 64 * 2**20
 PIECE_BYTES = 64 * 1024
-LOOK_S = 0.5  # between two looks at who is late
-STOP_S = 1.0  # for callers that are slow when the server ends
+LOOK_S = 0.5  # between two searches for connections that waited too long
+STOP_S = 1.0  # what slow callers get when the server stops
 
 
 @dataclass(eq=False)
@@ -55,40 +55,44 @@ class Held:
 
     conn: TConn
     until: float
-    pace: Pace | None = None  # of what comes in or goes out
+    pace: Pace | None = None  # of the incoming request or the outgoing answer
     received: bytearray = field(default_factory=bytearray)
     reserved_bytes: int = 0
     frame: Frame | None = None
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]
-    """See the module. `_held` and the selector are changed under `_lock`, as gunicorn does."""
+    """Gives threads complete requests only. `_lock` guards `_held` and the selector."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.worker_connections = self.max_keepalived = (
-            2**31
-        )  # the bound is MAX_HELD: the loop looks at all, always
-        self._incoming, self._outgoing = Budget(MAX_INCOMING_BYTES), Budget(MAX_OUTGOING_BYTES)
+        # MAX_HELD is the limit, so gunicorn's own limits must never apply.
+        self.worker_connections = 2**31
+        self.max_keepalived = 2**31
+        self._incoming = Budget(MAX_INCOMING_BYTES)
+        self._outgoing = Budget(MAX_OUTGOING_BYTES)
         self._held: dict[Connection, Held] = {}
         self._max_held = min(MAX_HELD, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
-        self._readers = ThreadPoolExecutor(
-            max(1, self.cfg.threads // 2), "read"
-        )  # large bodies, and without a length
+        # Threads for bodies that are large or have no Content-Length.
+        self._readers = ThreadPoolExecutor(max(1, self.cfg.threads // 2), "read")
         self._timeout_s = get_settings().request_timeout_s
         self._next_look = 0.0
         self._is_stopping = False
 
     def run(self) -> None:
-        """Serve until the server ends, then give those who still read their answers a moment."""
+        """Serve until the server stops, then send unfinished answers for STOP_S at most."""
+        # gunicorn's pipe wakes the loop after a signal.
         self.poller.register(
             self.PIPE[0], selectors.EVENT_READ, lambda pipe: os.read(pipe, PIECE_BYTES)
-        )  # signals
+        )
         super().run()
         flush_all(list(self._held), time.monotonic() + STOP_S)
 
     def accept(self, server: Any, listener: socket.socket) -> None:
-        """Hold a new connection. Short of descriptors, or of places, the one that has waited longest ends."""
+        """Hold a new connection.
+
+        If descriptors or places run out, the connection that waited longest ends.
+        """
         try:
             accepted, client = listener.accept()
         except OSError as error:
@@ -103,7 +107,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self._hold(Held(conn, time.monotonic() + KEEPALIVE_S), selectors.EVENT_READ, self._on_input)
 
     def murder_keepalived(self) -> None:
-        """Called in each round of the loop: end what has waited too long."""
+        """End connections that waited too long. gunicorn calls it in each round of the loop."""
         if not self.alive and not self._is_stopping:
             self._stop()
         now = time.monotonic()
@@ -115,7 +119,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                 self._give_up(held)
 
     def handle(self, conn: TConn) -> tuple[bool, TConn]:
-        """Serve a request, and those that came with it."""
+        """Serve a request, and complete requests that arrived with it."""
         keepalive, _ = super().handle(conn)
         incoming: Incoming = conn.parser.unreader
         incoming.release()
@@ -130,7 +134,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         return keepalive, conn
 
     def finish_request(self, future: "Future[tuple[bool, TConn]]") -> None:
-        """Called in the thread that served it: what the connection waits for next."""
+        """Hold the connection again. gunicorn calls it in the thread that served it."""
         conn: TConn = future.conn  # type: ignore[attr-defined]
         connection: Connection = conn.sock
         failed = future.cancelled() or future.exception() is not None
@@ -147,7 +151,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                 )
             else:
                 self._go_on(conn, keepalive)
-        except (OSError, ValueError, KeyError, RuntimeError):  # it has ended, or the loop has
+        except (OSError, ValueError, KeyError, RuntimeError):  # it or the loop has ended
             self._finish_alone(connection)
 
     def _hold(self, held: Held, events: int, callback: Callable[[Held, Any], None]) -> None:
@@ -156,7 +160,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self._held[held.conn.sock] = held
 
     def _release(self, held: Held) -> bool:
-        """Stop looking at it; False if somebody has already."""
+        """Stop watching it. Returns False if it is no longer held."""
         with self._lock:
             if self._held.get(held.conn.sock) is not held:
                 return False
@@ -176,7 +180,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self._end(oldest)
 
     def _on_input(self, held: Held, connection: Connection) -> None:
-        """A part of a request has come, or its end."""
+        """Receive a part of a request, or the end of the connection."""
         try:
             piece = connection.recv(PIECE_BYTES)
         except BlockingIOError:
@@ -195,12 +199,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self._end(held)
 
     def _on_body(self, held: Held, frame: Frame, size: int) -> None:
-        """Hand the request over when it is whole, or when only a thread can read the rest."""
+        """Serve the request if it is complete, or if a thread has to read the rest."""
         if frame.size_bytes is None:
             self._serve(held, self._readers)
-        elif (
-            frame.is_ready(held.received) or not size
-        ):  # a body that ends early, a thread sees at once
+        elif frame.is_ready(held.received) or not size:  # without `size` the body ended early
             self._serve(held, self.tpool)
         elif not self._reserve(held, size):
             self._serve(held, self._readers)
@@ -227,7 +229,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self._wrap_future(pool.submit(self.handle, conn), conn)
 
     def _give_up(self, held: Held) -> None:
-        """It waited too long. A body that comes too slowly is answered, by a thread that does not wait for more."""
+        """End a connection that waited too long.
+
+        If the body is incomplete, a thread answers that it is too slow, without waiting for more.
+        """
         if held.frame is None:
             self._end(held)
         else:
@@ -236,7 +241,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self._serve(held, self.tpool)
 
     def _on_output(self, keepalive: bool, held: Held, connection: Connection) -> None:
-        """The caller takes more of the answer."""
+        """Send more of the answer, as the caller can take it."""
         try:
             sent_bytes = connection.flush()
         except OSError:
@@ -249,10 +254,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self._go_on(held.conn, keepalive)
 
     def _go_on(self, conn: TConn, keepalive: bool) -> None:
-        """After an answer: await the next request, or close without losing the answer.
+        """Wait for the next request after an answer, or close without losing the answer.
 
-        Closing with unread data resets the connection, and the caller may lose the answer before it has read it. So
-        the caller is told that nothing more comes, and what it still sends is read and thrown away.
+        Closing with unread data resets the connection, and the caller may lose the answer. So this
+        shuts down the sending side, and discards what the caller still sends.
         """
         now = time.monotonic()
         if keepalive:
@@ -287,7 +292,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         held.until = min(pace.last, time.monotonic() + LINGER_S)
 
     def _stop(self) -> None:
-        """The server ends: callers that are slow have STOP_S, others the time that their requests need."""
+        """Begin to stop. Slow callers get STOP_S; other requests run to their end."""
         self._is_stopping = True
         self._readers.shutdown(wait=False, cancel_futures=True)
         timer = threading.Timer(STOP_S, self._cut_slow)
@@ -300,7 +305,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                 future.conn.sock.shutdown(socket.SHUT_RDWR)
 
     def _finish_alone(self, connection: Connection) -> None:
-        """Without the loop: send the rest of an answer for STOP_S at most, and close."""
+        """Send the rest of an answer without the loop, for STOP_S at most, and close."""
         try:
             flush_all([connection], time.monotonic() + STOP_S)
         finally:

@@ -51,7 +51,7 @@ CASES: list[tuple[str, type[Request], dict[str, Any], str]] = [
         "string_unicode",
         TextRequest,
         {"texts": ["\ud83d"]},
-        "texts[0] holds half of a surrogate pair",
+        "texts[0] contains half of a surrogate pair",
     ),
     ("string_too_short", ImageRequest, {"urls": [" "]}, "urls[0] is an empty string"),
     (
@@ -61,7 +61,7 @@ CASES: list[tuple[str, type[Request], dict[str, Any], str]] = [
         "texts[0] has 100,001 characters, the limit is 100,000",
     ),
     ("list_type", TextRequest, {"texts": "a"}, "texts is a string, expected a list"),
-    ("too_short", TextRequest, {"texts": []}, "texts is empty, at least one is needed"),
+    ("too_short", TextRequest, {"texts": []}, "texts is empty, at least one item is required"),
     ("too_long", MixedRequest, {"urls": ["a"] * 257}, "urls has 257 items, the limit is 256"),
     (
         "int_type",
@@ -85,7 +85,7 @@ CASES: list[tuple[str, type[Request], dict[str, Any], str]] = [
         "greater_than_equal",
         RankRequest,
         {**QUERY, "candidates": [FOX], "top_k": 0},
-        "top_k is 0, the least is 1",
+        "top_k is 0, the minimum is 1",
     ),
     (
         "literal_error",
@@ -103,7 +103,7 @@ CASES: list[tuple[str, type[Request], dict[str, Any], str]] = [
         "value_error",
         RankRequest,
         {"query": {}, "candidates": [FOX]},
-        "query holds neither text nor url, or both: give one of them",
+        "query has neither text nor url, or both: give exactly one of them",
     ),
     (
         "value_error",
@@ -161,17 +161,17 @@ def test_no_sentence_is_without_its_case() -> None:
         (
             RemoteRequest,
             {"calls": [], "userDefinedContext": {"colour": "red"}},
-            "userDefinedContext.colour is not a field here; the fields are input, encoding, on_error",
+            "userDefinedContext.colour is not a known field; the fields are input, encoding, on_error",
         ),
         (
             RankRequest,
             {"query": {"text": "a", "image": "b"}, "candidates": [{"text": "a"}]},
-            "query.image is not a field here; the fields are text, url",
+            "query.image is not a known field; the fields are text, url",
         ),
         (
             RankRequest,
             {"query": {"text": "a"}, "candidates": [{"text": "a"}, {"txt": "a", "text": "b"}]},
-            "candidates[1].txt is not a field here; the fields are text, url",
+            "candidates[1].txt is not a known field; the fields are text, url",
         ),
     ],
 )

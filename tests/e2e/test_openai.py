@@ -122,7 +122,7 @@ def test_a_failing_image_is_an_error_with_its_index(demo: Server) -> None:
         (
             {"input": "a", "dimensions": 128},
             "dimensions",
-            "dimensions is 128, and the model has 256: CLIP is not Matryoshka",
+            "dimensions is 128, but the model has 256: CLIP is not Matryoshka",
         ),
         ({"input": {"image": ""}}, "input[0]", "empty"),
         ({"input": ["a" * 100_001]}, "input[0]", "100,001 characters"),
