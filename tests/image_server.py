@@ -54,7 +54,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class ImageServer(ThreadingHTTPServer):
-    """Serves what was put under a path with `serve`, and a set of hostile paths. Counts requests by path."""
+    """Serves what `serve` was given, and a set of hostile paths. Counts requests by path."""
 
     daemon_threads = True
 

@@ -216,7 +216,7 @@ def test_a_sequence_with_a_reference_to_nothing_is_decoded() -> None:
 
 
 def with_broken_reference(data: bytes) -> bytes:
-    """The sequence, whose still image refers to item 0, in a box that was free bytes of its tables."""
+    """The sequence, with a box in free bytes of its tables: its still image refers to item 0."""
     reference = box(b"iref", bytes(4), box(b"auxl", struct.pack(">HHH", 1, 1, 0)))
     at = data.index(b"meta") - 4
     size = struct.unpack(">I", data[at : at + 4])[0]

@@ -178,10 +178,10 @@ BAD = [
     ("rows.parquet", "no parquet", (), "not a parquet file"),
     ("rows.tar", "no tar", (), "not a tar file"),
     ("rows.jsonl", '{"text": "a"}\n{"text"\n', (), "line 2 is not JSON"),
-    ("rows.jsonl", '[1]\n', (), "line 1 is not a JSON object"),
+    ("rows.jsonl", "[1]\n", (), "line 1 is not a JSON object"),
     ("rows.csv", "text\nx\n", ("--max-failures", "some"), "--max-failures is 'some'"),
     ("rows.csv", "text\nx\n", ("--task", "3/3"), "--task is '3/3'"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("name", "content", "options", "message"), BAD)

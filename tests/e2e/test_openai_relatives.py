@@ -87,7 +87,10 @@ def test_langchain_passes_dimensions_on_and_hears_that_they_cannot_be_cut(demo: 
 
 
 class InfinityVisionClient:
-    """The requests of infinity_client 0.0.78's InfinityVisionAPI, which reads a vector's width from a first text."""
+    """The requests of infinity_client 0.0.78's InfinityVisionAPI.
+
+    It embeds a text first, to learn how long a vector is.
+    """
 
     def __init__(self, url: str, model: str, encoding_format: str) -> None:
         self._url, self._model, self._format = url, model, encoding_format

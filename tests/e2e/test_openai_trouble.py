@@ -1,4 +1,4 @@
-"""OpenAI's own client where the function refuses: a wrong key, a full queue, a model that is not there."""
+"""OpenAI's own client when the function refuses: a wrong key, a full queue, a missing model."""
 
 import shutil
 import threading
@@ -94,8 +94,10 @@ def test_a_model_that_cannot_be_had_is_its_internal_server_error(tmp_path: Path)
         with pytest.raises(openai.InternalServerError) as raised:
             client.embeddings.create(model="mclip", input="a fox")
         assert (raised.value.status_code, raised.value.code, raised.value.type) == (
-            503, "model_unavailable", "server_error",
-        )  # fmt: skip
+            503,
+            "model_unavailable",
+            "server_error",
+        )
 
 
 def test_a_wrong_key_is_its_authentication_error_and_the_right_one_passes(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The pages as they look: pictures of them in build/, nothing clipped, nothing inaccessible, small, at rest."""
+"""How the pages look: screenshots in build/, nothing clipped or inaccessible, small, at rest."""
 
 from pathlib import Path
 from typing import Any

@@ -88,10 +88,12 @@ def test_the_policy_stops_what_the_page_does_not_hold(
     with visit(browser, demo.url) as opened:
         page = opened.page
         assert "TrustedHTML" in page.evaluate(
-            "() => { try { document.body.innerHTML = '<b>1</b>'; } catch (error) { return String(error); } }"
+            "() => { try { document.body.innerHTML = '<b>1</b>'; }"
+            " catch (error) { return String(error); } }"
         )
         page.evaluate(
-            "() => { const style = document.createElement('style'); style.textContent = 'body { display: none }';"
+            "() => { const style = document.createElement('style');"
+            " style.textContent = 'body { display: none }';"
             " document.head.append(style); }"
         )
         expect(page.locator("body")).to_be_visible()

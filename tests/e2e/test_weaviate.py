@@ -26,7 +26,10 @@ class VectorizeError(Exception):
 
 @dataclass(frozen=True)
 class Client:
-    """The module's three calls. It sends no Content-Type and no key, and reads every answer to /vectorize as JSON."""
+    """The module's three calls.
+
+    It sends no Content-Type and no key, and reads every answer to /vectorize as JSON.
+    """
 
     origin: str
 

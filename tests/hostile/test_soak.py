@@ -24,7 +24,10 @@ CLOSE = 0.999  # cosine: a text beside others in a batch
 
 
 class Mix:
-    """Requests of all kinds, each with a check of its answer. Vectors are compared with those of a calm server."""
+    """Requests of all kinds, each with a check of its answer.
+
+    Vectors are compared with those of a calm server.
+    """
 
     def __init__(self, server: Server, images: ImageServer) -> None:
         self.server, self.images = server, images

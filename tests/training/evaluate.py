@@ -2,7 +2,7 @@
 
     python -m tests.training.evaluate emoji-data common/models/demo
 
-A query is an emoji's name, the gallery one style's pictures: of all emoji that have the style, or of the fixed 400.
+A query is an emoji's name. The gallery is one style's images, of all its emoji or of the fixed 400.
 """
 
 import sys

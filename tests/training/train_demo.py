@@ -2,10 +2,11 @@
 
     python -m tests.training.train_demo emoji-data OUT --minutes 45
 
-Each step scores a batch of pictures, of any style but the unseen one, against a caption of every emoji there is: the
-text tower is so small that all the negatives cost less than the pictures. A stage's difficulty, from 0 to 1, says how
-much augmentation there is and how evenly the styles are drawn. The learning rate follows a cosine over the
-time given, so that a slow machine ends as well as it can. The weights written are an exponential moving average.
+Each step scores a batch of images, of any style but the unseen one, against a caption of every
+emoji. The text tower is so small that all these negatives cost less than the images. A stage's
+difficulty, from 0 to 1, sets how strong the augmentation is and how evenly the styles are drawn.
+The learning rate follows a cosine over the given time, so that a slow machine ends well too. The
+weights written are an exponential moving average.
 """
 
 import argparse
@@ -70,7 +71,7 @@ class Sampler:
         self._weights, self._main = weights, names.index("google")
 
     def draw(self, main_style_weight: float) -> tuple[Tensor, Tensor]:
-        """(indices of the emoji (BATCH,), pictures (BATCH, 4, s, s)); the other styles weigh 1 each."""
+        """(indices of the emoji (BATCH,), images (BATCH, 4, s, s)); the other styles weigh 1 each."""
         emoji = torch.randperm(len(self._weights))[:BATCH]
         weights = self._weights[emoji]
         weights[:, self._main] *= main_style_weight
@@ -79,7 +80,7 @@ class Sampler:
 
 
 def step_loss(model: torch.nn.Module, images: Tensor, emoji: Tensor, tokens: Tensor) -> Tensor:
-    """Cross entropy of pictures against all captions, and of the batch's captions against its pictures."""
+    """Cross entropy of images against all captions, and of the batch's captions against its images."""
     images = model.encode_image(normalise(images), normalize=True)  # type: ignore[operator]
     texts = encode_texts(model, tokens)
     logits = model.logit_scale.exp() * images @ texts.T  # type: ignore[operator]
@@ -97,7 +98,7 @@ def encode_texts(model: Any, tokens: Tensor) -> Tensor:
 
 
 def _encode_short(model: Any, tokens: Tensor) -> Tensor:
-    """open_clip's encode_text cut at the longest text: what follows the end token cannot change a vector."""
+    """open_clip's encode_text, cut at the longest text: later tokens cannot change a vector."""
     length = int(tokens.argmax(1).max()) + 1
     tokens = tokens[:, :length]
     x = model.token_embedding(tokens) + model.positional_embedding[:length]
@@ -138,7 +139,7 @@ def train(
     difficulty_range: tuple[float, float],
     resume: Path | None,
 ) -> None:
-    """Train for `minutes`, from scratch or from a checkpoint, and write one to `out`, also now and then on the way."""
+    """Train for `minutes`, from scratch or from a checkpoint; write to `out` now and then."""
     first, last = difficulty_range
     open_clip = import_open_clip()
     torch.manual_seed(SEED)
@@ -181,7 +182,8 @@ def train(
         if step % 25 == 0:
             seconds = time.monotonic() - started
             print(
-                f"step {step}  loss {loss.item():.3f}  {seconds:.0f} s  {seconds / step:.2f} s a step",
+                f"step {step}  loss {loss.item():.3f}"
+                f"  {seconds:.0f} s  {seconds / step:.2f} s a step",
                 flush=True,
             )
         if step % 200 == 0:
