@@ -259,8 +259,8 @@ def test_callers_who_leave_amid_their_body_or_before_the_answer(
         (b"POST /embed/text HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
         (b"POST /embed/text HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n", 400),
         (
-            b"POST /embed/text HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n"
-            b"abcdef",
+            b"POST /embed/text HTTP/1.1\r\nHost: a\r\n"
+            b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nabcdef",
             400,
         ),
         (head("9" * 30) + b"{}", 413),

@@ -7,7 +7,7 @@
     python -m tests.training.data node_modules emoji-data
 
 writes `emoji.json` and `images.npz`, which has one array (emoji, 64, 64, 4) uint8 RGBA per style.
-It is all zero for an emoji that the style lacks. Needs resvg-py 0.5.0, which renders the SVG styles.
+It is all zero for an emoji that the style lacks. The SVG styles are rendered with resvg-py 0.5.0.
 """
 
 import io

@@ -1,4 +1,4 @@
-"""Distil the demo's text tower into a small multilingual one, as M-CLIP was made (teacher learning).
+"""Distil the demo's text tower into a small multilingual one, by teacher learning as for M-CLIP.
 
     python -m tests.training.distil_mclip emoji-data common/models/demo/clip OUT --minutes 20
 

@@ -71,7 +71,7 @@ class Sampler:
         self._weights, self._main = weights, names.index("google")
 
     def draw(self, main_style_weight: float) -> tuple[Tensor, Tensor]:
-        """(indices of the emoji (BATCH,), images (BATCH, 4, s, s)); the other styles weigh 1 each."""
+        """(indices of the emoji (BATCH,), images (BATCH, 4, s, s)). Other styles weigh 1 each."""
         emoji = torch.randperm(len(self._weights))[:BATCH]
         weights = self._weights[emoji]
         weights[:, self._main] *= main_style_weight
@@ -80,7 +80,7 @@ class Sampler:
 
 
 def step_loss(model: torch.nn.Module, images: Tensor, emoji: Tensor, tokens: Tensor) -> Tensor:
-    """Cross entropy of images against all captions, and of the batch's captions against its images."""
+    """Cross entropy of images against all captions, and of the batch's captions against images."""
     images = model.encode_image(normalise(images), normalize=True)  # type: ignore[operator]
     texts = encode_texts(model, tokens)
     logits = model.logit_scale.exp() * images @ texts.T  # type: ignore[operator]
