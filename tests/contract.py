@@ -1,4 +1,4 @@
-"""Answers against the OpenAPI document that the function serves."""
+"""Checks answers against the OpenAPI document that the function serves."""
 
 import json
 from functools import cache

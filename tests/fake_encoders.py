@@ -1,4 +1,4 @@
-"""Encoders whose vectors a test can foretell, and which note what they are given."""
+"""Fake encoders with predictable vectors, which record their input."""
 
 import threading
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The real gcloud, offline: its help, and its parser in a place where it can reach nothing."""
+"""The real gcloud, offline: its help, and its parser without a network."""
 
 import functools
 import os

@@ -16,7 +16,7 @@ from PIL import Image
 def picture(
     image_format: str = "PNG", size: tuple[int, int] = (96, 64), colour: str = "tomato"
 ) -> bytes:
-    """A small picture with some structure, as a file of that format."""
+    """A small image with some structure, as a file of that format."""
     image = Image.new("RGB", size, colour)
     image.paste("white", (size[0] // 4, size[1] // 4, size[0] // 2, size[1] // 2))
     file = io.BytesIO()

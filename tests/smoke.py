@@ -96,7 +96,7 @@ class Smoke:
             self._check_vectors(body["embeddings"], 1)
 
     def check_ranking(self) -> None:
-        """Each picture's own caption is the nearest."""
+        """Each image's own caption is the nearest."""
         urls = [_data_url(caption) for caption in CAPTIONS]
         body = self.call("POST", "/embed/mixed", 200, {"texts": list(CAPTIONS), "urls": urls})
         for caption, image in zip(CAPTIONS, body["image_embeddings"], strict=True):

@@ -1,4 +1,4 @@
-"""What can be embedded: every kind of input gives the same vectors for the same content."""
+"""Inputs of a bulk run: every kind gives the same vectors for the same content."""
 
 import base64
 import csv

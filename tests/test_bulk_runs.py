@@ -1,4 +1,4 @@
-"""A run goes on where it stopped, refuses what it is not, and says how it ended."""
+"""A bulk run continues where it stopped, refuses another run's folder, and reports its end."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""From weights to a bundle: the same vectors, a gate that refuses, and nothing half-written."""
+"""Export: a bundle has the same vectors, passes a gate, and is never half written."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""A release is whole, or it is said what is missing."""
+"""The release check passes a complete release, and names what is missing from others."""
 
 import json
 from collections.abc import Callable

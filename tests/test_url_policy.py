@@ -1,4 +1,4 @@
-"""Which URLs and addresses may be fetched: a table."""
+"""The URL policy: a table of allowed and blocked URLs and addresses."""
 
 from ipaddress import ip_network
 

@@ -1,4 +1,4 @@
-"""Where weights are looked for, and how they are verified."""
+"""Where weights are searched, and how they are verified."""
 
 import hashlib
 from dataclasses import replace

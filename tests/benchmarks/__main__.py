@@ -195,7 +195,7 @@ class Bench:
             self.add("encoder", f"images, batch {batch}", "images/s", values, True)
 
     def http(self, services: dict[str, Service], image_url: str) -> None:
-        """Group 3: one text or one picture a request, 1, 16 and 64 callers."""
+        """Group 3: one text or one image a request, 1, 16 and 64 callers."""
         captions: list[object] = [{"texts": [text]} for text in texts(500)]
         images: list[object] = [{"urls": [f"{image_url}/{number}.jpg"]} for number in range(8)]
         for path, bodies, what in (
@@ -223,7 +223,7 @@ class Bench:
                 assert not any(failed[precision] for precision in self.precisions), failed
 
     def large(self, services: dict[str, Service], image_url: str) -> None:
-        """Group 4: large requests and large pictures."""
+        """Group 4: large requests and large images."""
         cases: list[tuple[str, str, object]] = [
             ("1,000 texts in one request", "/embed/text", {"texts": texts(1000)}),
             (

@@ -20,7 +20,7 @@ WIDTH, LABEL, ROW, GAP, TOP = 760, 200, 16, 18, 54
 
 
 def draw(report: dict[str, Any]) -> str:
-    """The picture: for each of SHOWN three bars, each group on a scale of its own."""
+    """The chart: three bars for each of SHOWN, with a scale per group."""
     figures: dict[str, dict[str, float]] = {}
     for result in report["results"]:
         by_name = figures.setdefault(result["name"], {"baseline": result["baseline"]})

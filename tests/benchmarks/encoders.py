@@ -1,4 +1,4 @@
-"""The encoders alone, in this process, beside the speed of the matrix product they are made of."""
+"""Measures the encoders in this process, and the matrix products that they consist of."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -104,7 +104,7 @@ class Encoders:
         return calls
 
     def image_calls(self, batch: int) -> dict[str, Call]:
-        """By name, a call that encodes `batch` pictures."""
+        """By name, a call that encodes `batch` images."""
         pixels = list(
             np.random.default_rng(batch)
             .integers(0, 256, (batch, self.size, self.size, 3))

@@ -151,7 +151,7 @@ def note(**figures: object) -> None:
 
 
 def best(page: Page) -> dict[str, str]:
-    """Each text's best picture."""
+    """Each text's best image."""
     rows = page.locator("#rows tr").all()
     return {
         row.locator(".words").inner_text(): row.locator(".ranked .thumb").first.get_attribute(

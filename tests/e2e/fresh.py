@@ -1,4 +1,4 @@
-"""Fresh environments: what a requirements file installs where nothing else is."""
+"""Fresh environments with only what a requirements file installs."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The function as it is deployed: the real console script in a process of its own."""
+"""The deployed function: the real console script in its own process."""
 
 import json
 import os

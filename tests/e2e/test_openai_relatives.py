@@ -1,4 +1,4 @@
-"""Clients that speak OpenAI's shape: LangChain's, and infinity's with its images."""
+"""Other clients of OpenAI's protocol: LangChain's, and infinity's with images."""
 
 import asyncio
 import base64
@@ -22,7 +22,7 @@ TEXTS = ["a fox", "a pizza", "a guitar", "a fox"]
 
 
 def jpeg_url(name: str) -> str:
-    """A picture as infinity's client sends it: JPEG, base64, in a data: URL."""
+    """An image as infinity's client sends it: JPEG, base64, in a data: URL."""
     file = io.BytesIO()
     Image.open(io.BytesIO(picture_of(name))).convert("RGB").save(file, "JPEG")
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()

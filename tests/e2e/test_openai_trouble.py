@@ -37,7 +37,7 @@ class Witness(httpx2.HTTPTransport):
 
 @contextmanager
 def full(folder: Path, image_server: ImageServer) -> Iterator[Server]:
-    """A server whose queue is held by a gated picture."""
+    """A server whose queue is held by a gated image."""
     with serve(folder, CLIP_MAX_QUEUE_ITEMS="1", CLIP_HEALTH_WAIT_S="60") as server:
         assert server.get("/health").json()["status"] == "healthy"
         body = {"urls": [image_server.url + "/gated"]}

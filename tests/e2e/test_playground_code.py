@@ -1,4 +1,4 @@
-"""What the playground copies as curl and as Python runs, and says what the page says."""
+"""The curl and Python code that the playground copies runs, and prints what the page shows."""
 
 import io
 import json

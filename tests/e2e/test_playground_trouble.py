@@ -1,4 +1,4 @@
-"""The playground where something goes wrong, or where someone wishes it to."""
+"""The playground when something fails, and under attack."""
 
 from pathlib import Path
 

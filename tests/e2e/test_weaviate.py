@@ -1,4 +1,4 @@
-"""Weaviate's multi2vec-clip: a client that speaks as that module's own Go client does."""
+"""Weaviate's multi2vec-clip: a client that sends what that module's Go client sends."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""Whatever is sent, the answer is one that the contract describes, and never a 500."""
+"""For any request, the answer follows the contract and is never a 500."""
 
 import copy
 import json

@@ -110,7 +110,7 @@ def fitting(bytes_a_pixel: int, colour_type: int, bits: int = 8) -> str:
 
 
 def progressive() -> str:
-    """Three samples a pixel, each of two bytes, and the smallest picture."""
+    """Three samples a pixel, each of two bytes, and the smallest image."""
     image = Image.new("RGB", (5900, 5900))
     return data_url(saved(image, "JPEG", progressive=True, subsampling=0), "image/jpeg")
 
@@ -186,7 +186,7 @@ REQUESTS: dict[str, Callable[[], tuple[str, bytes]]] = {
 
 
 def padded(size: int, data: bytes = b"") -> bytes:
-    """A picture of that many bytes: what comes after its end is not read."""
+    """An image of that many bytes: what comes after its end is not read."""
     data = data or saved(Image.new("RGB", (64, 64)), "PNG")
     return data + bytes(size - len(data))
 

@@ -1,4 +1,4 @@
-"""Callers that are slow, silent or gone cost the others nothing, through the real process."""
+"""Slow, silent or disconnected callers do not slow others down, in the real process."""
 
 import http.client
 import json

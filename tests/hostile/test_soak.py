@@ -1,4 +1,4 @@
-"""A long mix of good and bad requests at sixteen callers: every answer right, and memory flat."""
+"""Sixteen callers send good and bad requests: all answers are right, and memory stays flat."""
 
 import random
 import threading
@@ -19,7 +19,7 @@ from tests.image_server import ImageServer
 from tests.image_urls import data_url
 
 CALLERS = 16
-POOL = 40  # different texts and pictures
+POOL = 40  # different texts and images
 CLOSE = 0.999  # cosine: a text beside others in a batch
 
 
@@ -58,7 +58,7 @@ class Mix:
         return same(answer["embeddings"], [self.image_vectors[place] for place in places])
 
     def mixed(self, draw: random.Random) -> bool:
-        """One good picture between bad ones."""
+        """One good image between bad ones."""
         place, bad = draw.randrange(POOL), draw.choice(self.broken)
         urls = [
             bad,

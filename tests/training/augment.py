@@ -15,7 +15,7 @@ def _uniform(count: int, low: float, high: float) -> Tensor:
 
 
 def _sometimes(probability: float, changed: Tensor, images: Tensor) -> Tensor:
-    """Each picture of `changed` with `probability`, else that of `images`."""
+    """Each image of `changed` with `probability`, else that of `images`."""
     return torch.where(torch.rand(len(images), 1, 1, 1) < probability, changed, images)
 
 

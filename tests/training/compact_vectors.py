@@ -21,7 +21,7 @@ from tests.demo_recall import captions, pictures
 TOP = 10
 CANDIDATES = 40  # that are taken by Hamming distance and ranked again
 WIDTHS = (256, 512)  # of demo, of clip
-Scores = NDArray[Any]  # (texts, pictures), higher is nearer
+Scores = NDArray[Any]  # (texts, images), higher is nearer
 
 
 @dataclass(frozen=True)

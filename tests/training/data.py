@@ -1,4 +1,4 @@
-"""Emoji, their pictures in several styles and their names in many languages, from npm packages.
+"""Emoji, their images in several styles and their names in many languages, from npm packages.
 
     npm install emoji-datasource-google@16.0.0 emoji-datasource-twitter@16.0.0 \
         cldr-annotations-full@48.2.0 cldr-annotations-derived-full@48.2.0 \
@@ -95,13 +95,13 @@ def read_emoji(node_modules: Path) -> list[Emoji]:
 
 
 def read_png_style(node_modules: Path, style: str, emoji: list[Emoji]) -> list[Rgba | None]:
-    """Pictures of an emoji-datasource package."""
+    """Images of an emoji-datasource package."""
     folder = node_modules / f"emoji-datasource-{style}" / "img" / style / "64"
     return [_rgba(Image.open(folder / f"{item.unified}.png")) for item in emoji]
 
 
 def read_svg_style(node_modules: Path, style: str, emoji: list[Emoji]) -> list[Rgba | None]:
-    """Pictures of an icon set, rendered; None where the set lacks the emoji."""
+    """Images of an icon set, rendered; None where the set lacks the emoji."""
     import resvg_py
 
     folder = node_modules / "@iconify-json" / style
@@ -147,7 +147,7 @@ def _find_icon(icons: dict[str, Any], names: list[str | None]) -> dict[str, Any]
 
 
 def _rgba(image: Image.Image) -> Rgba:
-    """The picture centred on a transparent square of SIZE."""
+    """The image centred on a transparent square of SIZE."""
     image = image.convert("RGBA")
     image.thumbnail((SIZE, SIZE), Image.Resampling.LANCZOS)
     square = Image.new("RGBA", (SIZE, SIZE))

@@ -44,7 +44,7 @@ PREPROCESS_CONFIG = {
 
 
 def load_data(folder: Path) -> tuple[list[Emoji], dict[str, Tensor]]:
-    """The emoji and, by style, their pictures (emoji, 4, 64, 64) uint8."""
+    """The emoji and, by style, their images (emoji, 4, 64, 64) uint8."""
     emoji = [Emoji(**item) for item in json.loads((folder / "emoji.json").read_text("utf-8"))]
     with np.load(folder / "images.npz") as arrays:
         return emoji, {
@@ -67,7 +67,7 @@ class Sampler:
         self._pictures = torch.stack([styles[name] for name in names])  # (styles, emoji, 4, s, s)
         weights = (
             self._pictures.flatten(2).any(2).float().T
-        )  # (emoji, styles): 1 where there is a picture
+        )  # (emoji, styles): 1 where there is an image
         self._weights, self._main = weights, names.index("google")
 
     def draw(self, main_style_weight: float) -> tuple[Tensor, Tensor]:
