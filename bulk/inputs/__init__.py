@@ -35,7 +35,7 @@ def open_input(uri: str, columns: Columns) -> tuple[Location, Reader]:
     """
     root, files = _find(Location.of(uri))
     if not files:
-        raise BadInput(f"{uri}: not found, or it has no file of a supported kind")
+        raise BadInput(f"{uri}: no such file or folder, or it has no supported files")
     by_format = {index for file in files if (index := _format_of(file.name)) is not None}
     if len(by_format) > 1:
         kinds = sorted({posixpath.splitext(file.name)[1] for file in files})
@@ -61,7 +61,7 @@ def _find(location: Location) -> tuple[Location, list[Location]]:
     if info.is_file:
         if _format_of(location.name) is None:
             endings = ", ".join(ending for kind in FORMATS for ending in kind.endings)
-            raise BadInput(f"{location.uri}: not a supported file type; supported: {endings}")
+            raise BadInput(f"{location.uri}: not a supported kind of file; supported: {endings}")
         root = Location(location.filesystem, folder, posixpath.dirname(location.uri) or ".")
         return root, [location]
     start = len(location.path.rstrip("/")) + 1
