@@ -38,9 +38,8 @@ BUILD_ROLES = (  # on the project, for the account that builds
     "roles/run.invoker",  # the smoke test calls the function
     "roles/logging.viewer",  # errors and latency between two steps of traffic
 )
-SERVICE_NAME = re.compile(
-    r"[a-z]([a-z0-9-]{0,47}[a-z0-9])?"
-)  # with another name, Cloud Run renames the service
+# A function with any other name gets a Cloud Run service of a different name.
+SERVICE_NAME = re.compile(r"[a-z]([a-z0-9-]{0,47}[a-z0-9])?")
 
 Command = list[str]
 

@@ -29,7 +29,8 @@ class Smoke:
     """The checks, each of which raises AssertionError with what it saw."""
 
     def __init__(self, url: str, token: str, image_url: str) -> None:
-        self._url, self._image_url = url.rstrip("/"), image_url
+        self._url = url.rstrip("/")
+        self._image_url = image_url
         self._session = requests.Session()
         if token:
             self._session.headers["Authorization"] = f"Bearer {token}"

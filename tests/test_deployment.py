@@ -45,7 +45,8 @@ class Recorded:
     """Programs that write down how they are called, in front of the real ones."""
 
     def __init__(self, folder: Path) -> None:
-        self.record, self.folder = folder / "record", folder / "bin"
+        self.record = folder / "record"
+        self.folder = folder / "bin"
         self.folder.mkdir()
         for name in ("gcloud", "make", "python3"):
             (self.folder / name).write_text(RECORDER)

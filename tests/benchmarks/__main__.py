@@ -63,8 +63,10 @@ class Bench:
     """All groups; `quick` takes fewer and shorter rounds."""
 
     def __init__(self, model: str, quick: bool) -> None:
-        self.model, self.quick = model, quick
-        self.rounds, self.seconds = (1, 2.0) if quick else (2, 4.0)
+        self.model = model
+        self.quick = quick
+        self.rounds = 1 if quick else 2
+        self.seconds = 2.0 if quick else 4.0
         self.callers = (16,) if quick else (1, 16, 64)
         self.tokens = (9,) if quick else (8, 20, 77)
         self.batches = (8,) if quick else (1, 8, 32)

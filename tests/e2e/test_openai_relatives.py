@@ -93,7 +93,9 @@ class InfinityVisionClient:
     """
 
     def __init__(self, url: str, model: str, encoding_format: str) -> None:
-        self._url, self._model, self._format = url, model, encoding_format
+        self._url = url
+        self._model = model
+        self._format = encoding_format
         answer = self._post({"input": ["test"], "encoding_format": "float", "modality": "text"})
         self._dimensions = np.array(answer["data"][0]["embedding"]).shape[-1]
 

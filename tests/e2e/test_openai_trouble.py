@@ -25,7 +25,8 @@ class Witness(httpx2.HTTPTransport):
     def __init__(self, refused: int, after: Callable[[], object]) -> None:
         super().__init__()
         self.statuses: list[int] = []
-        self._refused, self._after = refused, after
+        self._refused = refused
+        self._after = after
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         response = super().handle_request(request)

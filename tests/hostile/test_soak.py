@@ -30,7 +30,8 @@ class Mix:
     """
 
     def __init__(self, server: Server, images: ImageServer) -> None:
-        self.server, self.images = server, images
+        self.server = server
+        self.images = images
         self.texts = [entry["en"] for entry in names()[:POOL]]
         self.urls = [images.serve(f"/{place}.png", picture_at(place)) for place in range(POOL)]
         images.serve("/bomb.png", png_bomb(9000, 9000, 2))

@@ -68,7 +68,8 @@ class Sampler:
         weights = (
             self._pictures.flatten(2).any(2).float().T
         )  # (emoji, styles): 1 where there is an image
-        self._weights, self._main = weights, names.index("google")
+        self._weights = weights
+        self._main = names.index("google")
 
     def draw(self, main_style_weight: float) -> tuple[Tensor, Tensor]:
         """(indices of the emoji (BATCH,), images (BATCH, 4, s, s)). Other styles weigh 1 each."""
