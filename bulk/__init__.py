@@ -1,1 +1,1 @@
-"""Embeds a corpus: many rows in, as many rows out, in parts that a killed run can continue from."""
+"""Embeds a corpus row by row. Output comes in parts, so that a killed run can continue."""

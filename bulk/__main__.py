@@ -1,4 +1,4 @@
-"""`python -m bulk embed | status | search | compare`: see docs/bulk.md."""
+"""The command line: `python -m bulk embed | status | search | compare`. See docs/bulk.md."""
 
 import os
 import sys
@@ -24,7 +24,10 @@ COMMANDS: Mapping[str, Callable[..., int]] = {
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The exit status: 0 done, 3 done with more failed rows than allowed, 1 anything else."""
+    """Run a command. Returns the exit status.
+
+    0: done, 3: more rows failed than allowed, 130: interrupted, 1: any other error.
+    """
     given = parser().parse_args(arguments)
     configure("INFO", stream=sys.stderr)
     disable_telemetry()
@@ -46,8 +49,8 @@ def _failed(message: str) -> int:
 
 
 def run() -> None:
-    """Run the command line and end the process, without waiting for threads that download."""
-    pa.set_cpu_count(1)  # the cores are the encoder's
+    """Run the command line and end the process, without waiting for downloads in other threads."""
+    pa.set_cpu_count(1)  # the encoder needs the cores
     status = main(sys.argv[1:])
     sys.stdout.flush()
     sys.stderr.flush()

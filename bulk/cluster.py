@@ -1,7 +1,7 @@
 """A run on a Ray cluster: shards are tasks on actors that hold a loaded encoder.
 
-An actor whose node was lost is replaced, and its shards go to whoever is free: the cluster may not
-have room for another actor. Doing a shard twice is safe, since a part is written whole.
+An actor whose node was lost is replaced. Its shards go to any free actor, because the cluster may
+have no room for another one. Embedding a shard twice is safe, because a part is written whole.
 """
 
 from collections import deque
@@ -17,8 +17,8 @@ from bulk.worker import Note, Worker
 LOCAL = "local"
 LOOPBACK = "127.0.0.1"
 ANY_LOOPBACK = "127."
-SHARDS_OF_AN_ACTOR = 2  # one is worked on, the next waits at the actor
-FAILED_STARTS = 3  # in a row, until it is not bad luck
+SHARDS_OF_AN_ACTOR = 2  # one is being embedded, the next waits at the actor
+FAILED_STARTS = 3  # in a row, before the run gives up
 
 
 class _Actor:
@@ -28,25 +28,25 @@ class _Actor:
         self._worker = Worker(job)
 
     def start(self) -> None:
-        """Answers once the actor runs."""
+        """Return once the actor runs."""
 
     def embed(self, shard: int) -> list[Counts]:
-        """See Worker.embed; the counts of its pieces."""
+        """Embed a shard, and return the counts of its pieces. See Worker.embed."""
         counts: list[Counts] = []
         self._worker.embed([shard], counts.append)
         return counts
 
     def retry(self, shard: int) -> list[Counts]:
-        """See Worker.retry."""
+        """Retry a shard, and return the counts of its pieces. See Worker.retry."""
         counts: list[Counts] = []
         self._worker.retry([shard], counts.append)
         return counts
 
 
 def run_on_cluster(address: str, job: Job, method: str, shards: Sequence[int], note: Note) -> None:
-    """Work on the shards with as many actors as the cluster has room for.
+    """Embed the shards on as many actors as the cluster has room for.
 
-    `address` is the cluster's, or LOCAL for one on this machine. Raises what a shard raises.
+    `address` is the cluster's, or LOCAL for a cluster on this machine. Raises what a shard raises.
     """
     import ray
 
@@ -55,7 +55,7 @@ def run_on_cluster(address: str, job: Job, method: str, shards: Sequence[int], n
         options |= {"_node_ip_address": LOOPBACK, "include_dashboard": False}
     else:
         options["address"] = address
-        if address.startswith(ANY_LOOPBACK):  # else the driver looks for a node elsewhere
+        if address.startswith(ANY_LOOPBACK):  # otherwise the driver looks for another node
             options["_node_ip_address"] = address.partition(":")[0]
     ray.init(**options)
     try:
@@ -80,7 +80,7 @@ def _work(ray: Any, job: Job, method: str, shards: Sequence[int], note: Note) ->
 
 @dataclass
 class _Member:
-    """An actor. `shards` are those given to it and not done; `is_ready` once it has started."""
+    """An actor. `shards` are in progress there; `is_ready` says that the actor has started."""
 
     actor: Any
     shards: set[int]
@@ -89,7 +89,7 @@ class _Member:
 
 
 class _Team:
-    """Actors, and the shards that they share."""
+    """The actors, and the shards that they share."""
 
     def __init__(
         self, ray: Any, actor_class: Any, job: Job, method: str, shards: Sequence[int]
@@ -105,13 +105,13 @@ class _Team:
         self.unfinished = len(shards)
 
     def hire(self) -> None:
-        """Start another actor; it gets shards once it runs, which may be never."""
+        """Start another actor. It gets shards once it runs, which may never happen."""
         member = _Member(self._actor_class.remote(self._job), set())
         self._members.append(member)
         self._calls[member.actor.start.remote()] = (member, None)
 
     def assign(self) -> None:
-        """Give shards that are left to actors with room."""
+        """Give the remaining shards to actors with room."""
         for member in self._members:
             while self._left and member.is_ready and len(member.shards) < SHARDS_OF_AN_ACTOR:
                 shard = self._left.popleft()
@@ -120,7 +120,7 @@ class _Team:
                 self._calls[call] = (member, shard)
 
     def wait(self) -> list[Counts]:
-        """The counts of the shard that is done next; none if an actor started or was lost.
+        """Wait for an actor. Returns a shard's counts; none if an actor started or was lost.
 
         Raises what a shard raises.
         """
@@ -151,5 +151,5 @@ class _Team:
         if not member.is_ready:
             self._failed_starts += 1
             if self._failed_starts == FAILED_STARTS:
-                raise BulkError(f"no actor starts: {str(error).splitlines()[-1]}") from error
+                raise BulkError(f"no actor could start: {str(error).splitlines()[-1]}") from error
         self.hire()

@@ -1,4 +1,4 @@
-"""The commands: what each prints, and its exit status."""
+"""The commands. Each prints its results and returns its exit status."""
 
 import argparse
 from collections import Counter
@@ -31,7 +31,7 @@ LOAD_TIMEOUT_S = 3600.0
 
 
 def embed(given: argparse.Namespace) -> int:
-    """Embed what is left of the input."""
+    """Embed the rows that have no part yet."""
     job = job_of(given)
     allowed = AllowedFailures.of(given.max_failures)
     task, tasks = task_of(given.task, variables())
@@ -117,7 +117,7 @@ def _print_codes(failed: Counter[str]) -> None:
 
 
 def status(given: argparse.Namespace) -> int:
-    """What is there of a run."""
+    """Print how far a run is, and what failed."""
     output = Output.open(given.output)
     count = -(-output.run.rows // output.run.shard_rows)
     counts = counts_of(output.folder, output.parts, range(count))
@@ -127,7 +127,7 @@ def status(given: argparse.Namespace) -> int:
     totals = Totals.of(counts.values())
     _print_totals(totals)
     if totals.retryable:
-        print(f"{totals.retryable:,} of them may work again: --retry-failed")
+        print(f"{totals.retryable:,} of them may work when tried again: use --retry-failed")
     return DONE
 
 
@@ -144,14 +144,14 @@ def search(given: argparse.Namespace) -> int:
 
 
 def _queries(output: Output, choice: ModelChoice, texts: list[str]) -> Vectors:
-    """The texts' vectors, by the model that the run names."""
+    """The texts' vectors from the run's model."""
     choice = replace(
         choice, model=output.run.model, precision=str(output.run.settings["precision"])
     )
     with open_embedder(
         choice.model,
         engine=choice.engine,
-        precision=choice.precision,  # type: ignore[arg-type] # as it was written
+        precision=choice.precision,  # type: ignore[arg-type] # from the run file
         device=choice.device,  # type: ignore[arg-type]
         threads=choice.threads,
         weights_dir=choice.weights_dir,

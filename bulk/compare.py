@@ -1,4 +1,4 @@
-"""How much two runs agree: the same queries, searched in both."""
+"""Measures how much two runs agree, with the same queries searched in both."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,8 +8,12 @@ from bulk.vectors import Hit
 
 @dataclass(frozen=True)
 class Agreement:
-    """`overlap` is the mean share of the old list that the new one has; `same_first` how often the
-    best row is the same; `mean_rank_change` how many places a row moves that is in both."""
+    """How much the lists of two runs agree.
+
+    `overlap` is the mean share of an old list that is also in the new list. `same_first` is the
+    share of queries with the same best row. `mean_rank_change` is the mean number of places that a
+    row in both lists moves.
+    """
 
     queries: int
     overlap: float
@@ -18,7 +22,7 @@ class Agreement:
 
 
 def agreement(old: Sequence[Sequence[Hit]], new: Sequence[Sequence[Hit]]) -> Agreement:
-    """Of the lists that the same queries found in an old and a new run."""
+    """The agreement of the lists that the same queries found in an old and a new run."""
     shares, firsts, moves = [], [], []
     for before, after in zip(old, new, strict=True):
         ranks = {hit.id: rank for rank, hit in enumerate(after)}

@@ -1,4 +1,4 @@
-"""Some rows to vectors, in one call of the embedder."""
+"""Embeds rows in one call of the embedder."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ NOTHING_TO_EMBED = "the row has neither a text nor an image"
 
 
 def embed_rows(embedder: Embedder, rows: Rows, allowance: Allowance) -> EmbeddedRows:
-    """The rows with their vectors; a row that fails has an error in its place.
+    """The rows with their vectors. A row that fails has an error instead.
 
     Raises ServiceError if the model itself cannot be used.
     """

@@ -1,8 +1,8 @@
-"""What ends a run before or while it works; each message is one line for a person."""
+"""The errors that end a run. Each message is one line for a person."""
 
 
 class BulkError(Exception):
-    """A run that cannot start, or cannot go on."""
+    """A run cannot start, or cannot continue."""
 
 
 class BadInput(BulkError):

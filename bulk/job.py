@@ -1,4 +1,4 @@
-"""A run as values: what is embedded, how, and where it goes. It can travel to other processes."""
+"""A run as values: the input, the model and the output. It can be sent to other processes."""
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,12 +19,12 @@ from common.images.url_policy import UrlPolicy
 from common.machine import WEIGHTS_DIR
 from common.opening import open_embedder
 
-ALL_ITEMS = 1_000_000  # no call of ours is refused: how many run at a time is bounded elsewhere
+ALL_ITEMS = 1_000_000  # never refuse a call: the worker bounds how many run at a time
 
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """Which model embeds, and with what: see `common.open_embedder`."""
+    """The model, and how it runs. See `common.open_embedder`."""
 
     model: str = "clip"
     engine: str = "auto"
@@ -54,7 +54,7 @@ class Job:
     policy: UrlPolicy = field(default_factory=UrlPolicy)
 
     def settings(self, columns: Columns) -> dict[str, object]:
-        """What changes rows or vectors, by the name of its option; the reader gives `columns`."""
+        """The settings that change rows or vectors, by option name. `columns` are the reader's."""
         choice = asdict(self.choice)
         vectors = {name: choice[name] for name in ("precision", "preprocess")}
         return vectors | {
@@ -106,14 +106,14 @@ class Job:
 
 @dataclass(frozen=True)
 class OpenInput:
-    """An input that is open: its root, its reader, its shards."""
+    """An open input: its root, its reader and its shards."""
 
     root: Location
     reader: Reader
     shards: Shards
 
     def is_there(self) -> bool:
-        """Whether the input can still be seen."""
+        """Whether the input still exists."""
         try:
             return bool(self.root.info().type != fs.FileType.NotFound)
         except OSError:
@@ -121,7 +121,7 @@ class OpenInput:
 
 
 def _limited(counts: list[int], limit: int) -> list[int]:
-    """The files' rows up to `limit` of them in all."""
+    """The rows of each file, up to `limit` rows in total."""
     left, limited = limit, []
     for count in counts:
         limited.append(min(count, left))

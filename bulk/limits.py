@@ -1,4 +1,4 @@
-"""What the command line bounds: failures, and the memory that shards take."""
+"""Limits of the command line: on failed rows, and on the memory of shards."""
 
 import re
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ MAX_FAILURES = re.compile(r"(\d{1,9})(%?)")
 FLOAT_BYTES = 4
 COPIES = 4  # of a vector: as embedded, joined, in the part's type, in the file's bytes
 SHARDS = 3  # being embedded, being joined, being written
-USABLE = 0.5  # of the machine's memory: the model and the images in hand need the rest
+USABLE = 0.5  # of the machine's memory; the model and the images need the rest
 USUAL_DIMENSIONS = 1024  # of a model whose dimensions are not known before it is loaded
 
 
@@ -25,7 +25,7 @@ class AllowedFailures:
         """`10` or `1%`. Raises BulkError."""
         match = MAX_FAILURES.fullmatch(given)
         if not match:
-            raise BulkError(f"--max-failures is {given!r}: must be a number, or such as 1%")
+            raise BulkError(f"--max-failures is {given!r}: must be a number of rows, or such as 1%")
         return cls(int(match[1]), bool(match[2]))
 
     def permits(self, failures: int, rows: int) -> bool:
@@ -34,7 +34,7 @@ class AllowedFailures:
 
 
 def check_memory(shard_rows: int, rows: int, vector_floats: int, memory_bytes: int) -> None:
-    """Raises BulkError if the vectors of the shards in hand do not fit into memory.
+    """Raises BulkError if the vectors of the shards in progress do not fit into memory.
 
     `vector_floats` is the length of all vectors of one row.
     """
@@ -42,7 +42,7 @@ def check_memory(shard_rows: int, rows: int, vector_floats: int, memory_bytes: i
     most = int(memory_bytes * USABLE / row_bytes)
     if min(shard_rows, rows) > most:
         raise BulkError(
-            f"--shard-rows is {shard_rows:,}: the vectors of such shards take"
+            f"--shard-rows is {shard_rows:,}: the vectors of these shards take"
             f" {min(shard_rows, rows) * row_bytes / 2**30:.0f} GiB and this machine has"
             f" {memory_bytes / 2**30:.0f} GiB; give at most {most:,}"
         )

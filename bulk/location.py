@@ -15,15 +15,15 @@ from bulk.errors import BadInput
 from common.environment import storage_emulator
 
 REMOTE = "gs://"
-BUCKET_RETRIES = timedelta(seconds=60)  # how long a bucket that does not answer is asked again
-LEFTOVER_S = 3600.0  # a file beside a part, this old, is what a killed process left
+BUCKET_RETRIES = timedelta(seconds=60)  # how long to retry while a bucket does not answer
+LEFTOVER_S = 3600.0  # a temporary file this old is left from a killed process
 
 
 @dataclass(frozen=True)
 class Location:
-    """A place in a file system. `uri` is what a person calls it.
+    """A file or folder in a file system. `uri` is its name in messages.
 
-    `size_bytes` is known of files that a listing gave.
+    `size_bytes` is set for files from a listing.
     """
 
     filesystem: fs.FileSystem
@@ -37,7 +37,7 @@ class Location:
         if uri.startswith(REMOTE):
             return cls(_bucket_filesystem(), uri.removeprefix(REMOTE).rstrip("/"), uri.rstrip("/"))
         if "://" in uri:
-            raise BadInput(f"{uri}: only local paths and gs:// can be read and written")
+            raise BadInput(f"{uri}: not a supported location; use a local path or gs://")
         return cls(fs.LocalFileSystem(), str(Path(uri).absolute()), uri)
 
     @property
@@ -52,7 +52,7 @@ class Location:
 
     @property
     def full_uri(self) -> str:
-        """The same place, whatever folder a process starts in."""
+        """An address of the same place that does not depend on the current folder."""
         return self.path if self.is_local else self.uri
 
     def child(self, name: str, size_bytes: int | None = None) -> "Location":
@@ -76,7 +76,7 @@ class Location:
         return sorted((one for one in found if one.is_file), key=lambda one: one.path)
 
     def open(self) -> pa.NativeFile:
-        """The file, to read at any place."""
+        """Open the file for random access."""
         return self.filesystem.open_input_file(self.path)
 
     def read(self) -> bytes:
@@ -89,7 +89,7 @@ class Location:
         """Write the whole file, so that a reader sees all of it or nothing. Raises OSError."""
         if not self.is_local:
             with self.filesystem.open_output_stream(self.path) as stream:
-                stream.write(data)  # a bucket shows an object once its upload has ended
+                stream.write(data)  # a bucket shows an object only after its upload
             return
         path = Path(self.path)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -106,7 +106,7 @@ class Location:
     def check_writable(self) -> None:
         """Raises OSError if files cannot be written below this local folder. Writes nothing.
 
-        A bucket tells at the first write alone.
+        A bucket reports this only at the first write.
         """
         if not self.is_local:
             return
@@ -119,7 +119,7 @@ class Location:
             raise PermissionError(13, "not writable", str(folder))
 
     def sweep(self) -> None:
-        """Remove what processes that were killed left beside parts in this local folder."""
+        """Remove temporary files that killed processes left in this local folder."""
         if not self.is_local or not Path(self.path).is_dir():
             return
         before = time.time() - LEFTOVER_S

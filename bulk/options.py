@@ -11,7 +11,7 @@ from common.config import get_settings
 from common.images.limits import FetchLimits
 from common.images.url_policy import UrlPolicy
 
-EPILOG = "A run that was stopped goes on when the same command is given again."
+EPILOG = "To continue a run that was stopped, run the same command again."
 
 
 def parser() -> argparse.ArgumentParser:
@@ -21,7 +21,7 @@ def parser() -> argparse.ArgumentParser:
     _embed(commands.add_parser("embed", help="embed every row of an input"))
     status = commands.add_parser("status", help="how far a run is, and what failed")
     status.add_argument("output", metavar="OUTPUT")
-    search = commands.add_parser("search", help="look at what came out: the rows nearest to a text")
+    search = commands.add_parser("search", help="find the rows nearest to a text")
     search.add_argument("output", metavar="OUTPUT")
     search.add_argument("query", metavar="TEXT")
     search.add_argument("--top", type=_positive, default=10, metavar="N")
@@ -32,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
     compare.add_argument("old", metavar="OLD")
     compare.add_argument("new", metavar="NEW")
     compare.add_argument(
-        "--queries", type=Path, required=True, metavar="FILE", help="a text a line"
+        "--queries", type=Path, required=True, metavar="FILE", help="one text per line"
     )
     compare.add_argument("--top", type=_positive, default=10, metavar="N")
     _model(compare)
@@ -52,17 +52,17 @@ def _embed(embed: argparse.ArgumentParser) -> None:
     add("--format", choices=sorted(OUTPUTS), default="parquet")
     add("--vector-type", choices=("float32", "float16", "int8"), default="float32")
     add("--variable-lists", action="store_true", help="parquet lists of any size, for old readers")
-    add("--shard-rows", type=_positive, default=10_000, metavar="N", help="rows of a part")
+    add("--shard-rows", type=_positive, default=10_000, metavar="N", help="rows per part")
     add("--max-failures", default="0", metavar="N|P%%", help="how many rows may fail")
-    add("--retry-failed", action="store_true", help="try rows again whose error may pass")
+    add("--retry-failed", action="store_true", help="retry rows whose error may be temporary")
     add(
         "--task",
         metavar="I/N",
-        help="do the shards of task I of N, from 0; Cloud Run's own by default",
+        help="embed the shards of task I of N, from 0; default: Cloud Run's",
     )
     add("--ray", metavar="ADDRESS", help="a Ray cluster, or local")
-    add("--dry-run", action="store_true", help="say what would be done")
-    add("--limit", type=_positive, metavar="N", help="the first N rows alone")
+    add("--dry-run", action="store_true", help="print what would be done")
+    add("--limit", type=_positive, metavar="N", help="embed only the first N rows")
 
 
 def _model(command: argparse.ArgumentParser) -> None:
@@ -74,7 +74,7 @@ def _model(command: argparse.ArgumentParser) -> None:
 
 
 def job_of(given: argparse.Namespace) -> Job:
-    """The job that the options of `embed` describe; downloads obey the function's settings."""
+    """The job from the options of `embed`. Downloads follow the function's settings."""
     settings = get_settings()
     return Job(
         input=given.input,
@@ -103,7 +103,7 @@ def job_of(given: argparse.Namespace) -> Job:
 
 
 def choice_of(given: argparse.Namespace) -> ModelChoice:
-    """The model that the options name, its weights where the function's settings have them."""
+    """The model from the options. Its weights come from where the settings say."""
     settings = get_settings()
     return ModelChoice(
         model=settings.model,

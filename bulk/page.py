@@ -1,4 +1,4 @@
-"""A page with what a search found: images beside their cosines, in one HTML file."""
+"""Writes search results as one HTML file: the images and their cosines."""
 
 import base64
 import html
@@ -35,7 +35,7 @@ b { font-variant-numeric: tabular-nums; }
 
 @dataclass(frozen=True)
 class Card:
-    """A hit with its text and where a browser finds its image; either may be empty."""
+    """A hit with its text and the URL of its image. Either may be empty."""
 
     hit: Hit
     image: str
@@ -45,7 +45,7 @@ class Card:
 def cards_of(hits: Sequence[Hit], run: RunFile, input_uri: str) -> list[Card]:
     """The hits with their images and texts, which are read from the run's input.
 
-    An input that is not there any more leaves the ids.
+    If the input no longer exists, the cards have only ids.
     """
     settings = run.settings
     columns = Columns(
@@ -66,7 +66,7 @@ def cards_of(hits: Sequence[Hit], run: RunFile, input_uri: str) -> list[Card]:
 
 
 def page_of(query: str, cards: Sequence[Card]) -> str:
-    """The page."""
+    """The page as HTML."""
     title = html.escape(f"“{query}”")
     shown = "\n".join(map(_shown, cards))
     return (
@@ -84,7 +84,7 @@ def _shown(card: Card) -> str:
 
 
 def _source(image: Image | None, root: Location) -> str:
-    """Where a browser finds the image: a URL of the web, or a small copy inside the page."""
+    """The image's URL for a browser: a web URL, or a data: URL with a thumbnail."""
     match image:
         case ImageBytes(data):
             return _thumbnail(data)
@@ -98,7 +98,7 @@ def _source(image: Image | None, root: Location) -> str:
 
 
 def _thumbnail(data: bytes) -> str:
-    """A data: URL; empty if Pillow cannot read the file."""
+    """A thumbnail as a data: URL; empty if Pillow cannot read the file."""
     try:
         with Pillow.open(io.BytesIO(data)) as image:
             image.thumbnail(THUMBNAIL)

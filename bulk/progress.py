@@ -1,4 +1,4 @@
-"""How far a run is: a bar on a terminal, elsewhere a log record now and then."""
+"""Shows how far a run is: as a bar on a terminal, else as regular log records."""
 
 import logging
 import sys
@@ -16,10 +16,10 @@ log = logging.getLogger(__name__)
 
 
 class Progress(Protocol):
-    """Is told of rows that were embedded, from any thread. Use it with `with`."""
+    """Counts embedded rows, from any thread. Use it with `with`."""
 
     def note(self, counts: Counts) -> None:
-        """These rows were embedded."""
+        """Count these rows as embedded."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -95,5 +95,5 @@ class Lines:
 
 
 def progress_of(rows: int) -> Progress:
-    """A bar if a person looks on, else lines."""
+    """A bar if stderr is a terminal, else log records."""
     return Bar(rows) if sys.stderr.isatty() else Lines(rows)

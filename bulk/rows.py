@@ -16,8 +16,8 @@ from common.models.spec import Vectors
 class Rows:
     """Rows to embed. `kept` holds the id and the columns to keep.
 
-    None for `texts` or `images`: there is no such column. A None inside them: the row has nothing
-    to embed there.
+    `texts` or `images` is None if the input has no such column. An entry is None if the row has
+    nothing to embed there.
     """
 
     kept: pa.Table
@@ -38,16 +38,16 @@ class Rows:
 
 @dataclass(frozen=True)
 class Column:
-    """The vectors of one kind, a row each: (rows, dimensions) float32.
+    """The vectors of one kind, one per row: (rows, dimensions) float32.
 
-    They are zeros where `worked` is False.
+    A vector is zeros where `worked` is False.
     """
 
     vectors: Vectors
     worked: NDArray[np.bool_]
 
     def widened(self, dimensions: int) -> "Column":
-        """The same with that length of vectors; a column without a vector does not know its own."""
+        """The same column, or zeros of that length if it has no vector to tell its length."""
         if self.vectors.shape[1]:
             return self
         return Column(np.zeros((len(self.vectors), dimensions), np.float32), self.worked)

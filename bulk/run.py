@@ -1,4 +1,4 @@
-"""A run: what is there already, what is left, and how it ends."""
+"""A run: what is written, what is left, and its totals."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -23,7 +23,7 @@ from bulk.shards import shards_of_task
 
 @dataclass(frozen=True)
 class Totals:
-    """Rows of parts, and their failures by code."""
+    """The rows of parts, and their failures by code."""
 
     rows: int
     failed: Counter[str]
@@ -47,7 +47,7 @@ class Totals:
 
 
 def describe(job: Job, opened: OpenInput) -> RunFile:
-    """The run file of a job, whose model's fingerprint is not known yet."""
+    """The run file of a job. Its model's fingerprint is not known yet."""
     return RunFile(
         model=job.choice.model,
         fingerprint="",
@@ -67,17 +67,19 @@ def read_run_file(folder: Location) -> RunFile | None:
     try:
         return RunFile.from_json(place.read()) if place.info().is_file else None
     except (OSError, ValueError) as error:
-        raise BadOutput(f"{place.uri}: not a run file that can be read") from error
+        raise BadOutput(f"{place.uri}: cannot be read as a run file") from error
 
 
 def check_output(folder: Location, run: RunFile, files: Sequence[InputFile]) -> None:
-    """Before a model loads: can this run go on in the folder? Writes nothing. Raises BadOutput."""
+    """Check that this run can use the folder. Writes nothing. Raises BadOutput."""
     try:
         folder.check_writable()
         there = read_run_file(folder)
         others = [name for file in folder.files() if not _is_ours(name := file.base_name)]
         if there is None and others:
-            raise BadOutput(f"{folder.uri}: the folder is not empty and holds no run; use another")
+            raise BadOutput(
+                f"{folder.uri}: the folder is not empty and holds no run; use another folder"
+            )
     except OSError as error:
         raise BadOutput(f"{folder.uri}: cannot be written to: {reason_of(error)}") from error
     if there is None:
@@ -88,9 +90,9 @@ def check_output(folder: Location, run: RunFile, files: Sequence[InputFile]) -> 
 
 
 def begin(folder: Location, run: RunFile, files: Sequence[InputFile]) -> None:
-    """Write the run file, or check that the vectors will be those of the one that is there.
+    """Write the run file. If there is one, check that this run would give the same vectors.
 
-    Raises BadOutput.
+    Raises BadOutput if it would not, or if the folder cannot be written to.
     """
     there = read_run_file(folder)
     if there is not None:
@@ -112,7 +114,7 @@ def _refuse_differences(folder: Location, there: RunFile, run: RunFile) -> None:
 
 
 def _is_ours(name: str) -> bool:
-    """Whether a run that was killed at its start may have left the file."""
+    """Whether the file may be left from a run that was killed at its start."""
     return name == LISTING_NAME or name.startswith(".")
 
 
@@ -120,7 +122,7 @@ def _changed(folder: Location, files: Sequence[InputFile]) -> str:
     try:
         old = listing_from_parquet(folder.child(LISTING_NAME).read())
     except OSError:
-        return f"{LISTING_NAME} is missing, which names the files"
+        return f"{LISTING_NAME} is missing, so the files cannot be named"
     return listing_difference(old, files)
 
 

@@ -1,4 +1,4 @@
-"""`_run.json` and `_input.parquet`: what a run embeds with what, and how two runs differ. Pure."""
+"""The files `_run.json` and `_input.parquet`, which describe a run. Pure."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class RunFile:
-    """Everything that must be the same when a run goes on.
+    """Everything that must be the same when a run continues.
 
     `settings` are those that change rows or vectors. `listing` is a digest over the input's files
     with their sizes and rows.
@@ -37,23 +37,23 @@ class RunFile:
     version: str = VERSION
 
     def to_json(self) -> bytes:
-        """As it is written."""
+        """The file's content."""
         return orjson.dumps(asdict(self), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
     @classmethod
     def from_json(cls, data: bytes) -> "RunFile":
-        """As it was written. Raises ValueError."""
+        """From the file's content. Raises ValueError."""
         try:
             return cls(**orjson.loads(data))
         except TypeError as error:
             raise ValueError("not a run file") from error
 
     def of_model(self, fingerprint: str, dimensions: int) -> "RunFile":
-        """The same with the vectors of that model."""
+        """The same run file with the model's fingerprint and dimensions."""
         return replace(self, fingerprint=fingerprint, dimensions=dimensions)
 
     def differences(self, other: "RunFile") -> list[str]:
-        """How `other` differs, in words; versions may."""
+        """How `other` differs, in words. The version does not count."""
         ours, theirs = _flat(asdict(self)), _flat(asdict(other))
         names = [name for name in {**ours, **theirs} if name != "version"]
         return [
@@ -72,14 +72,14 @@ def digest_of(files: Sequence[InputFile]) -> str:
 
 
 def listing_to_parquet(files: Sequence[InputFile]) -> pa.Buffer:
-    """The input's files with their sizes and rows, to name a difference later."""
+    """The listing of the input's files, from which a later run can name a difference."""
     sink = pa.BufferOutputStream()
     pq.write_table(pa.Table.from_pylist([asdict(file) for file in files]), sink)
     return sink.getvalue()
 
 
 def listing_from_parquet(data: bytes) -> list[InputFile]:
-    """As it was written."""
+    """The files from the content of a listing."""
     return [InputFile(**row) for row in pq.read_table(pa.BufferReader(data)).to_pylist()]
 
 
@@ -88,7 +88,7 @@ def listing_difference(old: Sequence[InputFile], new: Sequence[InputFile]) -> st
     before, after = ({file.path: file for file in files} for files in (old, new))
     changed = [path for path in {**before, **after} if before.get(path) != after.get(path)]
     if not changed:
-        return "the files come in another order"
+        return "the files have another order"
     first = changed[0]
     more = f", and {len(changed) - 1:,} more" if len(changed) > 1 else ""
     if first not in after:

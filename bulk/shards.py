@@ -1,4 +1,4 @@
-"""Which rows belong to which shard, and which shards to which task. Pure."""
+"""Divides rows into shards, and shards among tasks. Pure."""
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
@@ -18,14 +18,14 @@ class Span:
 
 @dataclass(frozen=True)
 class Shards:
-    """Rows of files, numbered through, cut into shards of `shard_rows`; the last may be shorter."""
+    """The rows of all files, cut into shards of `shard_rows`. The last may be shorter."""
 
     rows_by_file: Sequence[int]
     shard_rows: int
 
     @property
     def rows(self) -> int:
-        """All rows."""
+        """The number of all rows."""
         return self._ends[-1] if self._ends else 0
 
     @property
@@ -35,16 +35,16 @@ class Shards:
 
     @cached_property
     def _ends(self) -> list[int]:
-        """The number of the row behind each file's last."""
+        """For each file, the number of the row after its last."""
         return list(accumulate(self.rows_by_file))
 
     def bounds(self, shard: int) -> tuple[int, int]:
-        """The first row of a shard, and the row behind its last."""
+        """The first row of a shard, and the row after its last."""
         start = shard * self.shard_rows
         return start, min(start + self.shard_rows, self.rows)
 
     def pieces(self, shard: int, piece_rows: int) -> Iterator[tuple[int, int]]:
-        """The shard cut into pieces: the first row of each, and the row behind its last."""
+        """The shard cut into pieces: the first row of each, and the row after its last."""
         start, stop = self.bounds(shard)
         for first in range(start, stop, piece_rows):
             yield first, min(first + piece_rows, stop)

@@ -1,7 +1,6 @@
-"""The counts of many parts. A file beside the parts spares reading each of them again.
+"""The counts of many parts, cached in a file beside them.
 
-The file holds nothing that the parts do not: without it, or for parts that are newer, the parts
-themselves are read.
+The cache has nothing that the parts do not have. A part that it lacks, or that is newer, is read.
 """
 
 from collections.abc import Iterable
@@ -14,11 +13,11 @@ from bulk.location import Location
 from bulk.outputs.part import Counts, Parts
 
 NAME = "_counts.json"
-READERS = 16  # parts that are read at a time
+READERS = 16  # parts that are read at the same time
 
 
 def counts_of(folder: Location, parts: Parts, shards: Iterable[int]) -> dict[int, Counts]:
-    """The counts of these shards' parts, of those that are there."""
+    """The counts of these shards' parts. Shards without a part are left out."""
     stamps = parts.done()
     known = _known(folder, stamps)
     wanted = [shard for shard in shards if shard in stamps]

@@ -1,4 +1,4 @@
-"""Which task of how many this process is."""
+"""The task number of this process, and how many tasks there are."""
 
 import re
 from collections.abc import Mapping
@@ -10,9 +10,9 @@ INDEX, COUNT = "CLOUD_RUN_TASK_INDEX", "CLOUD_RUN_TASK_COUNT"  # set by Cloud Ru
 
 
 def task_of(given: str | None, environ: Mapping[str, str]) -> tuple[int, int]:
-    """The number of the task, from 0, and how many there are: as given, else as Cloud Run says.
+    """The task's number, from 0, and the count of tasks: `given`, else what Cloud Run sets.
 
-    Raises BulkError if that is no task.
+    Raises BulkError if the value is not valid.
     """
     text, name = given, "--task"
     if text is None:

@@ -1,4 +1,4 @@
-"""The vectors of a run's output, searched whole, without an index: to look at what came out."""
+"""Searches the vectors of a run's output, without an index."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class Output:
 
     @classmethod
     def open(cls, uri: str) -> "Output":
-        """Raises BadOutput if there is no run in the folder."""
+        """Open an output folder. Raises BadOutput if it has no run."""
         folder = Location.of(uri)
         run = read_run_file(folder)
         if run is None:
@@ -45,7 +45,7 @@ class Output:
         settings = run.settings
         parts = OUTPUTS[str(settings["format"])](
             folder,
-            settings["vector-type"],  # type: ignore[arg-type] # as it was written
+            settings["vector-type"],  # type: ignore[arg-type] # from the run file
             bool(settings["variable-lists"]),
         )
         return cls(folder, run, parts)
@@ -53,8 +53,8 @@ class Output:
     def search(self, queries: NDArray[np.float32], top: int) -> list[list[Hit]]:
         """For each row of `queries` (n, d), of unit norm, its `top` nearest rows, best first.
 
-        Looks at the images' vectors if there are any, else at the texts'. Raises BadOutput if this
-        kind of output cannot be read back.
+        Searches the images' vectors if there are any, else the texts'. Raises BadOutput if this
+        format cannot be read back.
         """
         best: list[list[Hit]] = [[] for _ in queries]
         for start, ids, column in self._columns():
@@ -73,7 +73,7 @@ class Output:
         return best
 
     def _columns(self) -> Iterator[tuple[int, list[str], Column]]:
-        """Of every part: the number of its first row, its ids, its vectors."""
+        """For every part: the number of its first row, its ids, its vectors."""
         for shard in sorted(self.parts.done()):
             rows = self.parts.read(shard)
             if rows is None:

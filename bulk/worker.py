@@ -1,7 +1,7 @@
 """The assembly line of one process: one thread reads, some embed, one writes.
 
-Every way to run is made of it. What lies between the threads is bounded: memory does not grow with
-the input.
+Every kind of run uses it. The queues between the threads are bounded, so that memory does not grow
+with the input.
 """
 
 import threading
@@ -20,9 +20,9 @@ from common.allowance import Allowance
 from common.cancellation import Cancellation
 from common.errors import ObjectNotFound
 
-CALLS = 4  # that embed at a time: while one waits for its last image, others keep the encoder busy
-PIECES = 2 * CALLS  # that are read and not embedded yet
-SHARDS = 2  # that are begun and not written: one is written while the encoder is at the next
+CALLS = 4  # at the same time: while one waits for its last image, others use the encoder
+PIECES = 2 * CALLS  # that are read but not embedded yet
+SHARDS = 2  # in progress: one is written while the next is embedded
 IMAGES_IN_A_PIECE = 64
 TEXTS_IN_A_PIECE = 2048  # a call encodes texts of like length together
 
@@ -30,7 +30,7 @@ Note = Callable[[Counts], None]
 
 
 class Worker:
-    """Holds an embedder, and embeds shards with it."""
+    """Embeds shards with an embedder of its own."""
 
     def __init__(self, job: Job, opened: OpenInput | None = None) -> None:
         self._opened = opened or job.open_input()
@@ -47,14 +47,14 @@ class Worker:
         self._piece_rows = IMAGES_IN_A_PIECE if has_images else TEXTS_IN_A_PIECE
 
     def embed(self, shards: Sequence[int], note: Note) -> None:
-        """Embed shards and write their parts; `note` hears of every piece, in any thread.
+        """Embed shards and write their parts. `note` gets every piece's counts, in any thread.
 
-        Raises BadInput, BadOutput, ServiceError: then parts that were written are whole.
+        Raises BadInput, BadOutput, ServiceError. Parts that were written stay complete.
         """
         self._work(shards, lambda shard: self._begin(shard, note))
 
     def retry(self, shards: Sequence[int], note: Note) -> None:
-        """Try the rows of parts again whose error is retryable, and write the parts anew."""
+        """Retry the rows whose error is retryable, and write their parts again."""
         self._work(shards, lambda shard: self._begin_again(shard, note))
 
     def _work(self, shards: Sequence[int], begin: Callable[[int], "Future[None]"]) -> None:
@@ -91,7 +91,7 @@ class Worker:
         return self._opened.reader.read(self._opened.shards.spans(start, stop), start)
 
     def _submit(self, rows: Rows, note: Note) -> "Future[EmbeddedRows]":
-        """Embed a piece in the pool once there is room for it. Raises what made another fail."""
+        """Embed a piece once the pool has room. Raises the failure of an earlier piece."""
         self._room.acquire()
         if self._failure is not None:
             raise self._failure
@@ -135,13 +135,13 @@ class Worker:
             raise BadOutput(f"part {shard} cannot be written: {reason_of(error)}") from error
 
     def _check_source(self, embedded: EmbeddedRows) -> None:
-        """A file that is missing is one row's failure; an input that is missing ends the run."""
+        """A missing file fails one row; a missing input ends the run, with BadInput."""
         codes = {error.code for error in embedded.errors.values()}
         if ObjectNotFound.code in codes and not self._opened.is_there():
             raise BadInput(f"{self._opened.root.uri}: the input has disappeared")
 
     def close(self) -> None:
-        """End the threads; what is running is given up."""
+        """End the threads, and cancel what is running."""
         with self._lock:
             self._is_closed = True
             running = list(self._running)

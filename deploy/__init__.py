@@ -1,1 +1,5 @@
-"""From a clone to a running function: package.py writes what is uploaded, submit.py sends it to Cloud Build."""
+"""Deploys a clone as a running function.
+
+`package` writes the folder that is uploaded, `submit` sends it to Cloud Build, and `rollout` moves
+the traffic.
+"""

@@ -1,8 +1,9 @@
 """Write the folder that is deployed: `python -m deploy.package MODEL`.
 
-It holds the code that CODE lists and the weights of one model. The same input gives the same bytes: files have one
-mode and one time. A Python file that does not compile stops it, since the platform would refuse the folder; so do
-weights that are not the manifest's, which the function would refuse.
+The folder holds the code that CODE lists, and the weights of one model. The same input gives the
+same bytes: all files have the same mode and time. A Python file that does not compile is an error,
+because the platform would refuse the folder. Weights that differ from their manifest are an error
+too, because the function would refuse them.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from common.models.catalog import resolve
 from common.models.spec import EngineOptions, ModelSpec
 
 ROOT = Path(__file__).resolve().parents[1]
-CODE = (  # all that is deployed, as patterns; a new package of the function is a new line
+CODE = (  # patterns of all code that is deployed; a new package of the function needs a new line
     "LICENSE",
     "main.py",
     "common/*.py",
@@ -37,21 +38,27 @@ TORCH_CODE = ("common/models/torch_engine/*.py",)
 NEVER = ("__pycache__", "*.pyc", ".*")
 OF_A_BUNDLE = ("*.onnx", "*.onnx.data", MANIFEST)
 CHECKPOINTS = {".safetensors", ".bin", ".pt"}
-IGNORE = "# All of this folder is the function, but for what Python writes into it.\n__pycache__/\n*.pyc\n.gcloudignore\n"
-MADE_AT = 946_684_800  # 2000-01-01: a zip file knows no time before 1980
+IGNORE = """# This folder is the function, except for what Python writes into it.
+__pycache__/
+*.pyc
+.gcloudignore
+"""
+MADE_AT = 946_684_800  # 2000-01-01; a zip file cannot hold a time before 1980
 
-Files = dict[
-    str, Path | bytes
-]  # by their place in the folder: where they come from, or what they hold
+# By the path in the folder: the file to copy, or the content to write.
+Files = dict[str, Path | bytes]
 
 
 class PackageError(Exception):
-    """What was asked for cannot be packaged as it is."""
+    """The choice cannot be packaged: a file is missing or broken."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What to package. `uri` is a bucket's folder that the weights will come from, so that none are packaged."""
+    """What to package.
+
+    `uri` is the bucket folder that the function loads its weights from; none are packaged then.
+    """
 
     spec: ModelSpec
     engine: str = "onnx"
@@ -62,7 +69,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Package:
-    """Files by part. `notes` is what the operator ought to know."""
+    """The files by part. `notes` are lines that the operator should read."""
 
     code: Files
     weights: Files
@@ -71,19 +78,19 @@ class Package:
 
     @property
     def files(self) -> Files:
-        """All of them, in order."""
+        """The files of all parts, sorted by path."""
         return dict(sorted((self.code | self.weights | self.requirements).items()))
 
 
 def plan(choice: Choice, root: Path = ROOT) -> Package:
-    """What goes where. Raises PackageError, ModelUnavailable."""
+    """The package for a choice. Raises PackageError, ModelUnavailable."""
     notes: list[str] = []
     weights = _weights(choice, root, notes)
     return Package(_code(choice, root), weights, _requirements(choice, root), notes)
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """Files below it, in order, without those that are nobody's source."""
+    """The files below a folder, sorted, without hidden files and Python's caches."""
     for path in sorted(folder.iterdir()):
         if not any(path.match(pattern) for pattern in NEVER):
             if path.is_dir():
@@ -105,7 +112,10 @@ def _code(choice: Choice, root: Path) -> Files:
 
 
 def _compile(place: str, source: Path) -> None:
-    """The platform compiles whatever is uploaded, and a deploy fails with the first file that it cannot."""
+    """Raises PackageError if the file does not compile.
+
+    The platform compiles every file that is uploaded, and the first failure ends the deployment.
+    """
     try:
         compile(source.read_bytes(), place, "exec", dont_inherit=True)
     except (SyntaxError, ValueError) as error:
@@ -122,19 +132,22 @@ def _weights(choice: Choice, root: Path, notes: list[str]) -> Files:
     bundle = find_bundle(spec, EngineOptions(root / "weights"))
     if bundle is None:
         raise PackageError(
-            f"weights/ holds no bundle of {spec.id}: `make export MODEL={spec.id}` writes one"
+            f"weights/ has no bundle of {spec.id}; run `make export MODEL={spec.id}` first"
         )
     return _bundle(bundle, choice.precision, _place(bundle.folder, spec, root), notes)
 
 
 def _place(folder: Path, spec: ModelSpec, root: Path) -> str:
-    """Where the function looks for it: the one that ships with it stays where it is."""
+    """The path at which the function looks for the bundle. A shipped bundle keeps its path."""
     shipped = folder == spec.bundle
     return folder.relative_to(ROOT).as_posix() if shipped else folder.relative_to(root).as_posix()
 
 
 def _bundle(bundle: Bundle, precision: str, place: str, notes: list[str]) -> Files:
-    """A bundle with one precision a tower. Raises ModelUnavailable where a file is not the manifest's."""
+    """A bundle with one precision per tower.
+
+    Raises ModelUnavailable if a file differs from the manifest.
+    """
     manifest = bundle.manifest
     text, image = bundle.choose("text", precision), bundle.choose("image", precision)
     names = [manifest.text.files[text], manifest.image.files[image]]
@@ -154,7 +167,9 @@ def _bundle(bundle: Bundle, precision: str, place: str, notes: list[str]) -> Fil
         json.dumps(kept.model_dump(), indent=2, ensure_ascii=False) + "\n"
     ).encode()
     if manifest.random_weights:
-        notes.append("RANDOM WEIGHTS of real size, for measuring alone: their vectors mean nothing")
+        notes.append(
+            "RANDOM WEIGHTS of real size, only for measurements: their vectors mean nothing"
+        )
     return sources
 
 
@@ -165,7 +180,7 @@ def _only(
 
 
 def _checkpoints(spec: ModelSpec, root: Path, notes: list[str]) -> Files:
-    """The operator's folder of the model without its bundle, else what ships with the function."""
+    """The checkpoints in the operator's weights folder, else those that ship with the function."""
     own = spec.folder_in(root / "weights")
     files = list(_walk(own)) if own.is_dir() else []
     files = [path for path in files if not any(path.match(pattern) for pattern in OF_A_BUNDLE)]
@@ -186,14 +201,16 @@ def _requirements(choice: Choice, root: Path) -> Files:
     files: Files = {"requirements.txt": b"".join((root / name).read_bytes() for name in names)}
     files["constraints.txt"] = root / "constraints.txt"
     if choice.engine == "torch":
-        files["requirements-serve.txt"] = (
-            root / "requirements-serve.txt"
-        )  # the other one includes it
+        # requirements.txt includes this file.
+        files["requirements-serve.txt"] = root / "requirements-serve.txt"
     return files
 
 
 def write(files: Files, folder: Path) -> str:
-    """The files in `folder`, in place of what was there, and the sha256 over their places and contents."""
+    """Write the files into `folder`, replacing its content.
+
+    Returns the sha256 over their paths and contents.
+    """
     digest = hashlib.sha256()
     with replacing(folder) as build:
         for place, source in files.items():
@@ -211,7 +228,7 @@ def write(files: Files, folder: Path) -> str:
 
 
 def report(choice: Choice, package: Package, folder: Path, sha256: str) -> None:
-    """Print sizes by part."""
+    """Print the sizes of the parts, the checksum and the notes."""
     print(f"{folder}: {choice.spec.full_name}, {choice.engine} engine")
     for part, files in (
         ("code", package.code),
@@ -232,23 +249,27 @@ def report(choice: Choice, package: Package, folder: Path, sha256: str) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The exit status: 0, or 1 where nothing was written."""
+    """Write the folder. Returns the exit status: 0, or 1 if nothing was written."""
     parser = argparse.ArgumentParser(prog="python -m deploy.package", description=__doc__)
     parser.add_argument("model")
     parser.add_argument("--engine", choices=("onnx", "torch"), default="onnx")
     parser.add_argument(
-        "--precision", default="auto", help="of the bundle: int8 or fp32; auto is what is served"
+        "--precision",
+        default="auto",
+        help="of the bundle: int8, fp32, or auto, which is what the function would choose",
     )
     parser.add_argument(
         "--weights-uri", default="", help="gs:// folder that the function fetches its bundle from"
     )
     parser.add_argument(
-        "--storage", action="store_true", help="with google-cloud-storage, for gs:// images"
+        "--storage", action="store_true", help="include google-cloud-storage, for gs:// images"
     )
     parser.add_argument("--out", type=Path, default=Path("build/function"))
     parsed = parser.parse_args(arguments)
     if parsed.weights_uri and parsed.engine == "torch":
-        parser.error("--weights-uri is of a bundle, which the torch engine does not run")
+        parser.error(
+            "--weights-uri names a bundle, and the torch engine runs none; use --engine onnx"
+        )
     try:
         choice = Choice(
             resolve(parsed.model),

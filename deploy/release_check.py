@@ -22,14 +22,14 @@ ROW = re.compile(r"^\| (\d+\.\d+\.\d+) \| (\S+) \|", re.MULTILINE)
 
 
 def objections(root: Path, version: str, tags: Sequence[str], changed: str) -> Iterator[str]:
-    """What is wrong, a sentence each.
+    """What is wrong with the release, one sentence for each problem.
 
     `tags` are those of the commit; `changed` is what `git status --porcelain` prints.
     """
     yield from _of_pyproject(root)
     contract = json.loads((root / "tests/openapi.json").read_text("utf-8"))["info"]["version"]
     if contract != version:
-        yield f"tests/openapi.json is of {contract}: run `python -m tests.test_openapi`"
+        yield f"tests/openapi.json has version {contract}: run `python -m tests.test_openapi`"
     changelog = (root / "CHANGELOG.md").read_text("utf-8")
     yield from _of_changelog(changelog, version)
     days = dict(ENTRY.findall(changelog))
@@ -39,17 +39,17 @@ def objections(root: Path, version: str, tags: Sequence[str], changed: str) -> I
     if f"v{version}" not in tags:
         yield f"the commit has no tag v{version}: `git tag -a v{version}`"
     if changed:
-        yield "there are changes that are not committed"
+        yield "some changes are not committed"
 
 
 def _of_pyproject(root: Path) -> Iterator[str]:
     project = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]
     if "version" in project or "version" not in project.get("dynamic", []):
-        yield "pyproject.toml has a version of its own: it takes that of common/version.py"
+        yield "pyproject.toml sets a version: remove it, common/version.py sets the version"
 
 
 def _of_changelog(text: str, version: str) -> Iterator[str]:
-    """The newest entry is the version's, with a date and lines; nothing is left unreleased."""
+    """Checks that the newest entry has the version, a date and lines, and none are unreleased."""
     entries = list(ENTRY.finditer(text))
     ends = [entry.start() for entry in entries[1:]] + [len(text)]
     bodies = {
@@ -60,9 +60,9 @@ def _of_changelog(text: str, version: str) -> Iterator[str]:
     if not bodies or next(iter(bodies)) != version:
         yield f"the newest entry of CHANGELOG.md is not [{version}]"
     elif not bodies[version]:
-        yield f"CHANGELOG.md says nothing of {version}"
+        yield f"the entry of {version} in CHANGELOG.md is empty"
     elif not _is_day(next(entry[2] for entry in entries if entry[1] == version)):
-        yield f"CHANGELOG.md gives {version} no date: `## [{version}] - YYYY-MM-DD`"
+        yield f"the entry of {version} in CHANGELOG.md has no date: `## [{version}] - YYYY-MM-DD`"
 
 
 def _is_day(text: str | None) -> bool:
@@ -79,7 +79,7 @@ def _git(*arguments: str) -> str:
 
 
 def main() -> int:
-    """The exit status: the number of objections, each of which is printed."""
+    """Print every objection. Returns their number as the exit status."""
     tags = _git("tag", "--points-at", "HEAD").split()
     found = list(objections(ROOT, VERSION, tags, _git("status", "--porcelain")))
     for text in found:

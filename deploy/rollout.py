@@ -2,10 +2,10 @@
 
 A gen2 function is a Cloud Run service of the same name, and traffic is the service's. `hold` pins
 traffic to the revisions that serve now, so that the next deployment gets none. `candidate` gives
-the newest revision a tag, hence a URL of its own. `promote` moves traffic to it and `rollback`
-back again. The service's tags `current` and `previous` are the only state.
+the newest revision a tag and thereby its own URL. `promote` moves traffic to it, and `rollback`
+moves it back. The service's tags `current` and `previous` are the only state.
 
-It needs gcloud and the standard library alone: Cloud Build runs it in gcloud's image.
+It needs only gcloud and the standard library, because Cloud Build runs it in gcloud's image.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from deploy.verdict import Requests, objection
 
 CANDIDATE, CURRENT, PREVIOUS = "candidate", "current", "previous"
 MISSING = "Cannot find service"  # gcloud's words; every other failure stops the rollout
-LOG_LIMIT = 5000  # requests of a revision that are looked at
+LOG_LIMIT = 5000  # requests of a revision that are read from the log
 
 
 class RolloutError(Exception):
@@ -40,13 +40,13 @@ class Target:
 
     @property
     def place(self) -> list[str]:
-        """Flags that say where it is."""
+        """The gcloud flags for the project and the region."""
         return [f"--project={self.project}", f"--region={self.region}"]
 
 
 @dataclass(frozen=True)
 class Service:
-    """The service and its revisions. `shares` is percent by revision, the largest first."""
+    """A service's revisions. `shares` is their traffic in percent, the largest first."""
 
     url: str
     newest: str
@@ -92,7 +92,7 @@ def describe(target: Target) -> Service | None:
 
 
 def existing(target: Target) -> Service:
-    """The service. Raises RolloutError where there is none."""
+    """The service. Raises RolloutError if it does not exist."""
     if service := describe(target):
         return service
     raise RolloutError(f"{target.name} is not deployed in {target.region} of {target.project}")
@@ -107,25 +107,26 @@ def update_traffic(target: Target, *flags: str) -> None:
 
 
 def shares_flag(shares: dict[str, int]) -> str:
-    """For `update-traffic`; revisions that it does not name get no traffic."""
+    """The flag for `update-traffic`. Revisions that it does not name get no traffic."""
     pairs = (f"{name}={percent}" for name, percent in shares.items() if percent)
     return f"--to-revisions={','.join(pairs)}"
 
 
 def hold(target: Target) -> None:
-    """Pin the traffic to where it goes now, and tag the revision that has most of it."""
+    """Pin the traffic to the revisions that have it now, and tag the one with most of it."""
     service = describe(target)
     if service is None:
-        print(f"{target.name} is new: its first revision gets the traffic")
+        print(f"{target.name} is new: its first revision gets all traffic")
         return
     current = next(iter(service.shares))
     update_traffic(target, shares_flag(service.shares), f"--update-tags={CURRENT}={current}")
 
 
 def tag_candidate(target: Target, folder: Path) -> None:
-    """Tag the newest revision; leave `url`, its own, and `audience`, a token's, in `folder`.
+    """Tag the newest revision. Write its URL to `url` and a token's audience to `audience`.
 
-    Traffic that came to it in spite of `hold` goes back to the revision before.
+    Both files go into `folder`. If the revision has traffic in spite of `hold`, the traffic goes
+    back to the revision before.
     """
     service = existing(target)
     current = service.tags.get(CURRENT, service.newest)
@@ -140,7 +141,7 @@ def tag_candidate(target: Target, folder: Path) -> None:
 
 
 def read_requests(target: Target, revision: str, window_s: int) -> Requests:
-    """What the platform's own log says of the requests of a revision."""
+    """A revision's requests, as the platform's own log has them."""
     query = (
         'resource.type="cloud_run_revision"'
         f' AND resource.labels.revision_name="{revision}"'
@@ -158,10 +159,10 @@ def promote(
     wait_s: int,
     wait: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Move traffic to the candidate by `steps`, in percent, and look before each but the first.
+    """Move traffic to the candidate in `steps` of percent, and compare revisions between them.
 
-    Raises RolloutError where its requests fail or take longer than those of the revision before:
-    all traffic is then back with that one, and the candidate keeps its tag.
+    Raises RolloutError if more of its requests fail, or take longer, than those of the revision
+    before. That revision then has all traffic again, and the candidate keeps its tag.
     """
     service = existing(target)
     if CANDIDATE not in service.tags:
@@ -182,10 +183,12 @@ def promote(
 
 
 def roll_back(target: Target) -> None:
-    """Give all traffic to the revision that had it before; again: the other way round."""
+    """Give all traffic to the revision before. A second call moves it forward again."""
     service = existing(target)
     if PREVIOUS not in service.tags:
-        raise RolloutError("no revision has the tag `previous`: nothing was promoted over another")
+        raise RolloutError(
+            "no revision has the tag `previous`: there is no earlier revision to go back to"
+        )
     previous = service.tags[PREVIOUS]
     current = service.serving_beside(previous) or service.tags.get(CURRENT, "")
     tags = f"{CURRENT}={previous}" + (f",{PREVIOUS}={current}" if current else "")
@@ -197,12 +200,14 @@ def percentages(text: str) -> list[int]:
     """`10,50,100` as numbers. Raises ValueError unless they grow and end with 100."""
     steps = [int(word) for word in text.split(",")]
     if steps != sorted(set(steps)) or steps[0] < 1 or steps[-1] != 100:
-        raise ValueError(f"{text}: growing percentages that end with 100")
+        raise ValueError(
+            f"{text}: must be growing percentages that end with 100, such as 10,50,100"
+        )
     return steps
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Exits with 2 for what cannot be done."""
+    """The options. Exits with 2 if they are not valid."""
     parser = argparse.ArgumentParser(prog="python -m deploy.rollout", description=__doc__)
     parser.add_argument("action", choices=("hold", "candidate", "promote", "rollback"))
     for name in ("project", "region", "name"):
@@ -214,7 +219,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The exit status: 0, or 1 where traffic is not where it should be."""
+    """Run an action. Returns the exit status: 0, or 1 if the traffic is not as it should be."""
     parsed = parse(arguments)
     target = Target(parsed.project, parsed.region, parsed.name)
     actions: dict[str, Callable[[], None]] = {
@@ -229,7 +234,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"{parsed.action}: {error}", file=sys.stderr)
         return 1
     except subprocess.CalledProcessError as error:
-        print(f"{parsed.action}: this failed: {shlex.join(error.cmd)}", file=sys.stderr)
+        print(f"{parsed.action}: this command failed: {shlex.join(error.cmd)}", file=sys.stderr)
         return 1
     return 0
 

@@ -1,9 +1,12 @@
-"""Deploy from a clone: `python -m deploy.submit --project P --region R --model M`, which is `make deploy`.
+"""Deploy from a clone; `make deploy` runs it.
 
-Says what it will do and asks; then enables the APIs, makes the two service accounts where they are missing, gives the
-building one its roles, submits cloudbuild.yaml, and prints the function's URL. Running it again updates the function.
-Who may call changes on request alone: --open lets everybody call, in the operator's name and after
-the smoke test.
+    python -m deploy.submit --project P --region R --model M
+
+It prints what it will do, and asks. Then it enables the APIs, creates the two service accounts if
+they are missing, grants roles to the one that builds, and submits cloudbuild.yaml. At the end it
+prints the function's URL. Running it again updates the function. It leaves the callers' permissions
+as they are, except with --open: then, after the smoke test, the operator's account lets anybody
+call.
 """
 
 import argparse
@@ -28,21 +31,25 @@ APIS = (
     "run",
     "storage",
 )
-BUILD_ROLES = (  # of the account that builds, on the project
+BUILD_ROLES = (  # on the project, for the account that builds
     "roles/cloudbuild.builds.builder",  # logs, images, the bucket with the source
     "roles/cloudfunctions.developer",
-    "roles/run.developer",  # traffic and tags of revisions; not who may call
-    "roles/run.invoker",  # the smoke test calls what was deployed
+    "roles/run.developer",  # traffic and tags of revisions, but not who may call
+    "roles/run.invoker",  # the smoke test calls the function
     "roles/logging.viewer",  # errors and latency between two steps of traffic
 )
-SERVICE_NAME = re.compile(r"[a-z]([a-z0-9-]{0,47}[a-z0-9])?")  # else the service has another name
+# A function with any other name gets a Cloud Run service of a different name.
+SERVICE_NAME = re.compile(r"[a-z]([a-z0-9-]{0,47}[a-z0-9])?")
 
 Command = list[str]
 
 
 @dataclass(frozen=True)
 class Size:
-    """What an instance gets; from the figures in docs/deployment.md. `machine` is what the bundle is exported on."""
+    """The resources of an instance, from the figures in docs/deployment.md.
+
+    `machine` is the Cloud Build machine that exports the bundle.
+    """
 
     memory: str
     cpu: int
@@ -56,14 +63,16 @@ SIZES = {
     "clip": Size("2Gi", 2, 16),
     "mclip": Size("4Gi", 2, 8, machine="e2-highcpu-32"),  # quantizing its text tower takes 11.4 GB
 }
-OTHER = Size(
-    "4Gi", 4, 8, machine="e2-highcpu-32"
-)  # NAME/PRETRAINED: measure, then say so in a substitution
+# For NAME/PRETRAINED: a guess. Measure, then set the right values as substitutions.
+OTHER = Size("4Gi", 4, 8, machine="e2-highcpu-32")
 
 
 @dataclass(frozen=True)
 class Deployment:
-    """What to deploy and where. `substitutions` are the operator's own, over those that follow from the rest."""
+    """What to deploy and where.
+
+    `substitutions` are the operator's. They replace those that follow from the other fields.
+    """
 
     project: str
     region: str
@@ -74,25 +83,25 @@ class Deployment:
 
     @property
     def size(self) -> Size:
-        """That of the model."""
+        """The resources that the model needs."""
         return SIZES.get(self.model, OTHER)
 
     def account(self, substitution: str, name: str) -> str:
-        """A service account: the operator's, or one named after the function."""
+        """A service account: the operator's choice, else one named after the function."""
         return (
             self.substitutions.get(substitution) or f"{name}@{self.project}.iam.gserviceaccount.com"
         )
 
     @property
     def accounts(self) -> tuple[str, str]:
-        """The function's own account, and the one that builds it."""
+        """The account that the function runs as, and the one that builds it."""
         return (
             self.account("_SERVICE_ACCOUNT", self.name),
             self.account("_BUILD_SERVICE_ACCOUNT", f"{self.name}-build"),
         )
 
     def all_substitutions(self) -> dict[str, str]:
-        """For cloudbuild.yaml."""
+        """The substitutions for cloudbuild.yaml."""
         runs, builds = self.accounts
         return {
             "_MODEL": self.model,
@@ -107,7 +116,7 @@ class Deployment:
 
 
 def create_accounts(deployment: Deployment) -> list[tuple[Command, Command]]:
-    """Pairs of a command that fails where an account is missing, and the one that makes it."""
+    """For each account, a command that fails if it is missing, and one that creates it."""
     project = f"--project={deployment.project}"
     return [
         (
@@ -128,7 +137,10 @@ def create_accounts(deployment: Deployment) -> list[tuple[Command, Command]]:
 
 
 def grant_roles(deployment: Deployment) -> list[Command]:
-    """What the building account needs: to build, to deploy as both accounts, and a token for the smoke test."""
+    """Commands that grant the roles of the account that builds.
+
+    It builds, deploys as both accounts, and gets a token for the smoke test.
+    """
     project, (runs, builds) = f"--project={deployment.project}", deployment.accounts
     member = f"--member=serviceAccount:{builds}"
     on_project = ["gcloud", "projects", "add-iam-policy-binding", deployment.project]
@@ -150,13 +162,13 @@ def grant_roles(deployment: Deployment) -> list[Command]:
 
 
 def enable_apis(deployment: Deployment) -> Command:
-    """Harmless where they are enabled."""
+    """The command that enables the APIs. It changes nothing if they are enabled."""
     names = [f"{name}.googleapis.com" for name in APIS]
     return ["gcloud", "services", "enable", *names, f"--project={deployment.project}"]
 
 
 def submit_build(deployment: Deployment) -> Command:
-    """Waits for the build and shows its log."""
+    """The command that submits the build, waits for it and shows its log."""
     pairs = "~".join(f"{name}={value}" for name, value in deployment.all_substitutions().items())
     return [
         "gcloud",
@@ -173,7 +185,7 @@ def submit_build(deployment: Deployment) -> Command:
 
 
 def describe_url(deployment: Deployment) -> Command:
-    """Prints the function's URL."""
+    """The command that prints the function's URL."""
     place = [f"--project={deployment.project}", f"--region={deployment.region}"]
     return [
         "gcloud",
@@ -186,15 +198,18 @@ def describe_url(deployment: Deployment) -> Command:
 
 
 def open_to_all(deployment: Deployment) -> list[Command]:
-    """Lets anybody call, if that is asked for; run by the operator, who may grant it."""
+    """The command that lets anybody call; none without --open. The operator may grant it."""
     place = [f"--project={deployment.project}", f"--region={deployment.region}"]
     bind = ["gcloud", "functions", "add-invoker-policy-binding", deployment.name, *place]
     return [[*bind, "--member=allUsers", "--format=none"]] if deployment.is_open else []
 
 
 def explain(deployment: Deployment) -> str:
-    """What will be done, in words and commands."""
-    values, runs, builds = deployment.all_substitutions(), *deployment.accounts
+    """The deployment in words, and as commands."""
+    values = deployment.all_substitutions()
+    runs, builds = deployment.accounts
+    listed = "the principals that IAM lists (roles/run.invoker)"
+    callers = "ANYBODY" if deployment.is_open else listed
     commands = [
         enable_apis(deployment),
         *(create for _, create in create_accounts(deployment)),
@@ -206,29 +221,31 @@ def explain(deployment: Deployment) -> str:
         [
             f"Deploy model {deployment.model} as the function {deployment.name}",
             f"  in {deployment.region} of project {deployment.project}",
-            f"  each instance {values['_CPU']} vCPU, {values['_MEMORY']}, {values['_CONCURRENCY']} requests at a time",
-            f"  called by {'ANYBODY' if deployment.is_open else 'the principals that IAM lists (roles/run.invoker)'}",
+            f"  each instance {values['_CPU']} vCPU, {values['_MEMORY']},"
+            f" {values['_CONCURRENCY']} requests at a time",
+            f"  called by {callers}",
             f"  runs as {runs}, which gets no role; is built as {builds}",
-            "with these commands (accounts are made where they are missing):",
+            "with these commands (accounts are created if they are missing):",
             *(f"  {shlex.join(command)}" for command in commands),
         ]
     )
 
 
 def call_it(url: str, is_open: bool) -> str:
-    """A curl that works, for whom may call."""
+    """A ready-made `curl` for callers with permission."""
     token = "" if is_open else ' -H "Authorization: Bearer $(gcloud auth print-identity-token)"'
-    return f"""curl {url}/embed/text{token} -H "Content-Type: application/json" -d '{{"texts": ["a fox"]}}'"""
+    content = """-H "Content-Type: application/json" -d '{"texts": ["a fox"]}'"""
+    return f"curl {url}/embed/text{token} {content}"
 
 
 def run(command: Command) -> None:
-    """Raises CalledProcessError."""
+    """Print and run a command. Raises CalledProcessError."""
     print(f"+ {shlex.join(command)}", flush=True)
     subprocess.run(command, check=True, cwd=ROOT)
 
 
 def deploy(deployment: Deployment) -> str:
-    """The function's URL. Raises CalledProcessError with the command that failed."""
+    """Deploy, and return the function's URL. Raises CalledProcessError for a failed command."""
     run(enable_apis(deployment))
     for look, create in create_accounts(deployment):
         if subprocess.run(look, capture_output=True).returncode:
@@ -241,7 +258,7 @@ def deploy(deployment: Deployment) -> str:
 
 
 def parse(arguments: Sequence[str]) -> tuple[Deployment, bool]:
-    """What to deploy, and whether to do so unasked."""
+    """What to deploy, and whether to do so without asking."""
     parser = argparse.ArgumentParser(prog="python -m deploy.submit", description=__doc__)
     for name in ("project", "region", "model"):
         parser.add_argument(f"--{name}", required=True)
@@ -249,18 +266,18 @@ def parse(arguments: Sequence[str]) -> tuple[Deployment, bool]:
     parser.add_argument("--open", action="store_true", help="let anybody call")
     parser.add_argument("--yes", action="store_true", help="do not ask")
     parser.add_argument(
-        "substitutions", nargs="*", metavar="_NAME=VALUE", help="of cloudbuild.yaml"
+        "substitutions", nargs="*", metavar="_NAME=VALUE", help="replace a value of cloudbuild.yaml"
     )
     parsed = parser.parse_args(arguments)
     if wrong := [
         text for text in parsed.substitutions if not text.startswith("_") or "=" not in text
     ]:
-        parser.error(f"{wrong[0]} is no substitution: _NAME=VALUE")
+        parser.error(f"{wrong[0]} is not a substitution: write _NAME=VALUE")
     if not parsed.project or not parsed.region:
-        parser.error("PROJECT=… and REGION=… say where to deploy")
+        parser.error("PROJECT=… and REGION=… are required: they say where to deploy")
     if not SERVICE_NAME.fullmatch(parsed.name):
         parser.error(
-            f"{parsed.name} is no name: lower-case letters, digits and hyphens, at most 49"
+            f"{parsed.name} is not a valid name: lower-case letters, digits, hyphens, at most 49"
         )
     pairs = (text.partition("=") for text in parsed.substitutions)
     given = {name: value for name, _, value in pairs}
@@ -269,7 +286,7 @@ def parse(arguments: Sequence[str]) -> tuple[Deployment, bool]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The exit status: 0, or 1 where it was not deployed."""
+    """Ask and deploy. Returns the exit status: 0, or 1 if nothing was deployed."""
     deployment, yes = parse(arguments)
     print(explain(deployment))
     if not shutil.which("gcloud"):
@@ -281,7 +298,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         url = deploy(deployment)
     except subprocess.CalledProcessError as error:
-        print(f"stopped, since this failed: {shlex.join(error.cmd)}", file=sys.stderr)
+        print(f"stopped, because this command failed: {shlex.join(error.cmd)}", file=sys.stderr)
         return 1
     print(f"\n{url}\n{call_it(url, deployment.is_open)}")
     return 0

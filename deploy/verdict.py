@@ -1,18 +1,18 @@
-"""Whether a new revision answers as well as the one before (pure)."""
+"""Decides whether a new revision answers as well as the one before. Pure."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-ENOUGH = 20  # requests; with fewer, one slow start decides
-MORE_ERRORS = 0.01  # of the requests, over the share that the revision before has
+ENOUGH = 20  # requests; with fewer, a single slow start would decide
+MORE_ERRORS = 0.01  # of the requests, above the share of the revision before
 SLOWER = 1.5  # times the p95 of the revision before …
-SLACK_S = 0.25  # … and this much more, which a cold start costs
+SLACK_S = 0.25  # … plus what a cold start costs
 
 
 @dataclass(frozen=True)
 class Requests:
-    """What became of a revision's requests."""
+    """A summary of a revision's requests."""
 
     count: int = 0
     errors: int = 0
@@ -20,7 +20,7 @@ class Requests:
 
     @classmethod
     def from_log(cls, entries: Iterable[Mapping[str, Any]]) -> "Requests":
-        """From log entries with `httpRequest`; a status from 500 up is an error."""
+        """From log entries with `httpRequest`. A status of 500 or more is an error."""
         records = [entry["httpRequest"] for entry in entries if entry.get("httpRequest")]
         seconds = sorted(float(record.get("latency", "0s").rstrip("s")) for record in records)
         errors = sum(record.get("status", 0) >= 500 for record in records)
@@ -29,11 +29,11 @@ class Requests:
 
     @property
     def error_share(self) -> float:
-        """0 where there was no request."""
+        """The share of requests that failed; 0 if there were none."""
         return self.errors / self.count if self.count else 0.0
 
     def __str__(self) -> str:
-        """For the build's log."""
+        """One line for the build's log."""
         return f"{self.count} requests, {self.error_share:.1%} errors, p95 {self.p95_s:.3f} s"
 
 

@@ -1,4 +1,4 @@
-"""Plain text towers for BERT's relatives: M-CLIP's, and those of open_clip's Hugging Face adapter."""
+"""Plain text towers for BERT's relatives, from M-CLIP and open_clip's Hugging Face adapter."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from export.towers import Attention, Unsupported
 
 
 class PostNormBlock(nn.Module):
-    """A layer of XLM-RoBERTa, RoBERTa or BERT, with its norms after the residuals."""
+    """A layer of XLM-RoBERTa, RoBERTa or BERT, whose norms follow the residuals."""
 
     def __init__(self, layer: Any, heads: int) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class PostNormBlock(nn.Module):
 class PlainBert(nn.Module):
     """A BERT-like encoder, a pooling and a projection; texts may have any length.
 
-    It pools the mean over a text's tokens (`means`), or else the first token.
+    It pools the mean over a text's tokens if `means` is set, else the first token.
     """
 
     cuts = True

@@ -1,4 +1,4 @@
-"""The tests and the benchmarks. Whatever of it is imported, `common` is first: it switches telemetry off."""
+"""The tests and the benchmarks. It imports `common` first, which switches telemetry off."""
 
 import common
 

@@ -1,4 +1,4 @@
-"""The function in this process, as a test client asks it."""
+"""The function in this process, called through a test client."""
 
 from collections.abc import Callable
 from typing import Any

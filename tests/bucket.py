@@ -1,4 +1,4 @@
-"""A loopback bucket: the storage emulator's own handlers, served by threads, with a note of what was asked."""
+"""A loopback bucket: the storage emulator's handlers in threads, with a record of requests."""
 
 import threading
 from collections.abc import Iterator, Mapping
@@ -19,9 +19,10 @@ BUCKET = "weights"
 
 @dataclass
 class Bucket:
-    """`host` is what STORAGE_EMULATOR_HOST wants. `ranges` holds the Range headers of each object's downloads.
+    """A bucket on loopback. `host` is the value for STORAGE_EMULATOR_HOST.
 
-    `together`, where it is set, keeps each range waiting until as many are asked for at the same time.
+    `ranges` holds the Range headers of each object's downloads. If `together` is set, each range
+    waits until that many are requested at the same time.
     """
 
     host: str

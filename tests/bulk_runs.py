@@ -1,4 +1,4 @@
-"""Runs of `python -m bulk`, in this process and in others, and what they wrote."""
+"""Runs `python -m bulk`, in this process or another, and reads its output."""
 
 import logging
 import os

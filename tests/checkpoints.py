@@ -25,7 +25,7 @@ MULTILINGUAL_TEXTS = [
 
 
 def make_tiny_mclip(folder: Path, dimensions: int = 16) -> None:
-    """A checkpoint in M-CLIP's format of 2022: a pickle with position_ids and a pooler; and its base model."""
+    """An M-CLIP checkpoint of 2022, a pickle with position_ids and a pooler, and its base model."""
     import torch
     from transformers import XLMRobertaConfig, XLMRobertaModel
 
@@ -37,14 +37,26 @@ def make_tiny_mclip(folder: Path, dimensions: int = 16) -> None:
     ] * 20
     with (folder / MCLIP_TOKENIZER).open("wb") as file:
         SentencePieceTrainer.train(
-            sentence_iterator=iter(corpus), model_writer=file, vocab_size=TINY_PIECES, hard_vocab_limit=False,
-            normalization_rule_name="nmt_nfkc", minloglevel=2,
-        )  # fmt: skip
+            sentence_iterator=iter(corpus),
+            model_writer=file,
+            vocab_size=TINY_PIECES,
+            hard_vocab_limit=False,
+            normalization_rule_name="nmt_nfkc",
+            minloglevel=2,
+        )
     config = XLMRobertaConfig(  # type: ignore[no-untyped-call]
-        vocab_size=TINY_PIECES + 2, hidden_size=128, num_hidden_layers=2, num_attention_heads=2,
-        intermediate_size=64, max_position_embeddings=514, type_vocab_size=1, layer_norm_eps=1e-5,
-        bos_token_id=0, pad_token_id=1, eos_token_id=2,
-    )  # fmt: skip
+        vocab_size=TINY_PIECES + 2,
+        hidden_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=514,
+        type_vocab_size=1,
+        layer_norm_eps=1e-5,
+        bos_token_id=0,
+        pad_token_id=1,
+        eos_token_id=2,
+    )
     torch.manual_seed(1)
     base = XLMRobertaModel(config).eval()  # type: ignore[no-untyped-call]
     base.save_pretrained(folder / "base")
@@ -62,7 +74,7 @@ def make_tiny_mclip(folder: Path, dimensions: int = 16) -> None:
 
 
 def make_uncut_model(folder: Path, **text_cfg: object) -> Any:
-    """An open_clip model whose text tower is not causal and pools its last position, as SigLIP's; returns it."""
+    """Returns an open_clip model whose text tower pools the last of all positions, as SigLIP's."""
     import torch
     from safetensors.torch import save_file
 
@@ -98,7 +110,10 @@ def make_uncut_model(folder: Path, **text_cfg: object) -> Any:
 
 
 def make_hub_tokenizer(folder: Path, kind: str) -> None:
-    """A tokenizer as the hub has them, trained on the evaluation texts: `bert`, or `siglip`, which ends each text."""
+    """A tokenizer in the hub's layout, trained on the evaluation texts.
+
+    `kind` is `bert`, or `siglip`, which adds an end token to each text.
+    """
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 

@@ -29,7 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """`--fast`: no folder of servers, and no module that reaches a server, gcloud, a browser or torch."""
+    """`--fast` skips the modules that need a server, gcloud, a browser or torch."""
     if not config.getoption("--fast"):
         return None
     if collection_path.is_dir():
@@ -40,7 +40,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where tests run in two processes, a module stays in one, and so do tests that share an install."""
+    """With two processes, the tests of a module, or of a shared install, stay in one of them."""
     for item in items:
         names = getattr(item, "fixturenames", ())
         group = "serve_python" if "serve_python" in names else item.nodeid.partition("::")[0]

@@ -1,4 +1,4 @@
-"""Answers against the OpenAPI document that the function serves."""
+"""Checks answers against the OpenAPI document that the function serves."""
 
 import json
 from functools import cache
@@ -25,7 +25,7 @@ def _validator(path: str, method: str, status: str, media_type: str) -> Draft202
 
 
 def check_contract(path: str, response: requests.Response) -> None:
-    """That the document has this status for the route at `path`, and that the body is as its schema says."""
+    """Assert that the document has this status for the route, and that the body fits its schema."""
     method = "post" if response.request.method == "POST" else "get"
     documented = contract()["paths"][path][method]["responses"]
     status, media_type = (

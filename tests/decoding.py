@@ -1,4 +1,4 @@
-"""Decode one image as the tests of decoders do: to 32 × 32 pixels, with time enough."""
+"""Decodes an image for the tests of decoders: to 32 × 32 pixels, with enough time."""
 
 from common.allowance import Allowance
 from common.images.decode import prepare

@@ -1,4 +1,4 @@
-"""How well the demo models find the pictures of the 400 emoji: vectors and recall."""
+"""Measures how well the demo models find the images of the 400 emoji."""
 
 from functools import cache
 from pathlib import Path
@@ -38,6 +38,6 @@ def captions(model: str, language: str, article: str = "") -> Vectors:
 
 
 def recall(queries: Vectors, gallery: Vectors, at: int) -> float:
-    """Share of queries whose own picture is among the first `at`."""
+    """The share of queries whose own image is among the first `at`."""
     scores = queries @ gallery.T
     return float(((scores > scores.diagonal()[:, None]).sum(axis=1) < at).mean())

@@ -1,4 +1,4 @@
-"""The fenced blocks of the README and of docs/."""
+"""Reads the fenced blocks of the README and of docs/."""
 
 import re
 import sys

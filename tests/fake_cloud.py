@@ -1,4 +1,4 @@
-"""As much of Google's APIs as a deployment uses, on loopback, for the real gcloud.
+"""The Google APIs that a deployment uses, on loopback, for the real gcloud.
 
 Functions, their Cloud Run services with revisions and traffic, and who may call. A proxy on this
 machine stands for every host: what is not modelled is 404, and nothing leaves the machine.

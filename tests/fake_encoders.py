@@ -1,4 +1,4 @@
-"""Encoders whose vectors a test can foretell, and which note what they are given."""
+"""Fake encoders with predictable vectors, which record their input."""
 
 import threading
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ GATE_S = 10
 
 
 class FakeText:
-    """A text is the codes of its characters, 16 at most; its vector is one-hot at its length modulo 4.
+    """Tokens are the codes of at most 16 characters; the vector is one-hot at the length modulo 4.
 
     `poison` cannot be encoded. While `gate` is not set, a batch waits.
     """

@@ -1,4 +1,4 @@
-"""An engine of fakes, and an embedder over it."""
+"""An engine of fake encoders, and an embedder that uses it."""
 
 from collections.abc import Sequence
 from ipaddress import ip_network

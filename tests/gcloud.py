@@ -1,4 +1,4 @@
-"""The real gcloud, offline: its help, and its parser in a place where it can reach nothing."""
+"""The real gcloud, offline: its help, and its parser without a network."""
 
 import functools
 import os
@@ -93,7 +93,10 @@ def help_flags(command: str) -> frozenset[str]:
 
 
 def unknown_flags(command: Sequence[str]) -> list[str]:
-    """Flags of a gcloud command line that its help does not know. Raises AssertionError for an unknown command."""
+    """The flags of a gcloud command line that its help does not list.
+
+    Raises AssertionError for an unknown command.
+    """
     line = " ".join(command[1:])
     known = [name for name in COMMANDS if line.startswith(name + " ") or line == name]
     assert known, f"no command that the tests know: {line}"

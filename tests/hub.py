@@ -16,8 +16,8 @@ LARGE = (".safetensors", ".bin")  # kept in another store, to which the hub redi
 class Hub:
     """Files by repository and name; `moved` sends one repository's requests to another.
 
-    `refuse` is a status that every request gets, `token` one that it must carry, `cut` bytes after which downloads
-    of large files break off.
+    `refuse` is a status for every request, and `token` is what a request must carry. Downloads of
+    large files break off after `cut` bytes.
     """
 
     url: str = ""
@@ -56,7 +56,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer()
 
     def _answer(self) -> None:
-        """`/REPOSITORY/resolve/REVISION/FILE`, or `/store/REPOSITORY/FILE`, where large files lie."""
+        """Serves `/REPOSITORY/resolve/REVISION/FILE`, and large files at `/store/…/FILE`."""
         path = unquote(urlsplit(self.path).path)
         self.hub.requests.append(f"{self.command} {path}")
         if self.hub.refuse:

@@ -16,7 +16,7 @@ from PIL import Image
 def picture(
     image_format: str = "PNG", size: tuple[int, int] = (96, 64), colour: str = "tomato"
 ) -> bytes:
-    """A small picture with some structure, as a file of that format."""
+    """A small image with some structure, as a file of that format."""
     image = Image.new("RGB", size, colour)
     image.paste("white", (size[0] // 4, size[1] // 4, size[0] // 2, size[1] // 2))
     file = io.BytesIO()
@@ -54,7 +54,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class ImageServer(ThreadingHTTPServer):
-    """Serves what was put under a path with `serve`, and a set of hostile paths. Counts requests by path."""
+    """Serves what `serve` was given, and a set of hostile paths. Counts requests by path."""
 
     daemon_threads = True
 

@@ -1,4 +1,4 @@
-"""Tiny models of each kind that open_clip builds, with random weights in the layout of their repositories."""
+"""Tiny models of each open_clip kind, with random weights in the layout of their repositories."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,10 @@ _TEXT = {"context_length": 16, "vocab_size": 49408, "width": 64, "heads": 2, "la
 
 
 def make_model(kind: str, folder: Path) -> Any:
-    """Write the model's files into `folder`; returns open_clip's own model. Its tokenizer lies in `folder`/text."""
+    """Write the model's files into `folder`, its tokenizer into `folder`/text.
+
+    Returns open_clip's own model.
+    """
     import torch
     from safetensors.torch import save_file
 

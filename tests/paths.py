@@ -1,4 +1,4 @@
-"""Where things lie."""
+"""Paths of the checkout that tests use."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A loopback host that answers each connection with given bytes, whatever is asked for."""
+"""A loopback host that answers every request with given bytes."""
 
 import socket
 import threading

@@ -1,4 +1,4 @@
-"""What a test module imports, itself or through others: read from the files, without importing any."""
+"""Finds what a test module imports, directly or not, by reading files without importing them."""
 
 import ast
 from functools import cache

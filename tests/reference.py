@@ -1,4 +1,4 @@
-"""The reference implementations that our vectors are held against."""
+"""The reference implementations that our vectors are compared with."""
 
 import importlib
 from types import ModuleType

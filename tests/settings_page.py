@@ -1,4 +1,4 @@
-"""docs/settings.md, made of the settings' own descriptions: `python -m tests.settings_page` writes it."""
+"""`python -m tests.settings_page` writes docs/settings.md from the settings' descriptions."""
 
 from pathlib import Path
 
@@ -19,7 +19,8 @@ This page is written by `python -m tests.settings_page`.
 | --- | --- | --- |
 """
 FOOT = """
-functions-framework reads the platform's own `PORT` and `THREADS`. Keep `THREADS` at least at the deployed concurrency.
+functions-framework reads the platform's own `PORT` and `THREADS`. Keep `THREADS` at \
+least at the deployed concurrency.
 """
 COMPUTED = {"num_threads": "the cores", "weights_dir": "`weights` beside `main.py`"}
 

@@ -1,8 +1,9 @@
 """Check a running function from outside: `python -m tests.smoke URL [--image-url URL]`.
 
-Waits for health, calls every route, and looks at dimensions, norms, errors and ranking. The bearer token for a function
-that asks for one is read from the environment variable TOKEN. The sample images travel inside the requests, and a local
-function is also given one that this script serves, so that no outside network is needed; --image-url adds a public one.
+Waits for health, calls every route, and checks dimensions, norms, errors and ranking. The
+environment variable TOKEN holds the bearer token for a function that requires one. The sample
+images are inside the requests, and this script serves another one to a local function, so that no
+outside network is needed. --image-url adds a public image.
 """
 
 import argparse
@@ -28,7 +29,8 @@ class Smoke:
     """The checks, each of which raises AssertionError with what it saw."""
 
     def __init__(self, url: str, token: str, image_url: str) -> None:
-        self._url, self._image_url = url.rstrip("/"), image_url
+        self._url = url.rstrip("/")
+        self._image_url = image_url
         self._session = requests.Session()
         if token:
             self._session.headers["Authorization"] = f"Bearer {token}"
@@ -59,7 +61,8 @@ class Smoke:
         banner = self.call("GET", "/", 200)
         self._dimensions = banner["dimensions"]
         print(
-            f"  {banner['model']}, {banner['dimensions']} dimensions, fingerprint {banner['fingerprint']}"
+            f"  {banner['model']}, {banner['dimensions']} dimensions,"
+            f" fingerprint {banner['fingerprint']}"
         )
 
     def check_text(self) -> None:
@@ -80,7 +83,7 @@ class Smoke:
         assert [error["code"] for error in body["errors"]] == ["not_an_image"], body["errors"]
 
     def check_fetching(self) -> None:
-        """A picture served from this machine, where the function runs here too: fetched, or blocked by the policy."""
+        """An image from this machine, for a local function: fetched, or blocked by the policy."""
         if urlsplit(self._url).hostname not in ("127.0.0.1", "localhost", "::1"):
             return
         with serving() as server:
@@ -94,7 +97,7 @@ class Smoke:
             self._check_vectors(body["embeddings"], 1)
 
     def check_ranking(self) -> None:
-        """Each picture's own caption is the nearest."""
+        """Each image's own caption is the nearest."""
         urls = [_data_url(caption) for caption in CAPTIONS]
         body = self.call("POST", "/embed/mixed", 200, {"texts": list(CAPTIONS), "urls": urls})
         for caption, image in zip(CAPTIONS, body["image_embeddings"], strict=True):

@@ -1,4 +1,4 @@
-"""Admission: who may join a queue, judged by the estimated wait."""
+"""Admission: the estimated wait decides whether a request may join a queue."""
 
 import math
 import random

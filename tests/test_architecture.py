@@ -1,4 +1,4 @@
-"""The house rules: who may import whom, and what stands in one place alone."""
+"""The rules of the architecture: allowed imports, and what may exist in only one place."""
 
 import ast
 import subprocess

@@ -1,4 +1,4 @@
-"""The time that a request waits for a thread of the server."""
+"""How long a request waited for a thread of the server."""
 
 import select
 import socket

@@ -1,4 +1,4 @@
-"""AVIF: what its frames will take is read from the streams, whatever the file tells of itself."""
+"""AVIF: a frame's memory is computed from its stream, even if the file's header lies."""
 
 import struct
 
@@ -27,7 +27,7 @@ def box(kind: bytes, *content: bytes) -> bytes:
 
 
 def told(data: bytes, size: tuple[int, int]) -> bytes:
-    """The file, which says that its picture has another size."""
+    """The file, which says that its image has another size."""
     place = data.index(b"ispe") + 8
     return data[:place] + struct.pack(">II", *size) + data[place + 8 :]
 
@@ -216,7 +216,7 @@ def test_a_sequence_with_a_reference_to_nothing_is_decoded() -> None:
 
 
 def with_broken_reference(data: bytes) -> bytes:
-    """The sequence, whose still image refers to item 0, in a box that was free bytes of its tables."""
+    """The sequence, with a box in free bytes of its tables: its still image refers to item 0."""
     reference = box(b"iref", bytes(4), box(b"auxl", struct.pack(">HHH", 1, 1, 0)))
     at = data.index(b"meta") - 4
     size = struct.unpack(">I", data[at : at + 4])[0]
@@ -304,7 +304,7 @@ def of_items(*entries: bytes, sizes: bytes = b"\x44\x00") -> bytes:
         of_items(
             *[struct.pack(">HHH", 1, 0, 0xFFFF)] * 0xFFFF, sizes=b"\0\0"
         ),  # 65,535 extents in not a byte
-        of_items(*[struct.pack(">HHH", 2, 0, 0)] * 0xFFFF),  # items that are no pictures
+        of_items(*[struct.pack(">HHH", 2, 0, 0)] * 0xFFFF),  # items that are not images
         # the same bytes, joined anew each time
         of_items(*[struct.pack(">HHHIIII", 1, 0, 2, 0, 900, number, 90) for number in range(100)]),
         box(b"ftyp", b"avif", bytes(4))

@@ -1,4 +1,4 @@
-"""MicroBatcher: joins callers, shares fairly, survives whatever the encoder does."""
+"""MicroBatcher: joins callers, shares fairly, and survives failures of the encoder."""
 
 import threading
 import time

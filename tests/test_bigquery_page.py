@@ -1,4 +1,4 @@
-"""docs/bigquery.md: its SQL is GoogleSQL, its settings fit the function, its figures are the README's."""
+"""docs/bigquery.md: the SQL is GoogleSQL, settings fit the function, figures match the README."""
 
 import ast
 import re

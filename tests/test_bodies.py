@@ -1,4 +1,4 @@
-"""Request bodies: read within bounds, strict JSON, errors that name the field, the value's kind and the limit."""
+"""Request bodies: bounded reads, strict JSON, and errors that name the field and the limit."""
 
 import io
 from typing import Any

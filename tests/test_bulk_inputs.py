@@ -1,4 +1,4 @@
-"""What can be embedded: every kind of input gives the same vectors for the same content."""
+"""Inputs of a bulk run: every kind gives the same vectors for the same content."""
 
 import base64
 import csv
@@ -169,19 +169,19 @@ def test_an_image_outside_of_the_input_is_refused(tmp_path: Path) -> None:
 
 BAD = [
     ("missing.parquet", None, (), "no such file or folder"),
-    ("empty", "", (), "no such file or folder, or nothing in it"),
+    ("empty", "", (), "no such file or folder, or it has no supported files"),
     ("rows.csv", "text\n", (), "no rows"),
     ("rows.csv", "a,b\n1,2\n", (), "no column to embed"),
     ("rows.csv", "text\nx\n", ("--image-column", "picture"), "no column 'picture'; it has text"),
     ("rows.csv", "text\nx\n", ("--keep", "more"), "no column 'more'"),
     ("rows.xml", "<a/>", (), "not a supported kind of file"),
-    ("rows.parquet", "no parquet", (), "not a parquet file"),
-    ("rows.tar", "no tar", (), "not a tar file"),
+    ("rows.parquet", "no parquet", (), "cannot be read as a parquet file"),
+    ("rows.tar", "no tar", (), "cannot be read as a tar file"),
     ("rows.jsonl", '{"text": "a"}\n{"text"\n', (), "line 2 is not JSON"),
-    ("rows.jsonl", '[1]\n', (), "line 1 is not a JSON object"),
+    ("rows.jsonl", "[1]\n", (), "line 1 is not a JSON object"),
     ("rows.csv", "text\nx\n", ("--max-failures", "some"), "--max-failures is 'some'"),
     ("rows.csv", "text\nx\n", ("--task", "3/3"), "--task is '3/3'"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("name", "content", "options", "message"), BAD)

@@ -1,4 +1,4 @@
-"""A run goes on where it stopped, refuses what it is not, and says how it ended."""
+"""A bulk run continues where it stopped, refuses another run's folder, and reports its end."""
 
 import json
 import os
@@ -78,9 +78,13 @@ def test_a_complete_run_writes_nothing_and_says_so(
     ],
 )
 def test_a_run_with_another_setting_is_refused_by_its_name(
-    folder: Path, whole: pa.Table, options: tuple[object, ...], message: str,
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+    folder: Path,
+    whole: pa.Table,
+    options: tuple[object, ...],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("bulk.job.Job.open_embedder", None)  # before a model is touched
     assert embed(folder, folder.parent / "whole", "--shard-rows", SHARD_ROWS, *options) == 1
     assert message in capsys.readouterr().err
@@ -244,9 +248,12 @@ def test_an_interrupt_ends_a_run_at_once_and_says_how_to_go_on(
 ) -> None:
     (tmp_path / "urls.txt").write_text(f"{image_server.url}/gated\n" * 3)
     process = start(
-        "embed", tmp_path / "urls.txt", tmp_path / "out", *DEMO,
+        "embed",
+        tmp_path / "urls.txt",
+        tmp_path / "out",
+        *DEMO,
         environ={"CLIP_FETCH_ALLOW_NETWORKS": "127.0.0.0/8"},
-    )  # fmt: skip
+    )
     assert image_server.seen("/gated")
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=8)  # a download may take 10 s
@@ -267,9 +274,11 @@ def test_a_full_disk_is_one_line_and_leaves_whole_parts(folder: Path, tmp_path: 
 
 
 def test_an_input_that_disappears_ends_the_run_and_writes_no_part_of_errors(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     source = images_in(tmp_path / "in", 3)
     monkeypatch.setattr("bulk.commands.begin", lambda *_: source.rename(tmp_path / "unmounted"))
     assert embed(source, tmp_path / "out") == 1
@@ -305,8 +314,11 @@ def test_npy_output_has_the_layout_of_clip_retrieval(rows: Path, tmp_path: Path)
     assert images.dtype == texts.dtype == np.float16
     assert np.linalg.norm(images.astype(float), axis=1) == pytest.approx([1, 1, 0, 1], abs=2e-3)
     assert [row["error"] and row["error"]["code"] for row in metadata] == [
-        None, None, "not_found", None,
-    ]  # fmt: skip
+        None,
+        None,
+        "not_found",
+        None,
+    ]
     assert embed(rows, tmp_path, "--format", "npy", "--vector-type", "float16") == 3
 
 

@@ -1,4 +1,4 @@
-"""Looking at what came out: a search in the terminal, and a page with its images."""
+"""Searching a run's output: in the terminal, and as a page with images."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The watch cancels the work of callers that leave, and of no others."""
+"""The watch cancels the work of callers that disconnect, and of no others."""
 
 import socket
 import struct

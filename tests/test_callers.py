@@ -1,4 +1,4 @@
-"""What callers of other services send: items in many shapes, fingerprints, preflights, protocols by choice."""
+"""What other services' callers send: items in many shapes, fingerprints, preflights."""
 
 import base64
 import io

@@ -1,4 +1,4 @@
-"""What compact vectors cost in recall, and that the pages say what is measured."""
+"""Compact vectors lose as much recall as the documents say."""
 
 import re
 from functools import cache

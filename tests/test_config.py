@@ -1,4 +1,4 @@
-"""Settings: every variable works, a wrong one stops the start and says which."""
+"""Settings: every variable works, and a wrong one stops the start with its name."""
 
 from ipaddress import ip_network
 

@@ -1,4 +1,4 @@
-"""A connection never makes its thread wait for long: neither for what is sent nor for what is taken."""
+"""A connection never makes its thread wait for long, neither to receive nor to send."""
 
 import math
 import socket

@@ -1,4 +1,4 @@
-"""Decoding: every format on the allow-list, and nothing that would hurt."""
+"""Decoding: every supported format works, and dangerous files are refused."""
 
 import struct
 import zlib

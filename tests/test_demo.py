@@ -1,4 +1,4 @@
-"""How good the shipped demo models are, over the fixed list of emoji: the query a name, the gallery 400 pictures."""
+"""How good the demo models are: an emoji's name is the query, 400 images are the gallery."""
 
 import numpy as np
 import pytest

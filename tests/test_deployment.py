@@ -1,4 +1,4 @@
-"""Everything of a deploy that can be seen before it: flags, substitutions, scripts, and what would be uploaded."""
+"""What can be checked before a deploy: flags, substitutions, scripts, and the files to upload."""
 
 import json
 import os
@@ -45,7 +45,8 @@ class Recorded:
     """Programs that write down how they are called, in front of the real ones."""
 
     def __init__(self, folder: Path) -> None:
-        self.record, self.folder = folder / "record", folder / "bin"
+        self.record = folder / "record"
+        self.folder = folder / "bin"
         self.folder.mkdir()
         for name in ("gcloud", "make"):
             self.stand_for(name)
@@ -119,7 +120,7 @@ def environment_of(command: list[str], flag: str = "--set-env-vars=") -> dict[st
 
 
 def documented() -> list[list[str]]:
-    """Every gcloud command in the documents; an ellipsis or a name in capitals stands for a value."""
+    """Every gcloud command in the documents; `…` or a name in capitals stands for a value."""
     commands = []
     for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
         for snippet in snippets_of(path.read_text("utf-8")):
@@ -219,7 +220,10 @@ def test_gcloud_reads_cloudbuild_yaml_and_sends_what_it_says(cloud: Cloud, tmp_p
 
 
 def test_substitutions_are_declared_used_and_not_mistaken_for_the_shells() -> None:
-    """Scripts get them as variables. In `args` a dollar of the shell would have to be doubled, so there are none."""
+    """Scripts get substitutions as variables.
+
+    In `args`, the shell's dollar signs would have to be doubled, so there are none.
+    """
     assert BUILD["options"]["automapSubstitutions"] is True
     assert BUILD["options"]["dynamicSubstitutions"] is True, "one names ${PROJECT_ID}"
     for step in BUILD["steps"]:
@@ -303,10 +307,11 @@ def test_weights_go_up_and_tests_do_not(tmp_path: Path) -> None:
         "docs",
     ):
         (clone / name).mkdir(parents=True)
-    places = """main.py requirements.txt requirements-serve.txt constraints.txt common/a.py functions/b.py
-        weights/clip/manifest.json weights/clip/text.int8.onnx weights/clip/text.fp32.onnx.data""".split()
-    left = """tests/smoke.py tests/e2e/server.py .git/config .venv/bin/x.py build/function/main.py common/a.pyc
-        docs/a.md README.md .coverage""".split()
+    places = """main.py requirements.txt requirements-serve.txt constraints.txt common/a.py
+        functions/b.py weights/clip/manifest.json weights/clip/text.int8.onnx
+        weights/clip/text.fp32.onnx.data""".split()
+    left = """tests/smoke.py tests/e2e/server.py .git/config .venv/bin/x.py build/function/main.py
+        common/a.pyc docs/a.md README.md .coverage""".split()
     for place in places + left:
         (clone / place).touch()
     shutil.copy(ROOT / ".gitignore", clone)
@@ -316,8 +321,12 @@ def test_weights_go_up_and_tests_do_not(tmp_path: Path) -> None:
         ROOT / ".gcloudbuildignore", clone / ".gcloudignore"
     )  # the command has no --ignore-file
     assert uploaded(clone) - {".gitignore", ".gcloudignore"} == {
-        *places, "tests/smoke.py", "tests/e2e/server.py", "docs/a.md", "README.md",
-    }  # fmt: skip
+        *places,
+        "tests/smoke.py",
+        "tests/e2e/server.py",
+        "docs/a.md",
+        "README.md",
+    }
     (clone / ".gcloudignore").unlink()
     files = plan(Choice(resolve("demo"))).files
     write(files, tmp_path / "function")
@@ -356,9 +365,12 @@ def test_make_deploy_says_what_it_will_do_and_asks(recorded: Recorded) -> None:
     assert "nothing was done" in asked.stdout
     assert recorded.calls == []
     done = subprocess.run(
-        [*command, "YES=1", "OPEN=1", "SET=_MIN_INSTANCES=1"], cwd=ROOT,
-        env=recorded.environment | {"MISSING": "1"}, capture_output=True, text=True,
-    )  # fmt: skip
+        [*command, "YES=1", "OPEN=1", "SET=_MIN_INSTANCES=1"],
+        cwd=ROOT,
+        env=recorded.environment | {"MISSING": "1"},
+        capture_output=True,
+        text=True,
+    )
     names = [" ".join(call[1:4]) for call in recorded.calls]
     assert names.count("iam service-accounts create") == 2
     assert names[0].startswith("services enable")
@@ -387,5 +399,10 @@ def test_make_deploy_ends_with_a_curl_that_can_be_pasted() -> None:
     )
     assert "gcloud auth print-identity-token" in private
     assert shlex.split(public) == [
-        "curl", "https://x.run.app/embed/text", "-H", "Content-Type: application/json", "-d", '{"texts": ["a fox"]}',
-    ]  # fmt: skip
+        "curl",
+        "https://x.run.app/embed/text",
+        "-H",
+        "Content-Type: application/json",
+        "-d",
+        '{"texts": ["a fox"]}',
+    ]

@@ -1,4 +1,4 @@
-"""The embedder over fake towers: what is sent to an encoder, and what becomes of failures."""
+"""The embedder with fake towers: what an encoder gets, and how failures are reported."""
 
 import threading
 from collections.abc import Iterator

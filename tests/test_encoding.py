@@ -1,4 +1,4 @@
-"""Compact types and base64."""
+"""Encoding vectors: compact types and base64."""
 
 import base64
 

@@ -1,4 +1,4 @@
-"""`.ci/environment`: which Python an environment is made of, and when it is made anew."""
+"""`.ci/environment`: which Python it uses, and when it rebuilds the environment."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""From weights to a bundle: the same vectors, a gate that refuses, and nothing half-written."""
+"""Export: a bundle has the same vectors, passes a gate, and is never half written."""
 
 import json
 import shutil
@@ -114,7 +114,7 @@ def test_int8_products_cannot_saturate_16_bits(demo: Bundle) -> None:
 def test_a_quantized_product_is_near_whatever_the_rows_are(
     kind: str, shape: list[str | int] | None
 ) -> None:
-    """Of small and large rows, of zeros, after a GELU and not; with the tensor's rank known and unknown."""
+    """Small and large rows, zeros, with and without GELU; the tensor's rank known and unknown."""
     random = np.random.default_rng(5)
     weights, bias = (
         random.normal(size=(32, 24)).astype(np.float32),
@@ -127,12 +127,13 @@ def test_a_quantized_product_is_near_whatever_the_rows_are(
     kinds = (helper.make_node(kind, ["x"], ["a"]), helper.make_node("MatMul", ["a", "w"], ["p"]))
     float_type = onnx.TensorProto.FLOAT
     graph = helper.make_graph(
-        [*kinds, helper.make_node("Add", ["p", "b"], ["y"])], "product",
+        [*kinds, helper.make_node("Add", ["p", "b"], ["y"])],
+        "product",
         [helper.make_tensor_value_info("x", float_type, [None] * batch.ndim)],
         [helper.make_tensor_value_info("y", float_type, [None] * batch.ndim)],
         [numpy_helper.from_array(weights, "w"), numpy_helper.from_array(bias, "b")],
         value_info=[helper.make_tensor_value_info("a", float_type, shape)] if shape else [],
-    )  # fmt: skip
+    )
     opsets = [helper.make_opsetid("", 20)]
     outputs = []
     for change in (lambda model: model, lambda model: RowQuantizer(model).run()):

@@ -1,4 +1,4 @@
-"""The seam of tower families: a new one is a module and a line, and it is exported too."""
+"""A new tower family needs one module and one line, and can be exported."""
 
 import sys
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""HttpSource: images over HTTP from friendly and hostile servers, inside one deadline and one byte budget."""
+"""HttpSource: images from friendly and hostile servers, within one deadline and one byte budget."""
 
 import io
 import socket
@@ -6,6 +6,7 @@ import threading
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler
 from ipaddress import ip_network
 
 import pytest
@@ -194,7 +195,7 @@ def test_a_name_that_resolves_to_a_private_address_is_blocked_before_any_connect
 
 
 def test_the_address_that_was_checked_is_the_one_that_is_used(image_server: ImageServer) -> None:
-    """A name whose second answer would be forbidden is resolved once a connection, and that answer is used."""
+    """A name is resolved once per connection, so a forbidden second answer is never used."""
     image_server.serve("/a.png", picture())
     host = f"http://rebinding.example.com:{image_server.server_address[1]}"
     fetcher = make(LOOPBACK, resolve=resolving_to("127.0.0.1", "10.0.0.1"))
@@ -279,7 +280,7 @@ def test_a_redirect_to_what_is_no_url_is_an_invalid_url(
 def test_a_body_takes_its_turn_by_what_is_received_however_it_is_framed(
     image_server: ImageServer,
 ) -> None:
-    """A turn that never comes ends a download that grows large, be it headers, chunk lines or body."""
+    """A turn that never comes ends a large download, in headers, chunk lines or body."""
     turns = LargeTurns()
     others = [turns.turn() for _ in range(LARGE_FILES)]
     assert all(turn.take(0) for turn in others)
@@ -304,12 +305,12 @@ def test_errors_hold_no_query_string(image_server: ImageServer) -> None:
 
 
 def test_a_body_in_many_tiny_pieces_is_cut_off(image_server: ImageServer) -> None:
-    def tiny(handler: object) -> None:
+    def tiny(handler: BaseHTTPRequestHandler) -> None:
         handler.wfile.write(
             b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\n"
-        )  # type: ignore[attr-defined]
+        )
         piece = io.BytesIO(b"1\r\na\r\n" * 50_000).getvalue()
-        handler.wfile.write(piece)  # type: ignore[attr-defined]
+        handler.wfile.write(piece)
 
     image_server.answer_tiny = tiny  # type: ignore[attr-defined]
     with pytest.raises(FetchError):

@@ -161,7 +161,8 @@ def test_no_sentence_is_without_its_case() -> None:
         (
             RemoteRequest,
             {"calls": [], "userDefinedContext": {"colour": "red"}},
-            "userDefinedContext.colour is not a known field; the fields are input, encoding, on_error",
+            "userDefinedContext.colour is not a known field;"
+            " the fields are input, encoding, on_error",
         ),
         (
             RankRequest,

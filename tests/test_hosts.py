@@ -1,4 +1,4 @@
-"""HttpSource against hosts that answer oddly, as browsers take it, or wrongly."""
+"""HttpSource with odd hosts, which browsers accept, and with broken ones."""
 
 import gzip
 import logging

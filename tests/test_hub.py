@@ -1,4 +1,4 @@
-"""Weights from the model hub: what is fetched, what is checked, and what an operator hears when it fails."""
+"""Weights from the model hub: what is fetched and checked, and the messages on failure."""
 
 import json
 import time
@@ -97,7 +97,7 @@ def test_a_hub_that_cannot_be_reached_is_said_to_be_so(tmp_path: Path, hub: Hub)
 
 
 def siglip_on(hub: Hub, folder: Path) -> Any:
-    """A tiny SigLIP in the layout of its repository: weights, configuration and tokenizer; its model."""
+    """A tiny SigLIP, and its weights, configuration and tokenizer in its repository's layout."""
     tokenizer = folder / "tokenizer"
     make_hub_tokenizer(tokenizer, "siglip")
     model = make_uncut_model(folder / "model", vocab_size=600, hf_tokenizer_name="nobody/tiny-text")

@@ -1,4 +1,4 @@
-"""Files that browsers show come out right; what is refused is named."""
+"""Image files that browsers show are decoded correctly; a refusal names the format."""
 
 import io
 import itertools

@@ -1,4 +1,4 @@
-"""One vector of several items: their unit vectors' mean, and one failure for all of them."""
+"""One vector for several items: the mean of their unit vectors, or one failure for all."""
 
 import numpy as np
 import pytest

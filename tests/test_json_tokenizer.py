@@ -113,7 +113,7 @@ def test_a_tokenizer_with_a_way_of_its_own_stays_the_references(folders: dict[st
 
 
 def test_a_model_with_such_a_tokenizer_is_bundled(folders: dict[str, Path], tmp_path: Path) -> None:
-    """The bundle gives the torch engine's vectors, and checks the tokenizer as it checks weights."""
+    """The bundle gives the torch engine's vectors, and checks its tokenizer like its weights."""
     text = {
         "hf_tokenizer_name": str(folders["siglip"]),
         "tokenizer_kwargs": KINDS["siglip"],

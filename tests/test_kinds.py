@@ -1,4 +1,4 @@
-"""Every kind of tower the whole way: loaded alone, equal to open_clip's, exported, served without torch."""
+"""Every kind of tower: loaded alone, equal to open_clip's, exported, and served without torch."""
 
 from dataclasses import dataclass
 from pathlib import Path

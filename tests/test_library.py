@@ -1,4 +1,4 @@
-"""The library as a script uses it: no server, no settings, several models, seams for parts of one's own."""
+"""The library in a script: no server, no settings, several models, and the script's own parts."""
 
 import subprocess
 import sys
@@ -23,7 +23,9 @@ import sys, threading
 
 class Blocked:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {"flask", "werkzeug", "gunicorn", "functions_framework", "functions"}:
+        if name.partition(".")[0] in {
+            "flask", "werkzeug", "gunicorn", "functions_framework", "functions"
+        }:
             raise ImportError(f"{name} is blocked")
 
 sys.meta_path.insert(0, Blocked())
@@ -33,7 +35,9 @@ from export.emoji import picture_of
 fox = picture_of("fox")
 with open_embedder(model="demo") as english, open_embedder(model="demo-mclip") as multilingual:
     for _ in range(3):
-        result = english.embed([Text("a fox"), ImageBytes(fox), ImageUrl("data:,nothing"), Text("a pizza")])
+        result = english.embed(
+            [Text("a fox"), ImageBytes(fox), ImageUrl("data:,nothing"), Text("a pizza")]
+        )
         other = multilingual.embed([Text("狐"), ImageBytes(fox)])
     text, image, pizza = result.vectors
     print(result.vectors.shape, result.indices, [error.code for error in result.errors])
@@ -54,7 +58,7 @@ def test_a_script_embeds_with_two_models_and_without_the_web_framework() -> None
 
 
 def test_a_call_without_an_allowance_has_no_deadline() -> None:
-    """A script must be able to embed for hours: nothing is counted from the start of the process."""
+    """A script can embed for hours: no deadline counts from the start of the process."""
     allowance = Allowance()
     assert not allowance.is_over
     assert allowance.remaining_s() == threading.TIMEOUT_MAX

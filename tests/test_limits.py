@@ -1,4 +1,4 @@
-"""The limits that docs/requests.md states are those that the decoder has."""
+"""The limits in docs/requests.md are the decoder's."""
 
 import io
 import re

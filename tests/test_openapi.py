@@ -1,4 +1,7 @@
-"""The OpenAPI document: valid, whole, and as it was reviewed. To review a change: `python -m tests.test_openapi`."""
+"""The OpenAPI document is valid, complete, and as reviewed.
+
+`python -m tests.test_openapi` writes the snapshot, so that its changes can be reviewed.
+"""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The playground's file: its policy lets in what stands in it, and its samples are the demo's own pictures."""
+"""The playground's file: its policy allows its content, and its samples are the demo's images."""
 
 import base64
 import hashlib

@@ -1,4 +1,4 @@
-"""Preprocessing: open_clip's own to the bit under `reference`, the right picture otherwise."""
+"""Preprocessing: bit for bit as open_clip's with `reference`, a correct image otherwise."""
 
 from typing import Any
 
@@ -55,7 +55,7 @@ def corrected(**options: Any) -> Preprocessing:
 
 
 def make(kind: str, size: tuple[int, int]) -> Image.Image:
-    """A picture of noise and edges in that mode."""
+    """An image of noise and edges in that mode."""
     width, height = size
     random = np.random.default_rng(width * 1000 + height)
     rgba = random.integers(0, 256, (height, width, 4), dtype=np.uint8)

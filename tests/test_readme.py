@@ -1,4 +1,4 @@
-"""The README and docs/: short enough to read, and every link and picture leads somewhere."""
+"""The README and docs/: short enough to read, and every link and image leads somewhere."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A release is whole, or it is said what is missing."""
+"""The release check passes a complete release, and names what is missing from others."""
 
 import json
 from collections.abc import Callable
@@ -51,7 +51,7 @@ def test_a_whole_release_has_no_objection(tree: Path) -> None:
         (replacing("CHANGELOG.md", "[1.2.3]", "[1.2.4]"), "newest entry"),
         (replacing("CHANGELOG.md", " - 2026-11-26", ""), "no date"),
         (replacing("CHANGELOG.md", "2026-11-26", "2026-13-26"), "no date"),
-        (replacing("CHANGELOG.md", "- A thing.", ""), "says nothing"),
+        (replacing("CHANGELOG.md", "- A thing.", ""), "is empty"),
         (replacing("docs/versions.md", "1.2.3", "1.2.2"), "versions.md"),
         (replacing("docs/versions.md", "2026-11-26", "2026-11-25"), "versions.md"),
     ],

@@ -1,4 +1,4 @@
-"""CLIP_WEIGHTS_URI: a bundle that comes from a bucket when it is loaded, verified, and leaves no file behind."""
+"""CLIP_WEIGHTS_URI: a bundle is loaded from a bucket, verified, and leaves no file behind."""
 
 import shutil
 import sys
@@ -72,7 +72,7 @@ def test_both_towers_come_from_the_bucket_and_leave_only_the_manifest(
 
 
 def test_a_large_file_comes_in_ranges_side_by_side(bucket: Bucket, tmp_path: Path) -> None:
-    """Each range waits in the bucket until eight are asked for: one after the other they would wait for ever."""
+    """The bucket answers once eight ranges are requested: one by one, they would wait forever."""
     original = SHIPPED / "image.int8.onnx"
     parts = PARALLEL_RANGES
     bucket.together = threading.Barrier(parts)

@@ -1,4 +1,4 @@
-"""How long a request is, told from its first bytes."""
+"""The length of a request is known from its first bytes."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""ImageReader: bytes from data: URLs, and clear words for what it cannot read."""
+"""ImageReader: reads data: URLs, and says clearly what it cannot read."""
 
 import base64
 import sys

@@ -1,4 +1,4 @@
-"""JSON bodies: half characters are mended, a byte order mark is skipped, the rest is strict."""
+"""JSON bodies: lone surrogates are replaced, a byte order mark is skipped, the rest is strict."""
 
 import pytest
 

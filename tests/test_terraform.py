@@ -1,4 +1,4 @@
-"""deploy/terraform parses, refers to what it declares, and sets what `make deploy` sets."""
+"""deploy/terraform parses, declares what it refers to, and sets what `make deploy` sets."""
 
 import re
 from typing import Any

@@ -1,4 +1,4 @@
-"""https: certificates are checked against the URL's host name, though the socket connects to a checked address."""
+"""https: certificates must match the URL's host name, though the socket gets a checked address."""
 
 import socket
 import ssl

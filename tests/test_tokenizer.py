@@ -18,11 +18,13 @@ XLMR_SPECIAL = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 SPECIAL = ("<start_of_text>", "<end_of_text>")
 KINDS = [
     "a photo of a cat",
-    "A LOUD Sentence, with punctuation!!! (and brackets) #hashtag @name 12,345.67 it's they're I'll",
+    "A LOUD Sentence, with punctuation!!! (and brackets) #hashtag @name"
+    " 12,345.67 it's they're I'll",
     "",
     " \t\n ",
     "naïve café, Straße, ǅ, İstanbul, ﬁne, ½ ² ①",
-    "Привет мир · γειά σου · שלום · مرحبا · नमस्ते · สวัสดี · გამარჯობა · 안녕하세요 · 你好 · こんにちは",
+    "Привет мир · γειά σου · שלום · مرحبا · नमस्ते · สวัสดี"
+    " · გამარჯობა · 안녕하세요 · 你好 · こんにちは",
     "🦊🍕🏳️‍🌈👩🏽‍🚀 👨‍👩‍👧‍👦",
     "&lt;b&gt; &amp;amp; &#39; &eacute; &nbsp; &notanentity;",
     "schÃ¶n â€œquotedâ€\x9d Ð¿Ñ€Ð¸Ð²ÐµÑ‚",

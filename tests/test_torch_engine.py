@@ -184,7 +184,7 @@ def test_a_free_pair_takes_the_activation_of_its_pretrained_tag(
 
 
 def test_a_tower_that_is_not_causal_is_run_padded(tmp_path: Path) -> None:
-    """SigLIP's text tower sees all positions and pools the last: cut short, its vectors would be others."""
+    """SigLIP's text tower pools the last of all positions: shortened texts would change vectors."""
     import torch
 
     model = make_uncut_model(tmp_path / "uncut")

@@ -26,7 +26,7 @@ LIMITS = BatchLimits(max_batch_size=4, max_queue_items=100)
 
 
 class Loader:
-    """Counts its calls; `fail_with` is raised instead of loading; `gate` holds the load while it is shut."""
+    """Counts its calls. It raises `fail_with` if set, and loads only once `gate` opens."""
 
     def __init__(self) -> None:
         self.calls = 0

@@ -1,4 +1,4 @@
-"""Images that wait for memory, for a core or for a turn: waiting is not decoding, and nothing is lost by it."""
+"""Images that wait for memory, a core or a turn: waiting is not decoding, and loses nothing."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""Where weights are looked for, and how they are verified."""
+"""Where weights are searched, and how they are verified."""
 
 import hashlib
 from dataclasses import replace
@@ -96,9 +96,15 @@ def test_the_catalog_holds_the_traps() -> None:
     assert mclip.image.hub_repo.endswith("laion400m_e32")
     dimensions = {spec.id: spec.dimensions for spec in CATALOG}
     assert dimensions == {
-        "clip": 512, "clip-256": 512, "siglip2": 768, "siglip2-b16": 768,
-        "mclip": 640, "mclip-base": 512, "demo": 256, "demo-mclip": 256,
-    }  # fmt: skip
+        "clip": 512,
+        "clip-256": 512,
+        "siglip2": 768,
+        "siglip2-b16": 768,
+        "mclip": 640,
+        "mclip-base": 512,
+        "demo": 256,
+        "demo-mclip": 256,
+    }
     assert resolve("demo-mclip").image == DEMO.image
     assert replace(resolve("RN50/openai").image) == OpenClipTower("RN50", "openai")
 

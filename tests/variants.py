@@ -1,4 +1,4 @@
-"""Image files with one thing unusual about them, made of small ones."""
+"""Makes image files with one unusual property out of small ones."""
 
 import io
 import struct

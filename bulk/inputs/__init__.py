@@ -1,4 +1,4 @@
-"""What can be embedded: a folder, a file or a pattern of files, of one kind.
+"""Opens inputs: a folder, a file or a pattern of files, of one kind.
 
 A new kind is one module with a class that fulfils `Format`, and one entry in `FORMATS`.
 """
@@ -35,11 +35,13 @@ def open_input(uri: str, columns: Columns) -> tuple[Location, Reader]:
     """
     root, files = _find(Location.of(uri))
     if not files:
-        raise BadInput(f"{uri}: no such file or folder, or nothing in it that can be embedded")
+        raise BadInput(f"{uri}: no such file or folder, or it has no supported files")
     by_format = {index for file in files if (index := _format_of(file.name)) is not None}
     if len(by_format) > 1:
         kinds = sorted({posixpath.splitext(file.name)[1] for file in files})
-        raise BadInput(f"{uri}: files of several kinds ({', '.join(kinds)}); name one, as in *.csv")
+        raise BadInput(
+            f"{uri}: files of several kinds ({', '.join(kinds)}); choose one, as in *.csv"
+        )
     (index,) = by_format
     reader = FORMATS[index].open(root, files, columns)
     if not sum(file.rows for file in reader.files):

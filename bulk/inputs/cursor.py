@@ -1,16 +1,16 @@
-"""A place in a table that is read from its start to its end, piece by piece."""
+"""A position in a table that is read piece by piece, from its start to its end."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
 import pyarrow as pa
 
-# Opens a table at or before a row: the number of the first row that comes, and the rows in pieces.
+# Opens a table at or before a row. Returns the number of the first row, and the rows in pieces.
 OpenAt = Callable[[int, Sequence[str]], tuple[int, Iterator[pa.Table]]]
 
 
 class Cursor:
-    """Reads rows in order; rows that lie further back open the table again."""
+    """Reads rows in order. To go back, it opens the table again."""
 
     def __init__(self, open_at: OpenAt) -> None:
         self._open_at = open_at

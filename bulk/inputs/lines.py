@@ -1,4 +1,4 @@
-"""Text files with one URL or one text a line; the first line shows which."""
+"""Text files with one URL or one text per line. The first line decides which."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -21,7 +21,7 @@ class ParquetTable:
         try:
             self._file = pq.ParquetFile(location.open())
         except (pa.ArrowInvalid, OSError) as error:
-            raise BadInput(f"{location.uri}: not a parquet file that can be read") from error
+            raise BadInput(f"{location.uri}: cannot be read as a parquet file") from error
         metadata = self._file.metadata
         sizes = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
         self._starts = [0, *accumulate(sizes)][:-1]

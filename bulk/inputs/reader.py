@@ -1,4 +1,4 @@
-"""What a kind of input must give."""
+"""The protocols that a kind of input implements."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from bulk.shards import Span
 
 @dataclass(frozen=True)
 class Columns:
-    """What the caller asked for; empty: what the input has by a usual name.
+    """The columns to read. An empty name means the input's column with a usual name.
 
     `text` and `image` name the columns to embed, `id` the one that identifies a row, `keep` those
     that go into the output as they are.
@@ -37,7 +37,7 @@ class Reader(Protocol):
 
     @property
     def columns(self) -> Columns:
-        """The columns that it reads, usual names filled in."""
+        """The columns that it reads, with usual names filled in."""
         ...
 
     @property
@@ -58,7 +58,7 @@ class Format(Protocol):
 
     @property
     def endings(self) -> Sequence[str]:
-        """Of the names of its files, in lower case."""
+        """The endings of its files' names, in lower case."""
         ...
 
     def open(self, root: Location, files: Sequence[Location], columns: Columns) -> Reader:

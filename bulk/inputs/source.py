@@ -1,4 +1,4 @@
-"""Images that lie in the input itself, or in a bucket, read through pyarrow's file systems."""
+"""Reads images from the input itself or from a bucket, through pyarrow's file systems."""
 
 import posixpath
 
@@ -15,11 +15,11 @@ from common.errors import (
     ObjectNotFound,
 )
 
-LARGE_BYTES = 2**20  # a file beyond this takes the allowance's turn
+LARGE_BYTES = 2**20  # a larger file needs the allowance's turn
 
 
 class InputSource:
-    """Reads `input:relative/path` below the input's root, and nothing outside of it."""
+    """Reads `input:relative/path` below the input's root, and nothing outside it."""
 
     schemes = (RELATIVE,)
 
@@ -31,7 +31,7 @@ class InputSource:
         """The file's bytes. Raises FetchError."""
         relative = posixpath.normpath(reference.partition(":")[2])
         if relative.startswith(("/", "../")) or relative == "..":
-            raise BlockedUrl("a path outside of the input")
+            raise BlockedUrl("the path leads outside the input")
         return _read(self._root.child(relative), self._max_bytes, allowance)
 
 
@@ -61,7 +61,7 @@ def _read(location: Location, max_bytes: int, allowance: Allowance) -> bytes:
         if info.size > max_bytes:
             raise BodyTooLarge(f"the file has {info.size:,} bytes, the limit is {max_bytes:,}")
         if info.size > LARGE_BYTES and not allowance.take_turn():
-            raise FetchTimeout("other large images took all the time")
+            raise FetchTimeout("the time ran out while other large images were read")
         return location.read()
     except OSError as error:
         raise _translate(error) from error
@@ -71,5 +71,5 @@ def _translate(error: OSError) -> FetchError:
     if isinstance(error, FileNotFoundError):
         return ObjectNotFound("there is no such file")
     if isinstance(error, PermissionError):
-        return ObjectForbidden("this file may not be read")
+        return ObjectForbidden("permission to read this file is denied")
     return ConnectFailed("the file could not be read", reason=type(error).__name__)

@@ -1,6 +1,6 @@
-"""CSV, JSON Lines and text files: they have no index, so they are read from their start.
+"""CSV, JSON Lines and text files. They have no index, so they are read from their start.
 
-A read that asks for rows further on goes on where the last one stopped.
+A read of later rows continues where the last one stopped.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,7 +28,7 @@ class Batches(Protocol):
         ...
 
     def tables(self, location: Location, columns: Sequence[str]) -> Iterator[pa.Table]:
-        """All rows in pieces; no columns: the first alone, to count rows."""
+        """All rows in pieces, with these columns."""
         ...
 
 
@@ -60,7 +60,7 @@ class StreamTable:
 
 
 class CsvBatches:
-    """CSV with a header. Every column is read as text: a number that looks odd stays what it is."""
+    """CSV with a header. Every column is read as text: numbers keep their spelling."""
 
     def schema(self, location: Location) -> pa.Schema:
         """See Batches."""
@@ -101,10 +101,10 @@ class CsvBatches:
 
 
 class JsonLinesBatches:
-    """One JSON object a line; a key that a line lacks is null there."""
+    """One JSON object per line. A key that a line lacks is null in its row."""
 
     def schema(self, location: Location) -> pa.Schema:
-        """See Batches: the types of the first rows."""
+        """See Batches. The types are those of the first rows."""
         rows: list[dict[str, Any]] = []
         for piece in self._pieces(location):
             rows += piece

@@ -1,4 +1,4 @@
-"""Tables of any kind as an input: which columns are read, and the rows of a shard."""
+"""Reads tables of any kind: chooses the columns, and gives the rows of a shard."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -15,7 +15,7 @@ from bulk.shards import Span
 
 TEXT_NAMES = ("text", "caption")
 IMAGE_NAMES = ("image", "url", "image_url", "img")
-ROW = "row"  # the id of a row that has none: its number in the whole input
+ROW = "row"  # the id column of an input without one: the row's number in the whole input
 
 
 class TableFile(Protocol):
@@ -79,14 +79,14 @@ class TableReader:
             table = table.select(self._wanted).cast(pa.schema(fields))
         except (pa.ArrowInvalid, pa.ArrowTypeError, ValueError) as error:
             raise BadInput(
-                f"{file.path}: its rows do not fit the columns' types: {error}"
+                f"{file.path}: the rows do not match the columns' types: {error}"
             ) from error
         except OSError as error:
             raise BadInput(
-                f"{file.path}: cannot be read any more ({type(error).__name__})"
+                f"{file.path}: can no longer be read ({type(error).__name__})"
             ) from error
         if table.num_rows != span.stop - span.start:
-            raise BadInput(f"{file.path}: it has fewer rows than when the run began")
+            raise BadInput(f"{file.path}: the file has fewer rows than at the start of the run")
         return table
 
 

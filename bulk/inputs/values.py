@@ -1,4 +1,4 @@
-"""From a value of an image column to the image."""
+"""Converts the values of columns to texts and images."""
 
 from common.items import Image, ImageBytes, ImageUrl
 
@@ -10,9 +10,8 @@ def as_image(value: object) -> Image | None:
 
     A value is bytes, a URL (`http(s)://`, `gs://`, `data:`), or a path relative to the input.
     """
-    if isinstance(
-        value, dict
-    ):  # the image column of Hugging Face datasets: {"bytes": …, "path": …}
+    # Image columns of Hugging Face datasets have {"bytes": …, "path": …}.
+    if isinstance(value, dict):
         value = value.get("bytes") or value.get("path")
     if isinstance(value, bytes):
         return ImageBytes(value) if value else None
@@ -25,5 +24,5 @@ def as_image(value: object) -> Image | None:
 
 
 def as_text(value: object) -> str | None:
-    """The text; None for nothing. Numbers are written out."""
+    """The value as text; None for null."""
     return None if value is None else str(value)

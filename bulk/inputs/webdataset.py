@@ -1,4 +1,4 @@
-"""webdataset: tar files whose members with the same name, up to the first dot, are one row."""
+"""webdataset tar files: members with the same name, up to the first dot, are one row."""
 
 import json
 import posixpath
@@ -18,13 +18,13 @@ ROWS_AT_ONCE = 64
 
 
 class TarBatches:
-    """Columns: `key`, `image` and `text`, and what the `.json` member of a row holds, as JSON."""
+    """Columns are `key`, `image`, `text`, and the keys of a row's `.json` member."""
 
     def schema(self, location: Location) -> pa.Schema:
-        """See Batches: the members of the first row name the columns."""
+        """See Batches. The members of the first row name the columns."""
         first = next(self._rows(location), None)
         if first is None:
-            raise BadInput(f"{location.uri}: a tar file without rows")
+            raise BadInput(f"{location.uri}: the tar file has no rows")
         return pa.schema([(name, _TYPES.get(name, pa.string())) for name in first])
 
     def tables(self, location: Location, columns: Sequence[str]) -> Iterator[pa.Table]:
@@ -40,7 +40,7 @@ class TarBatches:
             yield pa.Table.from_pylist(rows, fields)
 
     def _rows(self, location: Location, is_counting: bool = False) -> Iterator[dict[str, Any]]:
-        """Each row's values; without the members' contents if the rows are only counted."""
+        """Each row's values. Only the key if the rows are counted."""
         row: dict[str, Any] = {}
         try:
             with location.open() as file, tarfile.open(fileobj=file) as archive:
@@ -57,7 +57,7 @@ class TarBatches:
                     if not is_counting:
                         _add(row, (dot + ending).lower(), archive.extractfile(member))
         except (tarfile.TarError, OSError) as error:
-            raise BadInput(f"{location.uri}: not a tar file that can be read") from error
+            raise BadInput(f"{location.uri}: cannot be read as a tar file") from error
         if row:
             yield row
 

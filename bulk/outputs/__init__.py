@@ -1,4 +1,4 @@
-"""How embedded rows are written.
+"""The formats of the output.
 
 A new kind is one module with a class that fulfils `Parts`, and one entry in `OUTPUTS`.
 """

@@ -1,4 +1,4 @@
-"""Which parts a folder has."""
+"""Finds the parts in a folder."""
 
 import re
 
@@ -6,7 +6,7 @@ from bulk.location import Location
 
 
 def parts_in(folder: Location, pattern: re.Pattern[str]) -> dict[int, str]:
-    """Shard → stamp of each file whose name fits; a stamp changes with the file's size and time."""
+    """Shard → stamp, for each file whose name matches. A stamp has the file's size and time."""
     return {
         int(match[1]): f"{file.size}-{file.mtime_ns}"
         for file in folder.files()

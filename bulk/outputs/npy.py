@@ -1,7 +1,7 @@
-"""The layout of clip-retrieval, which its index builder reads: folders of .npy and metadata parts.
+"""The layout that clip-retrieval's index builder reads: folders of .npy and metadata parts.
 
 `img_emb/img_emb_0.npy`, `text_emb/text_emb_0.npy` and `metadata/metadata_0.parquet`. A row that
-failed has zeros for a vector, and its error in the metadata, which is written last.
+failed has a zero vector, and its error is in the metadata, which is written last.
 """
 
 import io
@@ -23,7 +23,7 @@ WORKED = "{kind}_embedded"
 
 
 class NpyParts:
-    """A part is a file in each folder."""
+    """A part is one file in each folder."""
 
     def __init__(self, folder: Location, vector_type: VectorType, is_variable: bool) -> None:  # noqa: ARG002
         self._folder = folder
@@ -34,7 +34,7 @@ class NpyParts:
         return parts_in(self._folder.child("metadata"), METADATA)
 
     def write(self, shard: int, rows: EmbeddedRows) -> None:
-        """See Parts: the metadata last, so that a part without it is not there yet."""
+        """See Parts. The metadata is written last; without it, a part does not exist yet."""
         table = rows.kept
         for (kind, name), column in zip(KINDS, (rows.text, rows.image), strict=True):
             if column is not None:

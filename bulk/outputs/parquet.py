@@ -1,4 +1,4 @@
-"""Parquet parts: id, kept columns, vectors, `truncated`, `error`; every input row is a row."""
+"""Parquet parts with id, kept columns, vectors, `truncated` and `error`, a row per input row."""
 
 import re
 
@@ -50,7 +50,7 @@ class ParquetParts:
         table = table.append_column(ERROR, error_array(rows.errors, table.num_rows))
         metadata = {**(table.schema.metadata or {}), COUNTS: Counts.of(rows).to_json()}
         sink = pa.BufferOutputStream()
-        # Vectors of floats do not compress; a dictionary would only be built and thrown away.
+        # Vectors of floats do not compress, so building a dictionary for them would waste time.
         others = [name for name in table.column_names if name not in (TEXT_VECTOR, IMAGE_VECTOR)]
         pq.write_table(
             table.replace_schema_metadata(metadata), sink, compression="zstd", use_dictionary=others
@@ -81,7 +81,7 @@ class ParquetParts:
 
 
 def _column(column: pa.ChunkedArray) -> Column:
-    """Vectors as float32, zeros for those that are null."""
+    """The vectors as float32, with zeros for null."""
     array = column.combine_chunks()
     worked: NDArray[np.bool_] = array.is_valid().to_numpy(zero_copy_only=False)
     filled = array.drop_null().flatten().to_numpy(zero_copy_only=False)

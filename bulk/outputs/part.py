@@ -1,4 +1,4 @@
-"""What a kind of output must give, and what is known of a part that was written."""
+"""The protocol of an output format, and the counts of a part."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -17,13 +17,13 @@ from common.quantization import OutputDtype, quantize
 
 VectorType = Literal["float32", "float16", "int8"]
 COUNTS = b"clip_counts"  # the key of a part's counts in the metadata of its parquet file
-INT8_SCALE = 127.0  # what the largest component of an int8 vector is
+INT8_SCALE = 127.0  # the largest component of an int8 vector
 ERROR = pa.struct([("code", pa.string()), ("detail", pa.string()), ("retryable", pa.bool_())])
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Rows, and their failures by error code; `retryable` of them may work when tried again."""
+    """The rows of a part, and the failures by error code. `retryable` counts temporary failures."""
 
     rows: int
     failed: Mapping[str, int]
@@ -31,18 +31,18 @@ class Counts:
 
     @classmethod
     def of(cls, rows: EmbeddedRows) -> "Counts":
-        """Of embedded rows."""
+        """The counts of embedded rows."""
         codes = Counter(error.code for error in rows.errors.values())
         retryable = sum(error.retryable for error in rows.errors.values())
         return cls(rows.count, dict(codes), retryable)
 
     def to_json(self) -> bytes:
-        """As it is written into a part."""
+        """The counts as a part stores them."""
         return orjson.dumps(self)
 
     @classmethod
     def from_json(cls, data: bytes) -> "Counts":
-        """As it was written."""
+        """From what a part stores."""
         return cls(**orjson.loads(data))
 
     @property
@@ -52,29 +52,29 @@ class Counts:
 
 
 class Parts(Protocol):
-    """Writes the rows of a shard as one part, and finds the parts that are there."""
+    """Writes the rows of a shard as one part, and finds the parts that exist."""
 
     def __init__(self, folder: Location, vector_type: VectorType, is_variable: bool) -> None: ...
 
     def done(self) -> dict[int, str]:
-        """The shards whose parts are there, each with a stamp that changes when it is rewritten."""
+        """The shards that have parts, each with a stamp that changes when the part is rewritten."""
         ...
 
     def write(self, shard: int, rows: EmbeddedRows) -> None:
-        """Write a shard's part, replacing one that is there. A reader sees all of it or nothing."""
+        """Write or replace a shard's part. A reader sees the whole part or nothing."""
         ...
 
     def counts(self, shard: int) -> Counts:
-        """What is known of a part."""
+        """The counts of a part."""
         ...
 
     def read(self, shard: int) -> EmbeddedRows | None:
-        """A part's rows as they were written; None: this kind of part cannot be read back."""
+        """A part's rows. None if this format cannot be read back."""
         ...
 
 
 def typed(vectors: NDArray[np.float32], vector_type: VectorType) -> NDArray[Any]:
-    """Vectors in the type that is written, row by row."""
+    """The vectors in the output's type, one after another in memory."""
     dtype: OutputDtype = "float" if vector_type == "float32" else vector_type
     return np.ascontiguousarray(quantize(vectors, dtype))
 
@@ -85,7 +85,7 @@ def vector_array(
     vector_type: VectorType,
     is_variable: bool,
 ) -> pa.Array:
-    """A column of vectors: lists of fixed size, or of any; null where a row failed."""
+    """A column of vectors, as lists of fixed or variable size. Null where a row failed."""
     flat = pa.array(typed(vectors, vector_type).reshape(-1))
     missing = pa.array(~worked)
     if not is_variable:
@@ -96,7 +96,7 @@ def vector_array(
 
 
 def error_array(errors: Mapping[int, ItemError], count: int) -> pa.Array:
-    """The column of errors: a struct where a row failed, else null."""
+    """The column of errors: a struct if the row failed, else null."""
     values = [as_dict(errors[row]) if row in errors else None for row in range(count)]
     return pa.array(values, ERROR)
 
@@ -111,11 +111,11 @@ def errors_of(column: pa.ChunkedArray) -> dict[int, ItemError]:
 
 
 def floats(values: NDArray[Any]) -> NDArray[np.float32]:
-    """Components as float32; of int8 vectors the largest becomes 1, as they were scaled by it."""
+    """The components as float32. int8 vectors are scaled so that the largest component is 1."""
     scale = INT8_SCALE if values.dtype == np.int8 else 1.0
     return values.astype(np.float32) / np.float32(scale)
 
 
 def as_dict(error: ItemError) -> dict[str, object]:
-    """What is written of a failure."""
+    """The failure as it is written."""
     return {"code": error.code, "detail": error.detail, "retryable": error.retryable}

@@ -1,7 +1,7 @@
 """JSON Lines that Vertex AI Vector Search imports: `{"id": …, "embedding": […]}`.
 
-It takes one vector a row and none that is missing: rows that failed go to `_errors/` instead. A
-row with both a text and an image gives two lines, `<id>#text` and `<id>#image`.
+Vector Search takes one vector per row, so rows that failed go to `_errors/` instead. A row with
+both a text and an image gives two lines, `<id>#text` and `<id>#image`.
 """
 
 import re
@@ -17,7 +17,7 @@ PART = re.compile(r"part-(\d{5,})\.json")
 
 
 class VertexParts:
-    """`part-00000.json`, and beside it what cannot be imported, `_errors/part-00000.json`."""
+    """Vectors go to `part-00000.json`, failed rows to `_errors/part-00000.json`."""
 
     def __init__(self, folder: Location, vector_type: VectorType, is_variable: bool) -> None:  # noqa: ARG002
         self._folder = folder
@@ -28,7 +28,7 @@ class VertexParts:
         return parts_in(self._folder, PART)
 
     def write(self, shard: int, rows: EmbeddedRows) -> None:
-        """See Parts: the vectors last, so that a part without them is not there yet."""
+        """See Parts. The vectors are written last; without them, a part does not exist yet."""
         ids = [str(value) for value in rows.kept.column(0).to_pylist()]
         both = rows.text is not None and rows.image is not None
         lines: list[bytes] = []
@@ -50,7 +50,7 @@ class VertexParts:
         return Counts.from_json(head)
 
     def read(self, shard: int) -> EmbeddedRows | None:  # noqa: ARG002
-        """See Parts: a row's place is not written, so a part cannot be read back."""
+        """See Parts. Always None: the position of a row is not written."""
         return None
 
     def _lines(self, ids: list[str], suffix: str, column: Column) -> list[bytes]:

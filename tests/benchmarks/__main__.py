@@ -1,7 +1,8 @@
 """Measure the function against the design it succeeds: `make bench [MODEL=clip] [QUICK=1]`.
 
-Random weights of real size, both services side by side, every figure a median of rounds in which they take turns.
-Prints a table and writes build/bench.json. What is compared is one machine in one run: only the ratios travel.
+Both services run side by side with random weights of real size. They take turns in rounds, and each
+figure is a median of the rounds. Prints a table and writes build/bench.json. All figures come from
+one machine in one run, so only the ratios hold elsewhere.
 """
 
 import argparse
@@ -34,7 +35,8 @@ from tests.paths import ROOT
 
 BUILD = ROOT / "build"
 PRECISIONS: tuple[BundlePrecision, ...] = ("int8", "fp32")
-WORDS = "a photo of red small dog cat house tree on a beach in rain with two people and green car".split()
+WORDS = """a photo of red small dog cat house tree on a beach in rain with two people and green
+    car""".split()
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,10 @@ class Bench:
     """All groups; `quick` takes fewer and shorter rounds."""
 
     def __init__(self, model: str, quick: bool) -> None:
-        self.model, self.quick = model, quick
-        self.rounds, self.seconds = (1, 2.0) if quick else (2, 4.0)
+        self.model = model
+        self.quick = quick
+        self.rounds = 1 if quick else 2
+        self.seconds = 2.0 if quick else 4.0
         self.callers = (16,) if quick else (1, 16, 64)
         self.tokens = (9,) if quick else (8, 20, 77)
         self.batches = (8,) if quick else (1, 8, 32)
@@ -193,7 +197,7 @@ class Bench:
             self.add("encoder", f"images, batch {batch}", "images/s", values, True)
 
     def http(self, services: dict[str, Service], image_url: str) -> None:
-        """Group 3: one text or one picture a request, 1, 16 and 64 callers."""
+        """Group 3: one text or one image a request, 1, 16 and 64 callers."""
         captions: list[object] = [{"texts": [text]} for text in texts(500)]
         images: list[object] = [{"urls": [f"{image_url}/{number}.jpg"]} for number in range(8)]
         for path, bodies, what in (
@@ -221,7 +225,7 @@ class Bench:
                 assert not any(failed[precision] for precision in self.precisions), failed
 
     def large(self, services: dict[str, Service], image_url: str) -> None:
-        """Group 4: large requests and large pictures."""
+        """Group 4: large requests and large images."""
         cases: list[tuple[str, str, object]] = [
             ("1,000 texts in one request", "/embed/text", {"texts": texts(1000)}),
             (
@@ -243,7 +247,7 @@ class Bench:
             )
 
     def overload(self) -> None:
-        """Group 5: twice the rate that the function can bear; what is refused, and what the others wait."""
+        """Group 5: twice the sustained rate; how many are refused, and how long the others wait."""
         bodies: list[object] = [{"texts": [text]} for text in texts(500)]
         for precision in self.precisions[:1]:
             with ours(self.weights, self.model, precision, CLIP_MAX_QUEUE_ITEMS="16") as service:
@@ -291,9 +295,12 @@ def machine() -> dict[str, object]:
     flags = next((line.split() for line in info.splitlines() if line.startswith("flags")), [])
     wanted = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8")
     return {
-        "cpu": name, "cores": usable_cores(), "instructions": [flag for flag in wanted if flag in flags],
-        "python": platform.python_version(), "load_before": round(os.getloadavg()[0], 2),
-    }  # fmt: skip
+        "cpu": name,
+        "cores": usable_cores(),
+        "instructions": [flag for flag in wanted if flag in flags],
+        "python": platform.python_version(),
+        "load_before": round(os.getloadavg()[0], 2),
+    }
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -1,7 +1,8 @@
-"""The design that the function succeeds, written honestly: what every figure of a benchmark is compared with.
+"""The baseline of the benchmarks: the design that the function succeeds, written honestly.
 
-FastAPI and uvicorn, both towers loaded at the start by open_clip, eager float32, texts padded to the context length,
-images downloaded one after another with requests. `CHECKPOINT` names a folder with open_clip weights.
+It runs FastAPI on uvicorn. open_clip loads both towers at the start, in eager float32. Texts are
+padded to the context length, and requests downloads images one after another. `CHECKPOINT` names a
+folder with open_clip weights.
 """
 
 import io

@@ -1,8 +1,11 @@
-"""Callers that keep a service busy: plain sockets and threads in a process of their own, so that they cost little.
+"""Callers that keep a service busy.
+
+They are plain sockets and threads in a process of their own, so that they cost little.
 
     python -m tests.benchmarks.callers URL CALLERS SECONDS BODY...
 
-Each caller sends one of the bodies after another as JSON over one connection; prints one JSON object of figures.
+Each caller sends the bodies one after another as JSON over one connection. Prints the figures as
+one JSON object.
 """
 
 import http.client
@@ -70,7 +73,10 @@ def call(
 def run(
     url: str, callers: int, seconds: float, bodies: list[bytes], rate: float = 0
 ) -> dict[str, float]:
-    """Answers a second, percentiles in ms, errors. `rate` > 0: all callers together send so many requests a second."""
+    """Answers a second, percentiles in ms, and errors.
+
+    With `rate` > 0, all callers together send that many requests a second.
+    """
     tally = Tally()
     started = time.perf_counter()
     pause_s = callers / rate if rate else 0.0
@@ -100,7 +106,10 @@ def run(
 if __name__ == "__main__":
     task = json.loads(sys.stdin.read())
     figures = run(
-        task["url"], task["callers"], task["seconds"], [json.dumps(body).encode() for body in task["bodies"]],
+        task["url"],
+        task["callers"],
+        task["seconds"],
+        [json.dumps(body).encode() for body in task["bodies"]],
         task.get("rate", 0),
-    )  # fmt: skip
+    )
     print(json.dumps(figures))

@@ -20,7 +20,7 @@ WIDTH, LABEL, ROW, GAP, TOP = 760, 200, 16, 18, 54
 
 
 def draw(report: dict[str, Any]) -> str:
-    """The picture: for each of SHOWN three bars, each group on a scale of its own."""
+    """The chart: three bars for each of SHOWN, with a scale per group."""
     figures: dict[str, dict[str, float]] = {}
     for result in report["results"]:
         by_name = figures.setdefault(result["name"], {"baseline": result["baseline"]})
@@ -35,10 +35,12 @@ def draw(report: dict[str, Any]) -> str:
             width = max(1.0, values[key] / max(values.values()) * (WIDTH - LABEL - 80))
             y = top + row * ROW
             parts.append(
-                f'<rect x="{LABEL}" y="{y}" width="{width:.1f}" height="{ROW - 3}" fill="{COLOURS[key]}"/>'
+                f'<rect x="{LABEL}" y="{y}" width="{width:.1f}" height="{ROW - 3}"'
+                f' fill="{COLOURS[key]}"/>'
             )
             parts.append(
-                f'<text x="{LABEL + width + 6:.1f}" y="{y + 11}" class="value">{values[key]:,.0f}</text>'
+                f'<text x="{LABEL + width + 6:.1f}" y="{y + 11}" class="value">'
+                f"{values[key]:,.0f}</text>"
             )
         top += 3 * ROW + GAP
     legend, left = [], LABEL
@@ -49,10 +51,12 @@ def draw(report: dict[str, Any]) -> str:
     machine = report["machine"]
     where = f"ViT-B/32, random weights of real size, {machine['cores']} cores of {machine['cpu']}"
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {top}" font-family="sans-serif">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {top}"'
+        ' font-family="sans-serif">'
         "<style>.label{font-size:13px;font-weight:bold;fill:#333}.note,.value{font-size:11px;fill:#666}"
         "@media (prefers-color-scheme:dark){.label{fill:#ddd}.note,.value{fill:#aaa}}</style>"
-        f'<text x="0" y="12" class="note">{escape(where)}</text>{"".join(legend)}{"".join(parts)}</svg>\n'
+        f'<text x="0" y="12" class="note">{escape(where)}</text>'
+        f"{''.join(legend)}{''.join(parts)}</svg>\n"
     )
 
 

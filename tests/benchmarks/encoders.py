@@ -1,4 +1,4 @@
-"""The encoders alone, in this process, beside the speed of the matrix product they are made of."""
+"""Measures the encoders in this process, and the matrix products that they consist of."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ Call = Callable[[], object]
 
 
 def alternate(calls: dict[str, Call], rounds: int, seconds: float) -> dict[str, float]:
-    """Seconds a call: the median over `rounds`, in each of which every call has its turn for about `seconds`."""
+    """Seconds per call: the median of `rounds`, in which each call repeats for `seconds`."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
         for name, call in calls.items():
@@ -44,10 +44,16 @@ def gemm(precision: str) -> Call:
     kind, given = ("MatMulInteger", np.uint8) if precision == "int8" else ("MatMul", np.float32)
     out = onnx.TensorProto.INT32 if precision == "int8" else onnx.TensorProto.FLOAT
     graph = helper.make_graph(
-        [helper.make_node(kind, ["a", "b"], ["c"])], "gemm",
-        [helper.make_tensor_value_info("a", helper.np_dtype_to_tensor_dtype(np.dtype(given)), [rows, inner])],
-        [helper.make_tensor_value_info("c", out, [rows, columns])], [numpy_helper.from_array(weights, "b")],
-    )  # fmt: skip
+        [helper.make_node(kind, ["a", "b"], ["c"])],
+        "gemm",
+        [
+            helper.make_tensor_value_info(
+                "a", helper.np_dtype_to_tensor_dtype(np.dtype(given)), [rows, inner]
+            )
+        ],
+        [helper.make_tensor_value_info("c", out, [rows, columns])],
+        [numpy_helper.from_array(weights, "b")],
+    )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
     options = ort.SessionOptions()
     options.intra_op_num_threads = usable_cores()
@@ -80,7 +86,7 @@ class Encoders:
             self.reference = open_clip.create_model(architecture, pretrained=str(checkpoint)).eval()
 
     def text_calls(self, batch: int, tokens: int) -> dict[str, Call]:
-        """By name, a call that encodes `batch` texts of `tokens` tokens; the baseline pads them to 77."""
+        """By name, a call that encodes `batch` texts of `tokens` tokens. The baseline pads."""
         random = np.random.default_rng(tokens)
         items = [
             np.array([49406, *random.integers(1000, 40000, tokens - 2), 49407])
@@ -98,7 +104,7 @@ class Encoders:
         return calls
 
     def image_calls(self, batch: int) -> dict[str, Call]:
-        """By name, a call that encodes `batch` pictures."""
+        """By name, a call that encodes `batch` images."""
         pixels = list(
             np.random.default_rng(batch)
             .integers(0, 256, (batch, self.size, self.size, 3))

@@ -1,4 +1,4 @@
-"""The services under measurement, each in processes of its own, and the pictures they are asked for."""
+"""The services under measurement, each in its own processes, and the images that they embed."""
 
 import io
 import json
@@ -76,8 +76,12 @@ class Service:
         }
         run = subprocess.run(
             [sys.executable, "-m", "tests.benchmarks.callers"],
-            input=json.dumps(task), cwd=ROOT, capture_output=True, text=True, check=True,
-        )  # fmt: skip
+            input=json.dumps(task),
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         figures: dict[str, float] = json.loads(run.stdout)
         return figures
 
@@ -123,9 +127,14 @@ def ours(weights: Path, model: str, precision: str, **settings: str) -> Iterator
         str(port),
     ]
     environment = {
-        "CLIP_MODEL": model, "CLIP_WEIGHTS_DIR": str(weights), "CLIP_PRECISION": precision, "CLIP_ENGINE": "onnx",
-        "CLIP_FETCH_ALLOW_NETWORKS": "127.0.0.0/8", "LOG_LEVEL": "WARNING", "THREADS": "128",
-    }  # fmt: skip
+        "CLIP_MODEL": model,
+        "CLIP_WEIGHTS_DIR": str(weights),
+        "CLIP_PRECISION": precision,
+        "CLIP_ENGINE": "onnx",
+        "CLIP_FETCH_ALLOW_NETWORKS": "127.0.0.0/8",
+        "LOG_LEVEL": "WARNING",
+        "THREADS": "128",
+    }
     with running(precision, command, port, environment | settings) as service:
         yield service
 
@@ -175,7 +184,7 @@ def pictures() -> Iterator[str]:
 
 
 def serve_pictures() -> None:
-    """Eight photographs of 640 × 480 as /0.jpg to /7.jpg, and one of 12 megapixels as /large.jpg."""
+    """Eight photographs of 640 × 480, /0.jpg to /7.jpg, and one of 12 megapixels, /large.jpg."""
     server = ImageServer()
     for number in range(8):
         server.serve(f"/{number}.jpg", photo(640, 480, number), "image/jpeg")

@@ -76,7 +76,10 @@ class Visit:
 
 @contextmanager
 def visit(browser: Browser, url: str, **options: Any) -> Iterator[Visit]:
-    """Open `url` in a fresh profile. At the end: no complaint in the console, and nothing that the policy blocked."""
+    """Open `url` in a fresh profile.
+
+    At the end, the console must have no complaint, and the policy must have blocked nothing.
+    """
     context = browser.new_context(**({"viewport": {"width": 1280, "height": 900}} | options))
     context.grant_permissions(["clipboard-read", "clipboard-write"])
     context.set_default_timeout(PATIENCE_MS)
@@ -101,7 +104,8 @@ def check_accessible(page: Page) -> None:
     """axe-core finds nothing serious."""
     violations = Axe().run(page).response["violations"]
     serious = [
-        f"{found['id']}: {found['nodes'][0]['html'][:200]} {found['nodes'][0]['failureSummary'][:300]}"
+        f"{found['id']}: {found['nodes'][0]['html'][:200]}"
+        f" {found['nodes'][0]['failureSummary'][:300]}"
         for found in violations
         if found["impact"] in ("serious", "critical")
     ]
@@ -115,10 +119,13 @@ def check_fits(page: Page) -> None:
         <= 0
     )
     cut = page.evaluate(
-        """() => [...document.querySelectorAll('button, label, dd, dt, h1, h2, td, p, .words, .ranked, .legend')]
-             .filter((one) => one.offsetParent && !one.closest('.vh') && one.scrollWidth > one.clientWidth + 1
+        """() => [...document.querySelectorAll(
+               'button, label, dd, dt, h1, h2, td, p, .words, .ranked, .legend')]
+             .filter((one) => one.offsetParent && !one.closest('.vh')
+                              && one.scrollWidth > one.clientWidth + 1
                               && getComputedStyle(one).display !== 'inline')
-             .map((one) => `${one.id || one.className || one.nodeName}: ${one.textContent.trim().slice(0, 60)}`)"""
+             .map((one) => `${one.id || one.className || one.nodeName}: `
+                           + one.textContent.trim().slice(0, 60))"""
     )
     assert cut == []
 
@@ -144,7 +151,7 @@ def note(**figures: object) -> None:
 
 
 def best(page: Page) -> dict[str, str]:
-    """Each text's best picture."""
+    """Each text's best image."""
     rows = page.locator("#rows tr").all()
     return {
         row.locator(".words").inner_text(): row.locator(".ranked .thumb").first.get_attribute(

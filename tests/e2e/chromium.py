@@ -1,4 +1,4 @@
-"""Which Chromium the tests drive: `python -m tests.e2e.chromium` prints its path, or ends with 1."""
+"""Finds the tests' Chromium. `python -m tests.e2e.chromium` prints its path, or exits with 1."""
 
 import shutil
 import sys

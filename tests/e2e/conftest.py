@@ -11,7 +11,10 @@ from tests.e2e.server import Server, serve
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium. Of a module, not of the session: its event loop would be in the way of asyncio.run in other tests."""
+    """Chromium, one for each module.
+
+    For the whole session, its event loop would break asyncio.run in other tests.
+    """
     with launched() as chromium:
         yield chromium
 

@@ -1,4 +1,4 @@
-"""What a request costs the worker of a server: seconds, and the most memory that it takes."""
+"""Measures a request's cost for a server's worker: seconds, and peak memory."""
 
 import time
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Fresh environments: what a requirements file installs where nothing else is."""
+"""Fresh environments with only what a requirements file installs."""
 
 import subprocess
 import sys
@@ -6,12 +6,18 @@ from pathlib import Path
 
 # What serving a bundle must not need.
 HEAVY = {
-    "torch", "torchvision", "open-clip-torch", "transformers", "multilingual-clip", "onnx", "onnxscript",
-}  # fmt: skip
+    "torch",
+    "torchvision",
+    "open-clip-torch",
+    "transformers",
+    "multilingual-clip",
+    "onnx",
+    "onnxscript",
+}
 
 
 def environment(folder: Path, *requirements: Path) -> Path:
-    """The interpreter of a new environment that holds these files' packages, which `pip check` has passed."""
+    """The interpreter of a new environment with these files' packages; `pip check` has passed."""
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     python = folder / "bin" / "python"
     options = [option for path in requirements for option in ("-r", path)]

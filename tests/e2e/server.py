@@ -1,4 +1,4 @@
-"""The function as it is deployed: the real console script in a process of its own."""
+"""The deployed function: the real console script in its own process."""
 
 import json
 import os
@@ -67,9 +67,9 @@ def start(
     python: Path = Path(sys.executable),
     under: Sequence[str | Path] = (),
 ) -> tuple[Server, int]:
-    """Start the console script beside `python` with `settings` in its environment; not yet listening.
+    """Start the console script beside `python` with `settings` in its environment.
 
-    `under` is a command that ends in running the one that it is given.
+    The server does not listen yet. `under` is a command that runs the one that follows it.
     """
     port = free_port()
     clean = {name: value for name, value in os.environ.items() if not name.startswith("CLIP_")}

@@ -1,4 +1,4 @@
-"""BigQuery remote functions: requests as BigQuery sends them, and what it is told when it sends too much."""
+"""BigQuery remote functions: BigQuery's requests, and the answers when it sends too much."""
 
 import base64
 import json
@@ -18,11 +18,13 @@ from tests.image_urls import FOX, PIZZA
 
 ALLOWED_MB = 150  # for 12,000 rows, over what the process has in calm
 
-# As Google documents the request; a scheduled query has no user, and a function without a context sends none.
+# The request as Google documents it. A scheduled query has no user, and a function without a
+# context sends none.
 FROM_A_QUERY = """
 {
   "requestId": "124ab1c",
-  "caller": "//bigquery.googleapis.com/projects/myproject/jobs/myproject:US.bquxjob_5b4c112c_17961fafeaf",
+  "caller": "//bigquery.googleapis.com/projects/myproject/jobs/\
+myproject:US.bquxjob_5b4c112c_17961fafeaf",
   "sessionUser": "test-user@test-company.com",
   "userDefinedContext": {"input": "text", "encoding": "json"},
   "calls": [["a fox"], [null], ["a pizza"]]
@@ -57,7 +59,7 @@ def replies(server: Server, calls: object, **context: str) -> list[str | None]:
 
 
 def refusal(response: requests.Response, status: int = 400) -> str:
-    """The message of an answer that BigQuery takes for an error of that status; it shows at most 1 KB."""
+    """The message of an answer that BigQuery reports as an error; it shows at most 1 KB."""
     assert response.status_code == status, response.text
     assert list(response.json()) == ["errorMessage"]
     message = str(response.json()["errorMessage"])

@@ -1,4 +1,4 @@
-"""Clients that send thousands of texts at once, with their defaults: all of it is answered."""
+"""Clients send thousands of texts at once with their defaults, and all are answered."""
 
 import json
 import subprocess

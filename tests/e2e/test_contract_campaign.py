@@ -1,4 +1,4 @@
-"""schemathesis against the OpenAPI document: what it generates is answered as the document says."""
+"""schemathesis generates requests; every answer follows the OpenAPI document."""
 
 import subprocess
 import sys

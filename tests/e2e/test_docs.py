@@ -18,7 +18,7 @@ CASES = [(route.path, name) for route in ROUTES for name in route.examples]
 
 
 def assert_near(given: Any, documented: Any) -> None:
-    """Equal but for what depends on the processor: the last places of numbers, and signs of what is nearly 0."""
+    """Equal except for what differs by processor: last digits, and signs of values near 0."""
     if isinstance(documented, dict):
         assert given.keys() == documented.keys()
         for name, part in documented.items():

@@ -1,4 +1,4 @@
-"""Clients that generators make of the OpenAPI document, and what its linters say."""
+"""Clients generated from the OpenAPI document work, and its linters find nothing."""
 
 import base64
 import importlib

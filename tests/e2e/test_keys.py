@@ -1,4 +1,4 @@
-"""API keys: every route but the open ones asks for one, and refuses in its own protocol's shape."""
+"""API keys: every route except the open ones requires one, and refuses in its protocol's shape."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""OpenAI's shape, through OpenAI's own client."""
+"""OpenAI's protocol, through OpenAI's own client."""
 
 import asyncio
 import base64

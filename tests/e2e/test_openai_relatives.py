@@ -1,4 +1,4 @@
-"""Clients that speak OpenAI's shape: LangChain's, and infinity's with its images."""
+"""Other clients of OpenAI's protocol: LangChain's, and infinity's with images."""
 
 import asyncio
 import base64
@@ -22,7 +22,7 @@ TEXTS = ["a fox", "a pizza", "a guitar", "a fox"]
 
 
 def jpeg_url(name: str) -> str:
-    """A picture as infinity's client sends it: JPEG, base64, in a data: URL."""
+    """An image as infinity's client sends it: JPEG, base64, in a data: URL."""
     file = io.BytesIO()
     Image.open(io.BytesIO(picture_of(name))).convert("RGB").save(file, "JPEG")
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
@@ -87,10 +87,15 @@ def test_langchain_passes_dimensions_on_and_hears_that_they_cannot_be_cut(demo: 
 
 
 class InfinityVisionClient:
-    """The requests of infinity_client 0.0.78's InfinityVisionAPI, which reads a vector's width from a first text."""
+    """The requests of infinity_client 0.0.78's InfinityVisionAPI.
+
+    It embeds a text first, to learn how long a vector is.
+    """
 
     def __init__(self, url: str, model: str, encoding_format: str) -> None:
-        self._url, self._model, self._format = url, model, encoding_format
+        self._url = url
+        self._model = model
+        self._format = encoding_format
         answer = self._post({"input": ["test"], "encoding_format": "float", "modality": "text"})
         self._dimensions = np.array(answer["data"][0]["embedding"]).shape[-1]
 

@@ -1,4 +1,4 @@
-"""OpenAI's own client where the function refuses: a wrong key, a full queue, a model that is not there."""
+"""OpenAI's own client when the function refuses: a wrong key, a full queue, a missing model."""
 
 import shutil
 import threading
@@ -25,7 +25,8 @@ class Witness(httpx2.HTTPTransport):
     def __init__(self, refused: int, after: Callable[[], object]) -> None:
         super().__init__()
         self.statuses: list[int] = []
-        self._refused, self._after = refused, after
+        self._refused = refused
+        self._after = after
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         response = super().handle_request(request)
@@ -37,7 +38,7 @@ class Witness(httpx2.HTTPTransport):
 
 @contextmanager
 def full(folder: Path, image_server: ImageServer) -> Iterator[Server]:
-    """A server whose queue is held by a gated picture."""
+    """A server whose queue is held by a gated image."""
     with serve(folder, CLIP_MAX_QUEUE_ITEMS="1", CLIP_HEALTH_WAIT_S="60") as server:
         assert server.get("/health").json()["status"] == "healthy"
         body = {"urls": [image_server.url + "/gated"]}
@@ -94,8 +95,10 @@ def test_a_model_that_cannot_be_had_is_its_internal_server_error(tmp_path: Path)
         with pytest.raises(openai.InternalServerError) as raised:
             client.embeddings.create(model="mclip", input="a fox")
         assert (raised.value.status_code, raised.value.code, raised.value.type) == (
-            503, "model_unavailable", "server_error",
-        )  # fmt: skip
+            503,
+            "model_unavailable",
+            "server_error",
+        )
 
 
 def test_a_wrong_key_is_its_authentication_error_and_the_right_one_passes(tmp_path: Path) -> None:

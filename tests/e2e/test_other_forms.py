@@ -95,8 +95,11 @@ def test_raw_vectors_come_as_octets(demo: Server) -> None:
 
 def test_files_can_be_uploaded(demo: Server) -> None:
     _, images = native(demo, [], [FOX, PIZZA])
-    files: Any = [("files", ("fox.png", picture_of("fox"), "image/png")), ("files", ("b", b"no picture")),
-             ("files", ("pizza.png", picture_of("pizza")))]  # fmt: skip
+    files: Any = [
+        ("files", ("fox.png", picture_of("fox"), "image/png")),
+        ("files", ("b", b"no picture")),
+        ("files", ("pizza.png", picture_of("pizza"))),
+    ]
     body = requests.post(
         demo.url + "/embed/image", files=files, data={"on_error": "null"}, timeout=60
     ).json()

@@ -1,4 +1,4 @@
-"""The folder that is deployed: what is in it, and that it serves from anywhere, in a hostile place, by itself."""
+"""The folder that is deployed: what it contains, and that it serves alone from a hostile place."""
 
 import ast
 import compileall
@@ -27,7 +27,10 @@ SHADOWS = (
 )  # modules that a machine may have of the same names
 READ_ONLY = """
 mount --bind /tmp /tmp
-for folder in "$1" "$2"; do mount --bind "$folder" "$folder"; mount -o remount,bind,ro "$folder"; done
+for folder in "$1" "$2"; do
+    mount --bind "$folder" "$folder"
+    mount -o remount,bind,ro "$folder"
+done
 mount -o remount,bind,ro /
 shift 2
 exec "$@"
@@ -54,8 +57,9 @@ def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
 
 
 def read_only(*folders: Path) -> list[str | Path]:
-    """A command under which /tmp alone can be written to, and these folders in it cannot; none where the kernel
-    lets us make no mounts of our own: the tests then still see whatever was written.
+    """A command under which only /tmp can be written to, except for these folders in it.
+
+    Empty if the kernel does not allow own mounts. The tests then still see what was written.
     """
     tried = subprocess.run(["unshare", "--mount", "--map-root-user", "true"], capture_output=True)
     return ["unshare", "--mount", "--map-root-user", "sh", "-euc", READ_ONLY, "sh", *folders] * (
@@ -84,8 +88,14 @@ def test_a_package_holds_one_model_and_what_serves_it(tmp_path: Path) -> None:
     sizes = packaged(tmp_path / "function")
     assert sum(sizes.values()) < 60e6
     assert {place.split("/")[0] for place in sizes} == {
-        "main.py", "common", "functions", "LICENSE", "requirements.txt", "constraints.txt", ".gcloudignore",
-    }  # fmt: skip
+        "main.py",
+        "common",
+        "functions",
+        "LICENSE",
+        "requirements.txt",
+        "constraints.txt",
+        ".gcloudignore",
+    }
     weights = {place for place in sizes if place.startswith("common/models/demo/")}
     assert weights == {
         f"common/models/demo/bundles/demo/{name}"
@@ -220,7 +230,10 @@ def test_weights_from_a_bucket_are_not_packaged_and_their_library_is(tmp_path: P
 def test_the_package_passes_the_whole_smoke_test_with_its_own_requirements_alone(
     serve_python: Path, tmp_path: Path
 ) -> None:
-    """From another folder, with modules of our names in PYTHONPATH, a read-only home, and /tmp alone to write to."""
+    """Run from another folder, with a read-only home and only /tmp to write to.
+
+    PYTHONPATH has modules with the names of ours.
+    """
     function, home, elsewhere = tmp_path / "function", tmp_path / "home", tmp_path / "elsewhere"
     packaged(function)
     requirements = (function / "requirements.txt").read_bytes()

@@ -1,4 +1,4 @@
-"""The pages as they look: pictures of them in build/, nothing clipped, nothing inaccessible, small, at rest."""
+"""How the pages look: screenshots in build/, nothing clipped or inaccessible, small, at rest."""
 
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ QUIET = (
 
 
 def drawn(page: Page) -> None:
-    """Wait for the samples' heat map, and for the pictures in it."""
+    """Wait for the samples' heat map, and for the images in it."""
     expect(page.locator("td.best")).to_have_count(8)
     expect(page.locator("#fingerprint")).not_to_have_text("after loading")
     page.evaluate("() => Promise.all([...document.images].map((image) => image.decode()))")

@@ -1,4 +1,4 @@
-"""What the playground copies as curl and as Python runs, and says what the page says."""
+"""The curl and Python code that the playground copies runs, and prints what the page shows."""
 
 import io
 import json
@@ -44,7 +44,7 @@ def run(code: str, folder: Path, *command: str) -> str:
 
 
 def open_with_inputs(page: Page, folder: Path, has_file: bool) -> None:
-    """Two texts that a shell would like to read, two samples, and a file beside the code where there is one."""
+    """Two texts that a shell would interpret, two samples, and a file beside the code if given."""
     (folder / FILE).write_bytes(picture())
     if has_file:
         page.get_by_label("Choose picture files").set_input_files(folder / FILE)

@@ -1,4 +1,4 @@
-"""The playground where something goes wrong, or where someone wishes it to."""
+"""The playground when something fails, and under attack."""
 
 from pathlib import Path
 
@@ -88,10 +88,12 @@ def test_the_policy_stops_what_the_page_does_not_hold(
     with visit(browser, demo.url) as opened:
         page = opened.page
         assert "TrustedHTML" in page.evaluate(
-            "() => { try { document.body.innerHTML = '<b>1</b>'; } catch (error) { return String(error); } }"
+            "() => { try { document.body.innerHTML = '<b>1</b>'; }"
+            " catch (error) { return String(error); } }"
         )
         page.evaluate(
-            "() => { const style = document.createElement('style'); style.textContent = 'body { display: none }';"
+            "() => { const style = document.createElement('style');"
+            " style.textContent = 'body { display: none }';"
             " document.head.append(style); }"
         )
         expect(page.locator("body")).to_be_visible()

@@ -1,4 +1,4 @@
-"""The process as it is deployed: threads, first requests, crashes, signals, settings, log records."""
+"""The deployed process: threads, first requests, crashes, signals, settings, log records."""
 
 import hashlib
 import signal
@@ -114,7 +114,10 @@ def test_preload_loads_in_the_worker_before_any_request(tmp_path: Path) -> None:
 def test_sigterm_lets_a_request_finish(
     tmp_path: Path, image_server: ImageServer, threads: str
 ) -> None:
-    """The slow image is being fetched when the signal comes; the answer has the good image and the slow one's error."""
+    """The signal comes while the slow image is being fetched.
+
+    The answer has the good image's vector and the slow image's error.
+    """
     settings: Any = {"CLIP_FETCH_TIMEOUT_S": "2", "CLIP_HEALTH_WAIT_S": "60"} | (
         {"THREADS": threads} if threads else {}
     )
@@ -260,7 +263,10 @@ def test_our_packages_win_over_site_packages_of_the_same_name(tmp_path: Path) ->
 
 
 def test_a_tower_whose_weights_are_missing_or_wrong_says_so_and_recovers(tmp_path: Path) -> None:
-    """Weights for any model are looked for in CLIP_WEIGHTS_DIR first; here they are the demo's under another name."""
+    """CLIP_WEIGHTS_DIR is searched first, for any model.
+
+    Here it holds the demo's weights under another name.
+    """
     source, folder = ROOT / "common/models/demo/clip", tmp_path / "weights" / "emoji-small"
     good = (source / WEIGHTS).read_bytes()
     settings: Any = {"CLIP_MODEL": "emoji/small", "CLIP_WEIGHTS_DIR": str(tmp_path / "weights")}

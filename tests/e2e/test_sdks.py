@@ -1,4 +1,4 @@
-"""Cohere's and OpenAI's SDKs as their users call them: in Python, in Node, and on a page in Chromium."""
+"""Cohere's and OpenAI's SDKs as users call them: in Python, in Node, and on a page in Chromium."""
 
 import base64
 import functools
@@ -108,9 +108,15 @@ def test_openais_javascript_sdk_on_a_page_of_an_allowed_origin(
         rows = page.evaluate(
             """async ([base, image]) => {
               const { OpenAI } = await import('/openai/index.mjs');
-              const defaultHeaders = { traceparent: '00-' + 'a'.repeat(32) + '-' + 'b'.repeat(16) + '-01' };
-              const given = { baseURL: base + '/v1', apiKey: 'any', dangerouslyAllowBrowser: true, defaultHeaders };
-              const answer = await new OpenAI(given).embeddings.create({ model: 'demo', input: ['a fox', { image }] });
+              const traceparent = '00-' + 'a'.repeat(32) + '-' + 'b'.repeat(16) + '-01';
+              const client = new OpenAI({
+                baseURL: base + '/v1',
+                apiKey: 'any',
+                dangerouslyAllowBrowser: true,
+                defaultHeaders: { traceparent },
+              });
+              const input = ['a fox', { image }];
+              const answer = await client.embeddings.create({ model: 'demo', input });
               return answer.data.map(({ embedding }) => [...embedding]);
             }""",
             [server.url, FOX],

@@ -1,4 +1,4 @@
-"""Fresh environments of each requirements file; what `make serve` installs is enough to serve a bundle."""
+"""Fresh environments from each requirements file; `make serve` installs enough for a bundle."""
 
 import subprocess
 import sys
@@ -40,7 +40,10 @@ def test_a_model_without_a_bundle_says_what_is_missing(serve_python: Path, tmp_p
 
 @pytest.mark.parametrize("name", ["requirements-storage.txt", "requirements.txt"])
 def test_each_requirements_file_installs_in_a_fresh_environment(name: str, tmp_path: Path) -> None:
-    """`pip check` passes: the platform's build runs it. Those of the tests are what this process runs in."""
+    """`pip check` passes, as the platform's build runs it.
+
+    The requirements of the tests are those of this process.
+    """
     python = environment(tmp_path / "environment", ROOT / name)
     assert (packages_of(python) & HEAVY == HEAVY) is (name == "requirements.txt")
 

@@ -1,9 +1,10 @@
-"""Every snippet of the README and of docs/ runs against the demo model, and prints what the text shows.
+"""Every snippet of the README and of docs/ runs with the demo model and prints what the text shows.
 
-The bash, sh and python blocks of a document run in their order, in one fresh folder that has a checkout's `.venv`.
-A block is left out where `<!-- not run: why -->` stands in the line before it, or where it needs a cloud or builds
-something. An unnamed, text or json block right after a snippet is its output: white space aside, `…` stands for
-anything, and a number with a point may differ by 0.02, since another CPU rounds its int8 products otherwise.
+The bash, sh and python blocks of a document run in order, in one fresh folder that has a checkout's
+`.venv`. A block is skipped if the line before it is `<!-- not run: why -->`, or if it needs a cloud
+or builds something. An unnamed, text or json block right after a snippet is its output. In an
+output, `…` matches anything, and white space does not count. A number with a point may differ by
+0.02, because another CPU rounds its int8 products differently.
 """
 
 import os
@@ -25,7 +26,7 @@ SPACE = re.compile(r"(?<!\d) | (?![-\d])")  # but for those that part two number
 
 
 def run(snippet: Snippet, folder: Path, server: Server) -> str:
-    """What it prints; fails where it ends in an error, or where a request that it makes is refused unshown."""
+    """What the snippet prints. Fails if it ends in an error, or if a request is refused unshown."""
     refused = count_refused(server)
     code = SERVED.sub(server.url, snippet.code)
     environment = {

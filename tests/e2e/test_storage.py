@@ -22,7 +22,7 @@ MAX_BYTES = 2 * 2**20
 
 
 def padded(size: int) -> bytes:
-    """A picture of that many bytes: what comes after its end is not read."""
+    """An image of that many bytes: what comes after its end is not read."""
     return picture() + bytes(size - len(picture()))
 
 

@@ -1,4 +1,4 @@
-"""Nothing leaves but what a caller asked for: no library sends anything home, or leaves a file."""
+"""No library sends telemetry or writes files: only requested connections are made."""
 
 import os
 import subprocess

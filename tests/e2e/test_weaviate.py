@@ -1,4 +1,4 @@
-"""Weaviate's multi2vec-clip: a client that speaks as that module's own Go client does."""
+"""Weaviate's multi2vec-clip: a client that sends what that module's Go client sends."""
 
 import base64
 import json
@@ -26,7 +26,10 @@ class VectorizeError(Exception):
 
 @dataclass(frozen=True)
 class Client:
-    """The module's three calls. It sends no Content-Type and no key, and reads every answer to /vectorize as JSON."""
+    """The module's three calls.
+
+    It sends no Content-Type and no key, and reads every answer to /vectorize as JSON.
+    """
 
     origin: str
 

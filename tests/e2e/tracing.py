@@ -1,6 +1,6 @@
-"""What a process and its children do to the network and to the disk: seen by Python, and by the kernel.
+"""Records what a process and its children do on the network and on the disk.
 
-Python's audit hook tells names that are looked up; strace sees native code too.
+Python's audit hook reports the names that are looked up, and strace sees native code too.
 """
 
 import os

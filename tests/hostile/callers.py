@@ -1,4 +1,4 @@
-"""Callers that hold a connection to the server without using it well."""
+"""Callers that hold a connection to the server and misuse it."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What decoding a file takes: `python -m tests.hostile.decode_cost FILE`, in a process of its own.
+"""Measures the cost of decoding: `python -m tests.hostile.decode_cost FILE`, in its own process.
 
 Prints two numbers as JSON: the bytes that were reserved, and the bytes by which memory grew.
 """

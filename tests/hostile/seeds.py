@@ -1,4 +1,4 @@
-"""Small picture files of every kind that is read, to mutate; and bombs: small files that ask for much."""
+"""Small image files of every supported kind, to mutate, and bombs: small files of huge images."""
 
 import io
 import struct

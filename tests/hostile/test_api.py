@@ -1,4 +1,4 @@
-"""Whatever is sent, the answer is one that the contract describes, and never a 500."""
+"""For any request, the answer follows the contract and is never a 500."""
 
 import copy
 import json
@@ -75,8 +75,13 @@ TYPES = ["application/json"] * 8 + [
 ]
 EXPECTED = {200, 204, 400, 404, 405, 413, 415, 422}
 CODES = {
-    "invalid_request", "not_found", "method_not_allowed", "too_large", "unsupported_media_type", "image_failed",
-}  # fmt: skip
+    "invalid_request",
+    "not_found",
+    "method_not_allowed",
+    "too_large",
+    "unsupported_media_type",
+    "image_failed",
+}
 FIELDS = "texts urls on_error output_dtype extra input calls images query model".split()
 STRINGS = [
     "",
@@ -93,9 +98,13 @@ STRINGS = [
 ]
 
 scalars = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False),
-    st.text(st.characters(exclude_categories=["Cs"]), max_size=30), st.sampled_from([*STRINGS, PICTURE]),
-)  # fmt: skip
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=30),
+    st.sampled_from([*STRINGS, PICTURE]),
+)
 values = st.recursive(
     scalars,
     lambda inner: (
@@ -217,9 +226,13 @@ def test_every_answer_is_one_of_the_contract(
     with requests.Session() as session:
 
         @settings(
-            max_examples=effort(600, 6000), deadline=None, derandomize=True, database=None,
-            phases=[Phase.generate, Phase.shrink], suppress_health_check=list(HealthCheck),
-        )  # fmt: skip
+            max_examples=effort(600, 6000),
+            deadline=None,
+            derandomize=True,
+            database=None,
+            phases=[Phase.generate, Phase.shrink],
+            suppress_health_check=list(HealthCheck),
+        )
         @given(calls())
         def call(generated: tuple[str, str, bytes, dict[str, str]]) -> None:
             method, path, body, headers = generated

@@ -1,4 +1,4 @@
-"""Whatever bytes come, the decoder gives pixels or one of its errors, soon; run in processes that may crash."""
+"""For any bytes, the decoder soon gives pixels or one of its errors; its process may crash."""
 
 import random
 import time
@@ -50,7 +50,10 @@ def mutated(data: bytes, other: bytes, draw: random.Random) -> bytes:
 
 
 def decode_all(task: int) -> Counter[str]:
-    """The outcomes of one task's cases. Raises AssertionError with the case, which its numbers bring back."""
+    """The outcomes of one task's cases.
+
+    Raises AssertionError with the numbers that reproduce the case.
+    """
     draw, files = random.Random(task), seeds()
     names, outcomes = sorted(files), Counter[str]()
     for case in range(CASES_A_TASK):

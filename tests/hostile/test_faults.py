@@ -1,4 +1,4 @@
-"""Faults of callers, hosts and the machine, through the real process: after each, it is healthy and answers right."""
+"""Faults of callers, hosts and the machine: after each, the real process answers correctly."""
 
 import json
 import resource
@@ -34,7 +34,8 @@ from common.models import onnx_engine
 run, batches = onnx_engine.OnnxText.encode, itertools.count()
 
 def encode(self, items):
-    if next(batches) in (1, 5):  # the first is the load's own; two more try the first failed batch's items again
+    # Batch 0 is the load's own. After batch 1, two batches try its items one by one.
+    if next(batches) in (1, 5):
         raise RuntimeError("/secret/path")
     return run(self, items)
 
@@ -67,10 +68,13 @@ sys.path.insert(0, {str(ROOT)!r})
 import main
 
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
-CHANGES = {{"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.truncate"}}
+CHANGES = {{
+    "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.truncate"
+}}
 
 def refuse(event, arguments):
-    if event in CHANGES or (event == "open" and arguments[2] & WRITING and arguments[0] != "/dev/null"):
+    writes = event == "open" and arguments[2] & WRITING and arguments[0] != "/dev/null"
+    if event in CHANGES or writes:
         raise OSError(errno.EROFS, f"Read-only file system: {{arguments[0]}}")
 
 def begin():
@@ -94,9 +98,13 @@ def serving_demo(
     """A server of THREADS threads, both towers loaded, that is as good after the test as before."""
     timeout, items = str(timeout_s), str(queue_items)
     with serve(
-        folder, CLIP_REQUEST_TIMEOUT_S=timeout, CLIP_MAX_QUEUE_ITEMS=items, CLIP_HEALTH_WAIT_S="60",
-        CLIP_FETCH_TIMEOUT_S="2", THREADS=str(THREADS),
-    ) as server:  # fmt: skip
+        folder,
+        CLIP_REQUEST_TIMEOUT_S=timeout,
+        CLIP_MAX_QUEUE_ITEMS=items,
+        CLIP_HEALTH_WAIT_S="60",
+        CLIP_FETCH_TIMEOUT_S="2",
+        THREADS=str(THREADS),
+    ) as server:
         before = right(server)
         yield server
         assert right(server) == pytest.approx(before, abs=1e-6)
@@ -251,7 +259,8 @@ def test_callers_who_leave_amid_their_body_or_before_the_answer(
         (b"POST /embed/text HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
         (b"POST /embed/text HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n", 400),
         (
-            b"POST /embed/text HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nabcdef",
+            b"POST /embed/text HTTP/1.1\r\nHost: a\r\n"
+            b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nabcdef",
             400,
         ),
         (head("9" * 30) + b"{}", 413),
@@ -354,7 +363,7 @@ def test_a_disk_that_is_read_only_stops_nothing(tmp_path: Path) -> None:
 
 
 def test_an_engine_that_throws_once_fails_nobody_who_has_company(tmp_path: Path) -> None:
-    """The items of a batch that failed are tried one by one; a single text is told of an internal error."""
+    """The items of a failed batch are tried one by one; a single text gets an internal error."""
     source = tmp_path / "fails_once.py"
     source.write_text(FAILS_ONCE)
     with serve(tmp_path, source, CLIP_HEALTH_WAIT_S="60") as server:

@@ -1,4 +1,4 @@
-"""Memory: what a picture takes is known before it is decoded, and no single request takes more than its bound."""
+"""Memory: an image's need is known before it is decoded, and no request exceeds its bound."""
 
 import base64
 import json
@@ -110,33 +110,51 @@ def fitting(bytes_a_pixel: int, colour_type: int, bits: int = 8) -> str:
 
 
 def progressive() -> str:
-    """Three samples a pixel, each of two bytes, and the smallest picture."""
+    """Three samples a pixel, each of two bytes, and the smallest image."""
     image = Image.new("RGB", (5900, 5900))
     return data_url(saved(image, "JPEG", progressive=True, subsampling=0), "image/jpeg")
 
 
 REQUESTS: dict[str, Callable[[], tuple[str, bytes]]] = {
-    "2,048 texts of 16,000 letters": lambda: ("/embed/text", json.dumps({"texts": ["ab c" * 4000] * 2048}).encode()),
+    "2,048 texts of 16,000 letters": lambda: (
+        "/embed/text",
+        json.dumps({"texts": ["ab c" * 4000] * 2048}).encode(),
+    ),
     "330 texts of 98,000 letters and an emoji each": lambda: (
         "/embed/text",
-        json.dumps({"texts": [f"😀 {n:3}" + "a fox, " * 14_000 for n in range(330)]}, ensure_ascii=False).encode(),
+        json.dumps(
+            {"texts": [f"😀 {n:3}" + "a fox, " * 14_000 for n in range(330)]}, ensure_ascii=False
+        ).encode(),
     ),
     "eleven million lists": lambda: ("/embed/text", b'{"texts": [' + b"[]," * 11_000_000 + b"[]]}"),
     "eight million numbers": lambda: ("/embed/text", b'{"texts": [' + b"1e5," * 8_000_000 + b"1]}"),
-    "a hundred thousand objects": lambda: ("/embed/text", b'{"texts": [' + b'{"a":1},' * 99_000 + b"1]}"),
+    "a hundred thousand objects": lambda: (
+        "/embed/text",
+        b'{"texts": [' + b'{"a":1},' * 99_000 + b"1]}",
+    ),
     "keys without end": lambda: (
         "/embed/text",
         b"{" + b",".join(b'"%d":0' % n for n in range(99_000)) + b"}",
     ),
     "32 MB of brackets": lambda: ("/embed/text", b"[" * (32 * 2**20 - 1)),
-    "32 MB of escaped quotes": lambda: ("/embed/text", b'{"texts": ["' + b'\\"' * (16 * 2**20 - 10) + b'"]}'),
-    "one text of 32 MB": lambda: ("/embed/text", b'{"texts": ["' + b"a" * (32 * 2**20 - 20) + b'"]}'),
-    "the largest RGB picture, eight times": lambda: images([fitting(4, 2) + "=" * n for n in range(8)]),
+    "32 MB of escaped quotes": lambda: (
+        "/embed/text",
+        b'{"texts": ["' + b'\\"' * (16 * 2**20 - 10) + b'"]}',
+    ),
+    "one text of 32 MB": lambda: (
+        "/embed/text",
+        b'{"texts": ["' + b"a" * (32 * 2**20 - 20) + b'"]}',
+    ),
+    "the largest RGB picture, eight times": lambda: images(
+        [fitting(4, 2) + "=" * n for n in range(8)]
+    ),
     "the largest RGBA picture": lambda: images([fitting(9, 6)]),
     "the largest picture of 16 bits": lambda: images([fitting(10, 0, 16)]),
     "the largest palette picture": lambda: images([fitting(9, 3)]),
     "the largest progressive JPEG": lambda: images([progressive()]),
-    "ten million escapes in a data: URL": lambda: images(["data:image/png," + "%00" * (10 * 2**20)]),
+    "ten million escapes in a data: URL": lambda: images(
+        ["data:image/png," + "%00" * (10 * 2**20)]
+    ),
     "a data: URL of 15 MB": lambda: images([data_url(padded(15 * 2**20))]),
     "an OpenAI input of 15 MB": lambda: (
         "/v1/embeddings",
@@ -154,23 +172,31 @@ REQUESTS: dict[str, Callable[[], tuple[str, bytes]]] = {
     "the largest palette picture beside 20 MB of texts that take 80": lambda: (
         "/embed/mixed",
         json.dumps(
-            {"urls": [fitting(9, 3)], "texts": [f"😀 {n:3}" + "a fox, " * 14_000 for n in range(200)]},
+            {
+                "urls": [fitting(9, 3)],
+                "texts": [f"😀 {n:3}" + "a fox, " * 14_000 for n in range(200)],
+            },
             ensure_ascii=False,
         ).encode(),
     ),
-    "a strip of 1 × 30,000": lambda: images([data_url(png_bomb(1, 30_000, 6)), data_url(png_bomb(30_000, 1, 2))]),
-}  # fmt: skip
+    "a strip of 1 × 30,000": lambda: images(
+        [data_url(png_bomb(1, 30_000, 6)), data_url(png_bomb(30_000, 1, 2))]
+    ),
+}
 
 
 def padded(size: int, data: bytes = b"") -> bytes:
-    """A picture of that many bytes: what comes after its end is not read."""
+    """An image of that many bytes: what comes after its end is not read."""
     data = data or saved(Image.new("RGB", (64, 64)), "PNG")
     return data + bytes(size - len(data))
 
 
 def form(files: list[bytes]) -> tuple[str, bytes]:
     """A multipart form, told by its first bytes."""
-    head = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a"\r\nContent-Type: image/png\r\n\r\n'
+    head = (
+        b'--x\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n'
+        b"Content-Type: image/png\r\n\r\n"
+    )
     return "/embed/image", b"".join(head + file + b"\r\n" for file in files) + b"--x--\r\n"
 
 
@@ -185,7 +211,8 @@ def test_no_single_request_takes_more_memory_or_time_than_its_bound(
     path, body = REQUESTS[name]()
     response, seconds, grown_mb = send(server, path, body)
     print(
-        f"{name}: {len(body) / 1e6:.1f} MB, {response.status_code}, {seconds:.1f} s, +{grown_mb:.0f} MB"
+        f"{name}: {len(body) / 1e6:.1f} MB, {response.status_code}, {seconds:.1f} s,"
+        f" +{grown_mb:.0f} MB"
     )
     assert response.status_code in (200, 400, 504)
     assert grown_mb < ALLOWED_MB
@@ -211,7 +238,8 @@ def test_large_downloads_of_large_pictures_take_no_more(
     urls = [image_server.serve(f"/{number}.png", body) for number in range(5)]
     response, seconds, grown_mb = send(server, *images(urls))
     print(
-        f"5 downloads of 19 MB, {side}²: {response.status_code}, {seconds:.1f} s, +{grown_mb:.0f} MB"
+        f"5 downloads of 19 MB, {side}²: {response.status_code}, {seconds:.1f} s,"
+        f" +{grown_mb:.0f} MB"
     )
     assert len(response.json()["indices"]) >= 1
     assert {error["code"] for error in response.json()["errors"]} <= {"timeout"}

@@ -1,4 +1,4 @@
-"""Callers that are slow, silent or gone cost the others nothing, through the real process."""
+"""Slow, silent or disconnected callers do not slow others down, in the real process."""
 
 import http.client
 import json
@@ -89,7 +89,10 @@ def test_a_crowd_of_silent_connections_is_served_around_and_forgotten(server: Se
 
 @pytest.mark.parametrize("kind", [name for name in REFUSED if name != "Expect"])
 def test_a_refusal_is_read_to_its_end_and_never_lost_to_a_reset(server: Server, kind: str) -> None:
-    """Whether the body is read or not: the next request on the connection is answered, or it closes with a word."""
+    """The next request on the connection is answered, or the connection says that it closes.
+
+    This holds whether the function read the body or not.
+    """
     with connect(server) as connection:
         connection.sendall(REFUSED[kind])
         connection.sendall(head("/health/live", 0, "Connection: close", method="GET"))
@@ -199,7 +202,7 @@ def test_a_large_answer_is_whole_for_a_caller_that_reads_late(server: Server) ->
 
 
 def test_what_a_caller_that_left_had_asked_for_is_dropped(server: Server) -> None:
-    """It would take seconds: one that comes after it does not wait for it, and its retry is not refused."""
+    """The request would take seconds. A later one does not wait for it, and a retry is accepted."""
     body = json.dumps(SLOW).encode()
     before = len(gone(server))
     with connect(server) as connection:

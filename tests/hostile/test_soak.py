@@ -1,4 +1,4 @@
-"""A long mix of good and bad requests at sixteen callers: every answer right, and memory flat."""
+"""Sixteen callers send good and bad requests: all answers are right, and memory stays flat."""
 
 import random
 import threading
@@ -19,15 +19,19 @@ from tests.image_server import ImageServer
 from tests.image_urls import data_url
 
 CALLERS = 16
-POOL = 40  # different texts and pictures
+POOL = 40  # different texts and images
 CLOSE = 0.999  # cosine: a text beside others in a batch
 
 
 class Mix:
-    """Requests of all kinds, each with a check of its answer. Vectors are compared with those of a calm server."""
+    """Requests of all kinds, each with a check of its answer.
+
+    Vectors are compared with those of a calm server.
+    """
 
     def __init__(self, server: Server, images: ImageServer) -> None:
-        self.server, self.images = server, images
+        self.server = server
+        self.images = images
         self.texts = [entry["en"] for entry in names()[:POOL]]
         self.urls = [images.serve(f"/{place}.png", picture_at(place)) for place in range(POOL)]
         images.serve("/bomb.png", png_bomb(9000, 9000, 2))
@@ -55,7 +59,7 @@ class Mix:
         return same(answer["embeddings"], [self.image_vectors[place] for place in places])
 
     def mixed(self, draw: random.Random) -> bool:
-        """One good picture between bad ones."""
+        """One good image between bad ones."""
         place, bad = draw.randrange(POOL), draw.choice(self.broken)
         urls = [
             bad,

@@ -1,6 +1,6 @@
-"""Nothing that a caller writes makes the function connect to a forbidden address: a table, through the real sockets.
+"""No request makes the function connect to a forbidden address: a table, through real sockets.
 
-An audit hook sees every connection that Python opens, whoever opens it. Names resolve as the attacker pleases.
+An audit hook sees every connection that Python opens. Names resolve to what the attacker chooses.
 """
 
 import itertools
@@ -124,7 +124,7 @@ def test_the_table_is_as_large_as_it_says() -> None:
 
 @pytest.mark.parametrize("named", ["127.0.0.1", "169.254.169.254", "::1"])
 def test_no_url_of_the_table_opens_a_connection(named: str) -> None:
-    """Names of the table resolve to `named`: whatever a trick makes of a URL, it ends in forbidden space."""
+    """Names of the table resolve to `named`, so that every trick ends in forbidden space."""
     attacked = fetcher(answering(named))
     with watched() as opened:
         for url in TABLE:
@@ -158,7 +158,7 @@ def test_a_public_answer_beside_a_forbidden_one_does_not_help() -> None:
 def test_a_name_that_is_bound_anew_after_the_check_is_connected_to_where_it_was_checked(
     image_server: ImageServer,
 ) -> None:
-    """The permitted network stands for the internet; every second answer points at the metadata server."""
+    """The permitted network is the internet; every second answer is the metadata server."""
     port = image_server.url.rpartition(":")[2]
     policy = UrlPolicy(allow_networks=OPEN_LOOPBACK)
     attacked = fetcher(answering("127.0.0.1", "169.254.169.254"), policy)

@@ -1,4 +1,4 @@
-"""Augmentation of emoji pictures as batched tensor operations, made to mimic styles that training never shows."""
+"""Augments emoji images with batched tensor operations that imitate unseen styles."""
 
 import math
 
@@ -15,12 +15,12 @@ def _uniform(count: int, low: float, high: float) -> Tensor:
 
 
 def _sometimes(probability: float, changed: Tensor, images: Tensor) -> Tensor:
-    """Each picture of `changed` with `probability`, else that of `images`."""
+    """Each image of `changed` with `probability`, else that of `images`."""
     return torch.where(torch.rand(len(images), 1, 1, 1) < probability, changed, images)
 
 
 def _warp(rgba: Tensor, strength: float) -> Tensor:
-    """Small rotations, shifts, and scales that differ by axis. `rgba` (n, 4, s, s) with premultiplied alpha."""
+    """Small rotations, shifts, and scales per axis. `rgba` is (n, 4, s, s), premultiplied alpha."""
     count = len(rgba)
     angle = torch.empty(count).uniform_(-0.3, 0.3) * (torch.rand(count) < 0.7) * strength
     scale_x, scale_y = 1 + strength * torch.empty(2, count).uniform_(-0.15, 0.3)
@@ -56,7 +56,10 @@ def _turn_hue(images: Tensor, angle: Tensor) -> Tensor:
 
 
 def augment(rgba: Tensor, strength: float = 1.0) -> Tensor:
-    """Pictures (n, 4, s, s) uint8, straight alpha → (n, 3, s, s) float32 in 0..1. `strength` is between 0 and 1."""
+    """Augments images: (n, 4, s, s) uint8, straight alpha → (n, 3, s, s) float32 in 0..1.
+
+    `strength` is between 0 and 1.
+    """
     pixels = rgba.float() / 255
     pixels = torch.cat([pixels[:, :3] * pixels[:, 3:], pixels[:, 3:]], 1)
     images = _on_background(_warp(pixels, strength), strength)

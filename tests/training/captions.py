@@ -35,7 +35,8 @@ class Captions:
         if choice < 0.25 and self._own[index]:
             text = self._random.choice(self._own[index])
         elif choice < 0.35 and len(self._keywords[index]) > 1 and self._own[index]:
-            text = f"{self._random.choice(self._own[index])} {self._random.choice(self._keywords[index])}"
+            own = self._random.choice(self._own[index])
+            text = f"{own} {self._random.choice(self._keywords[index])}"
         else:
             text = self._names[index]
         text = self._random.choice(TEMPLATES).format(text)

@@ -1,8 +1,9 @@
-"""What each `output_dtype` costs in recall: the demo model's text to picture over the fixed 400 emoji.
+"""What each `output_dtype` costs in recall, from text to image over the fixed 400 emoji.
 
 python -m tests.training.compact_vectors
 
-It prints the table of docs/vectors.md. The vectors are the torch engine's, so that nothing but the type is measured.
+It prints the table of docs/vectors.md. The vectors are the demo model's on the torch engine, so
+that only the type makes a difference.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ from tests.demo_recall import captions, pictures
 TOP = 10
 CANDIDATES = 40  # that are taken by Hamming distance and ranked again
 WIDTHS = (256, 512)  # of demo, of clip
-Scores = NDArray[Any]  # (texts, pictures), higher is nearer
+Scores = NDArray[Any]  # (texts, images), higher is nearer
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Way:
 
 @dataclass(frozen=True)
 class Loss:
-    """By style: the share of texts whose picture is among the first TOP, and of float's TOP that are found again."""
+    """By style: the share of texts whose image is among the first TOP, and of float's TOP kept."""
 
     way: Way
     recall: dict[str, float]
@@ -83,7 +84,7 @@ def centred(texts: NDArray[np.uint8], images: NDArray[np.uint8]) -> Scores:
 
 
 def ranked_again(texts: Vectors, images: Vectors) -> Scores:
-    """The CANDIDATES nearest by Hamming distance in the order of their int8 cosine; the others behind them."""
+    """The CANDIDATES nearest by Hamming distance, sorted by int8 cosine; then the others."""
     coarse, fine = of("ubinary", hamming)(texts, images), of("int8", cosine)(texts, images)
     nearest = best(coarse, CANDIDATES)
     scores = np.full(fine.shape, -2.0)
@@ -112,7 +113,7 @@ def best(scores: Scores, count: int) -> NDArray[np.intp]:
 
 
 def recall(scores: Scores) -> float:
-    """Share of texts whose own picture, of the same row, is among the first TOP; of equals it is the last."""
+    """The share of texts whose image, of the same row, is among the first TOP; ties count last."""
     return float(((scores >= scores.diagonal()[:, None]).sum(axis=1) <= TOP).mean())
 
 
@@ -141,7 +142,10 @@ def measure() -> list[Loss]:
 
 def table(losses: list[Loss]) -> Iterator[str]:
     """The lines of docs/vectors.md."""
-    yield "| `output_dtype` | search by | bytes at 256 | at 512 | R@10 Noto | Twemoji | top 10 kept, Noto | Twemoji |"
+    yield (
+        "| `output_dtype` | search by | bytes at 256 | at 512 "
+        "| R@10 Noto | Twemoji | top 10 kept, Noto | Twemoji |"
+    )
     yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
     for loss in losses:
         dtypes = " + ".join(f"`{dtype}`" for dtype in loss.way.dtypes)

@@ -1,13 +1,13 @@
-"""Emoji, their pictures in several styles and their names in many languages, from npm packages.
+"""Emoji, their images in several styles and their names in many languages, from npm packages.
 
     npm install emoji-datasource-google@16.0.0 emoji-datasource-twitter@16.0.0 \
         cldr-annotations-full@48.2.0 cldr-annotations-derived-full@48.2.0 \
-        @iconify-json/fluent-emoji-flat@1.2.6 @iconify-json/fxemoji@1.2.2 @iconify-json/emojione@1.2.3 \
-        @iconify-json/openmoji@1.2.29 @iconify-json/noto-v1@1.2.5
+        @iconify-json/fluent-emoji-flat@1.2.6 @iconify-json/fxemoji@1.2.2 \
+        @iconify-json/emojione@1.2.3 @iconify-json/openmoji@1.2.29 @iconify-json/noto-v1@1.2.5
     python -m tests.training.data node_modules emoji-data
 
-writes `images.npz` (one array (emoji, 64, 64, 4) uint8 RGBA a style, all zero where the style lacks the emoji) and
-`emoji.json`. Needs resvg-py 0.5.0, which renders the SVG styles.
+writes `emoji.json` and `images.npz`, which has one array (emoji, 64, 64, 4) uint8 RGBA per style.
+It is all zero for an emoji that the style lacks. The SVG styles are rendered with resvg-py 0.5.0.
 """
 
 import io
@@ -27,8 +27,9 @@ PNG_STYLES = ("google", "twitter")
 SVG_STYLES = ("fluent-emoji-flat", "fxemoji", "emojione", "openmoji", "noto-v1")
 UNSEEN_STYLE = "twitter"  # never trained on
 LANGUAGES = (
-    "af am ar az be bg bn ca cs cy da de el en es et eu fa fi fil fr ga gl gu he hi hr hu hy id is it ja ka kk km kn "
-    "ko ky lo lt lv mk ml mn mr ms my nb ne nl pa pl pt ro ru si sk sl sq sr sv sw ta te th tr uk ur uz vi yue zh zu"
+    "af am ar az be bg bn ca cs cy da de el en es et eu fa fi fil fr ga gl gu he hi hr hu hy id is "
+    "it ja ka kk km kn ko ky lo lt lv mk ml mn mr ms my nb ne nl pa pl pt ro ru si sk sl sq sr sv "
+    "sw ta te th tr uk ur uz vi yue zh zu"
 ).split()
 
 Rgba = NDArray[np.uint8]  # (SIZE, SIZE, 4)
@@ -36,7 +37,11 @@ Rgba = NDArray[np.uint8]  # (SIZE, SIZE, 4)
 
 @dataclass(frozen=True)
 class Emoji:
-    """One emoji: its code points as the packages spell them, Unicode's name, short names and keywords by language."""
+    """One emoji.
+
+    It has its code points as the packages spell them, Unicode's name, and short names and keywords
+    by language.
+    """
 
     char: str
     unified: str
@@ -46,7 +51,10 @@ class Emoji:
 
 
 def read_annotations(node_modules: Path, language: str) -> dict[str, Any]:
-    """CLDR's annotations of one language, derived ones included: character → {"default": keywords, "tts": [name]}."""
+    """CLDR's annotations of one language, including derived ones.
+
+    A character maps to {"default": keywords, "tts": [name]}.
+    """
     merged: dict[str, Any] = {}
     for package, key in (
         ("cldr-annotations-full", "annotations"),
@@ -59,7 +67,7 @@ def read_annotations(node_modules: Path, language: str) -> dict[str, Any]:
 
 
 def read_emoji(node_modules: Path) -> list[Emoji]:
-    """All emoji that have an English name and a picture in both PNG styles; flags and skin tones are left out."""
+    """All emoji with an English name and an image in both PNG styles; no flags or skin tones."""
     entries = json.loads(
         (node_modules / "emoji-datasource-google" / "emoji.json").read_text("utf-8")
     )
@@ -87,13 +95,13 @@ def read_emoji(node_modules: Path) -> list[Emoji]:
 
 
 def read_png_style(node_modules: Path, style: str, emoji: list[Emoji]) -> list[Rgba | None]:
-    """Pictures of an emoji-datasource package."""
+    """Images of an emoji-datasource package."""
     folder = node_modules / f"emoji-datasource-{style}" / "img" / style / "64"
     return [_rgba(Image.open(folder / f"{item.unified}.png")) for item in emoji]
 
 
 def read_svg_style(node_modules: Path, style: str, emoji: list[Emoji]) -> list[Rgba | None]:
-    """Pictures of an icon set, rendered; None where the set lacks the emoji."""
+    """Images of an icon set, rendered; None where the set lacks the emoji."""
     import resvg_py
 
     folder = node_modules / "@iconify-json" / style
@@ -121,7 +129,7 @@ def read_svg_style(node_modules: Path, style: str, emoji: list[Emoji]) -> list[R
 
 
 def _slugs(item: Emoji) -> list[str]:
-    """What a set without a table of code points may call the emoji: its names, with hyphens or run together."""
+    """Names that a set without code points may use: with hyphens, or without spaces."""
     slugs = [
         "-".join(re.findall(r"[a-z0-9]+", name.lower()))
         for name in (item.names["en"], item.unicode_name)
@@ -139,7 +147,7 @@ def _find_icon(icons: dict[str, Any], names: list[str | None]) -> dict[str, Any]
 
 
 def _rgba(image: Image.Image) -> Rgba:
-    """The picture centred on a transparent square of SIZE."""
+    """The image centred on a transparent square of SIZE."""
     image = image.convert("RGBA")
     image.thumbnail((SIZE, SIZE), Image.Resampling.LANCZOS)
     square = Image.new("RGBA", (SIZE, SIZE))

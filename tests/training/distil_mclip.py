@@ -1,9 +1,10 @@
-"""Distil the demo's text tower into a small multilingual one, as M-CLIP was made (teacher learning).
+"""Distil the demo's text tower into a small multilingual one, by teacher learning as for M-CLIP.
 
     python -m tests.training.distil_mclip emoji-data common/models/demo/clip OUT --minutes 20
 
-The student reads an emoji's name in any of the languages and must give the teacher's vector of its English name. The
-loss is the mean squared error, as M-CLIP's, plus a cross entropy against the teacher's vectors of all emoji.
+The student reads an emoji's name in any of the languages, and learns the teacher's vector of the
+English name. The loss is the mean squared error, as for M-CLIP, plus a cross entropy against the
+teacher's vectors of all emoji.
 """
 
 import argparse
@@ -47,11 +48,20 @@ class Student(nn.Module):
         from transformers import XLMRobertaConfig, XLMRobertaModel
 
         config = XLMRobertaConfig(  # type: ignore[no-untyped-call]
-            vocab_size=vocabulary, hidden_size=WIDTH, num_hidden_layers=LAYERS, num_attention_heads=WIDTH // 64,
-            intermediate_size=2 * WIDTH, max_position_embeddings=514, type_vocab_size=1, layer_norm_eps=1e-5,
-            hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, bos_token_id=0, pad_token_id=PAD_ID,
+            vocab_size=vocabulary,
+            hidden_size=WIDTH,
+            num_hidden_layers=LAYERS,
+            num_attention_heads=WIDTH // 64,
+            intermediate_size=2 * WIDTH,
+            max_position_embeddings=514,
+            type_vocab_size=1,
+            layer_norm_eps=1e-5,
+            hidden_dropout_prob=0.0,
+            attention_probs_dropout_prob=0.0,
+            bos_token_id=0,
+            pad_token_id=PAD_ID,
             eos_token_id=2,
-        )  # fmt: skip
+        )
         self.transformer = XLMRobertaModel(config, add_pooling_layer=False)  # type: ignore[no-untyped-call]
         self.LinearTransformation = nn.Linear(WIDTH, DIMENSIONS)
 
@@ -104,12 +114,15 @@ def pairs_of(emoji: list[Emoji]) -> tuple[list[tuple[int, str]], list[tuple[int,
 
 
 def save(student: Student, tokenizer: XlmrTokenizer, folder: Path) -> None:
-    """Write the checkpoint, half precision, as an M-CLIP repository's; the weights appear last and at once."""
+    """Write a half-precision checkpoint in M-CLIP's layout; the weights appear last and at once."""
     folder.mkdir(parents=True, exist_ok=True)
     config = {
-        "architectures": ["MultilingualCLIP"], "modelBase": "demo-xlm-roberta", "model_type": "M-CLIP",
-        "numDims": DIMENSIONS, "transformerDimensions": WIDTH,
-    }  # fmt: skip
+        "architectures": ["MultilingualCLIP"],
+        "modelBase": "demo-xlm-roberta",
+        "model_type": "M-CLIP",
+        "numDims": DIMENSIONS,
+        "transformerDimensions": WIDTH,
+    }
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     if tokenizer.file != folder / MCLIP_TOKENIZER:
         shutil.copyfile(tokenizer.file, folder / MCLIP_TOKENIZER)
@@ -171,7 +184,8 @@ def distil(
         if step % 50 == 0:
             seconds = time.monotonic() - started
             print(
-                f"step {step}  loss {loss.item():.3f}  squared {squared.item():.3f}  {seconds:.0f} s",
+                f"step {step}  loss {loss.item():.3f}"
+                f"  squared {squared.item():.3f}  {seconds:.0f} s",
                 flush=True,
             )
     save(student, tokenizer, out)

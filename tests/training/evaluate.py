@@ -1,8 +1,8 @@
-"""Recall of the demo models from their shipped files: text to picture, by style and by language.
+"""Recall of the demo models from their shipped files: text to image, by style and by language.
 
     python -m tests.training.evaluate emoji-data common/models/demo
 
-A query is an emoji's name, the gallery one style's pictures: of all emoji that have the style, or of the fixed 400.
+A query is an emoji's name. The gallery is one style's images, of all its emoji or of the fixed 400.
 """
 
 import sys
@@ -26,7 +26,7 @@ CHUNK = 128
 
 
 def recall(queries: Tensor, gallery: Tensor, at: int) -> float:
-    """Share of queries whose own picture, of the same row, is among the first `at`."""
+    """The share of queries whose own image, of the same row, is among the first `at`."""
     scores = queries @ gallery.T
     return float(((scores > scores.diag()[:, None]).sum(1) < at).float().mean())
 
@@ -39,7 +39,7 @@ def report(label: str, queries: Tensor, gallery: Tensor, rows: Tensor) -> tuple[
 
 
 def picture_vectors(model: torch.nn.Module, rgba: Tensor) -> Tensor:
-    """Pictures (n, 4, s, s) uint8, composited on white → (n, d)."""
+    """Images (n, 4, s, s) uint8, composited on white → (n, d)."""
     pixels = rgba.float() / 255
     pixels = normalise(pixels[:, :3] * pixels[:, 3:] + 1 - pixels[:, 3:])
     return torch.cat([model.encode_image(chunk, normalize=True) for chunk in pixels.split(CHUNK)])  # type: ignore[operator]

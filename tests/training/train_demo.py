@@ -2,10 +2,11 @@
 
     python -m tests.training.train_demo emoji-data OUT --minutes 45
 
-Each step scores a batch of pictures, of any style but the unseen one, against a caption of every emoji there is: the
-text tower is so small that all the negatives cost less than the pictures. A stage's difficulty, from 0 to 1, says how
-much augmentation there is and how evenly the styles are drawn. The learning rate follows a cosine over the
-time given, so that a slow machine ends as well as it can. The weights written are an exponential moving average.
+Each step scores a batch of images, of any style but the unseen one, against a caption of every
+emoji. The text tower is so small that all these negatives cost less than the images. A stage's
+difficulty, from 0 to 1, sets how strong the augmentation is and how evenly the styles are drawn.
+The learning rate follows a cosine over the given time, so that a slow machine ends well too. The
+weights written are an exponential moving average.
 """
 
 import argparse
@@ -43,7 +44,7 @@ PREPROCESS_CONFIG = {
 
 
 def load_data(folder: Path) -> tuple[list[Emoji], dict[str, Tensor]]:
-    """The emoji and, by style, their pictures (emoji, 4, 64, 64) uint8."""
+    """The emoji and, by style, their images (emoji, 4, 64, 64) uint8."""
     emoji = [Emoji(**item) for item in json.loads((folder / "emoji.json").read_text("utf-8"))]
     with np.load(folder / "images.npz") as arrays:
         return emoji, {
@@ -66,11 +67,12 @@ class Sampler:
         self._pictures = torch.stack([styles[name] for name in names])  # (styles, emoji, 4, s, s)
         weights = (
             self._pictures.flatten(2).any(2).float().T
-        )  # (emoji, styles): 1 where there is a picture
-        self._weights, self._main = weights, names.index("google")
+        )  # (emoji, styles): 1 where there is an image
+        self._weights = weights
+        self._main = names.index("google")
 
     def draw(self, main_style_weight: float) -> tuple[Tensor, Tensor]:
-        """(indices of the emoji (BATCH,), pictures (BATCH, 4, s, s)); the other styles weigh 1 each."""
+        """(indices of the emoji (BATCH,), images (BATCH, 4, s, s)). Other styles weigh 1 each."""
         emoji = torch.randperm(len(self._weights))[:BATCH]
         weights = self._weights[emoji]
         weights[:, self._main] *= main_style_weight
@@ -79,7 +81,7 @@ class Sampler:
 
 
 def step_loss(model: torch.nn.Module, images: Tensor, emoji: Tensor, tokens: Tensor) -> Tensor:
-    """Cross entropy of pictures against all captions, and of the batch's captions against its pictures."""
+    """Cross entropy of images against all captions, and of the batch's captions against images."""
     images = model.encode_image(normalise(images), normalize=True)  # type: ignore[operator]
     texts = encode_texts(model, tokens)
     logits = model.logit_scale.exp() * images @ texts.T  # type: ignore[operator]
@@ -97,7 +99,7 @@ def encode_texts(model: Any, tokens: Tensor) -> Tensor:
 
 
 def _encode_short(model: Any, tokens: Tensor) -> Tensor:
-    """open_clip's encode_text cut at the longest text: what follows the end token cannot change a vector."""
+    """open_clip's encode_text, cut at the longest text: later tokens cannot change a vector."""
     length = int(tokens.argmax(1).max()) + 1
     tokens = tokens[:, :length]
     x = model.token_embedding(tokens) + model.positional_embedding[:length]
@@ -138,7 +140,7 @@ def train(
     difficulty_range: tuple[float, float],
     resume: Path | None,
 ) -> None:
-    """Train for `minutes`, from scratch or from a checkpoint, and write one to `out`, also now and then on the way."""
+    """Train for `minutes`, from scratch or from a checkpoint; write to `out` now and then."""
     first, last = difficulty_range
     open_clip = import_open_clip()
     torch.manual_seed(SEED)
@@ -181,7 +183,8 @@ def train(
         if step % 25 == 0:
             seconds = time.monotonic() - started
             print(
-                f"step {step}  loss {loss.item():.3f}  {seconds:.0f} s  {seconds / step:.2f} s a step",
+                f"step {step}  loss {loss.item():.3f}"
+                f"  {seconds:.0f} s  {seconds / step:.2f} s a step",
                 flush=True,
             )
         if step % 200 == 0:
