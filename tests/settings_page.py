@@ -33,7 +33,8 @@ def variable_of(name: str, field: FieldInfo) -> str:
 def page() -> str:
     """The whole page."""
     rows = [
-        f"| `{variable_of(name, field)}` | {_default(name, field)} | {_escaped(field.description or '')} |"
+        f"| `{variable_of(name, field)}` | {_default(name, field)} "
+        f"| {_escaped(field.description or '')} |"
         for name, field in Settings.model_fields.items()
     ]
     return HEAD + "\n".join(rows) + "\n" + FOOT

@@ -56,7 +56,10 @@ class ImageIngredients:
 
 @dataclass(frozen=True)
 class Fingerprints:
-    """Of texts' vectors, of images' vectors, and of the pair; `random-` stands before random weights'."""
+    """Of texts' vectors, of images' vectors and of the pair.
+
+    They begin with `random-` if the weights are random.
+    """
 
     text: str
     image: str

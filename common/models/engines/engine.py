@@ -24,7 +24,9 @@ class Engine(Protocol):
         ...
 
     def fingerprints(self, spec: ModelSpec, options: EngineOptions) -> Fingerprints | None:
-        """The fingerprints of the model as it would be served now; None: known only once it is loaded.
+        """The fingerprints of the model as it would be served now.
+
+        None: they are known only once the towers are loaded.
 
         Must be cheap, and must not fetch anything. Raises ModelUnavailable for broken files.
         """
