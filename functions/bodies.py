@@ -106,4 +106,4 @@ def _read(request: Request, allowance: Allowance) -> bytes:
         return read_body(request, allowance)
     except TooLarge as error:
         what = "files" if request.mimetype == FORM else "items"
-        raise TooLarge(f"{error}; split the {what} across several requests") from error
+        raise TooLarge(f"{error}; split the {what} over several requests") from error

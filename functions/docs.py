@@ -28,7 +28,10 @@ def _page() -> File:
 
 
 def asset(_: Call, name: str) -> File:
-    """A script or style of the documentation page. Raises NotFound."""
+    """A script or style of the documentation page.
+
+    Raises NotFound.
+    """
     return _asset(name)
 
 

@@ -94,7 +94,10 @@ class ImagePredictResponse(PredictResponse):
 
 
 def predict(body: PredictRequest, call: Call) -> PredictResponse | ImagePredictResponse:
-    """The vector of a text or an image. Raises ImagesFailed."""
+    """The vector of a text or an image.
+
+    Raises ImagesFailed.
+    """
     field, task = body.task()
     check_model(task.modelName, call, *names_of(call.model.spec.id))
     given = body.text if field == "text" else body.image

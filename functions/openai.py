@@ -217,7 +217,10 @@ def models(call: Call) -> ModelsResponse:
 
 
 def model(call: Call, id: str) -> ModelCard:
-    """The served model, by any of its names. Raises ModelNotFound."""
+    """The served model, by any of its names.
+
+    Raises ModelNotFound.
+    """
     check_model(id, call)
     return _card(call.model)
 

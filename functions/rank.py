@@ -38,7 +38,10 @@ class RankResponse:
 
 
 def embed_and_rank(body: RankRequest, call: Call) -> RankResponse:
-    """The candidates, best first. Raises ImagesFailed if the query is an image that fails."""
+    """The candidates, best first.
+
+    Raises ImagesFailed if the query is an image that fails.
+    """
     candidates = [item.read() for item in body.candidates]
     checked_counts(candidates)
     embedded = call.embed([body.query.read(), *candidates])

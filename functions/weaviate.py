@@ -72,7 +72,10 @@ def live(_: Call) -> None:
 
 
 def ready(call: Call) -> None:
-    """Ready once both towers are loaded. Raises ModelLoading or ModelUnavailable."""
+    """Ready once both towers are loaded.
+
+    Raises ModelLoading or ModelUnavailable.
+    """
     until = time.monotonic() + min(READY_WAIT_S, call.settings.health_wait_s)
     model = call.model
     for tower in model.towers:

@@ -149,8 +149,8 @@ def test_an_empty_batch_has_no_replies(demo: Server) -> None:
         ({"calls": "a"}, "calls is a string, expected a list"),
         ([], "expected a JSON object"),
         (remote([["a"]], input="video"), 'input is "video"'),
-        (remote([["a"]], colour="red"), "colour is not a field"),
-        (remote([["a"]], **{"x" * 5000: "y" * 5000}), "is not a field"),
+        (remote([["a"]], colour="red"), "colour is not a known field"),
+        (remote([["a"]], **{"x" * 5000: "y" * 5000}), "is not a known field"),
     ],
 )
 def test_a_bad_envelope_is_400_which_is_not_tried_again(

@@ -112,7 +112,7 @@ def test_files_can_be_uploaded(demo: Server) -> None:
     unknown = requests.post(
         demo.url + "/embed/image", files=files, data={"colour": "red"}, timeout=60
     )
-    assert "colour is not a field" in unknown.json()["detail"]
+    assert "colour is not a known field" in unknown.json()["detail"]
     broken = requests.post(
         demo.url + "/embed/image",
         b"--x\r\nbroken",
