@@ -152,6 +152,7 @@ class MicroBatcher(Generic[Item]):
         self._admitted: dict[Job[Item], int] = {}  # reserved places that are not settled
         self._thread: threading.Thread | None = None
         self._closed = False
+        self._ready_at = math.inf  # the end of the first batch
 
     @property
     def queue_items(self) -> int:
@@ -182,8 +183,10 @@ class MicroBatcher(Generic[Item]):
         """
         cost = float(size) if cost is None else cost
         job: Job[Item] = Job(self, size, cost)
-        arrival = Arrival(size, cost, deadline, time.monotonic(), waited_s, is_patient)
         with self._changed:
+            # A wait for the model to load does not mean that the encoder is overloaded.
+            waited_s = max(0.0, min(waited_s, time.monotonic() - self._ready_at))
+            arrival = Arrival(size, cost, deadline, time.monotonic(), waited_s, is_patient)
             if self._closed:
                 raise Cancelled(f"the {self._name} encoder was closed")
             taken = sum(self._admitted.values())
@@ -260,6 +263,7 @@ class MicroBatcher(Generic[Item]):
         cost = sum(self._length_of(item) for _, _, item in batch)
         with self._changed:
             self._admission.note_batch(cost, seconds, backlogged)
+            self._ready_at = min(self._ready_at, time.monotonic())
 
     def _batch_is_full(self) -> bool:
         return sum(len(job.waiting) for job in self._jobs) >= self._limits.max_batch_size
@@ -274,9 +278,8 @@ class MicroBatcher(Generic[Item]):
             share = max(1, (self._limits.max_batch_size - len(batch)) // len(self._jobs))
             for _ in range(len(self._jobs)):
                 job = self._jobs.popleft()
-                for _ in range(
-                    min(share, len(job.waiting), self._limits.max_batch_size - len(batch))
-                ):
+                room = self._limits.max_batch_size - len(batch)
+                for _ in range(min(share, len(job.waiting), room)):
                     batch.append((job, *job.waiting.popleft()))
                 if job.waiting:
                     self._jobs.append(job)

@@ -30,6 +30,7 @@ CODE = (  # patterns of all code that is deployed; a new package of the function
     "common/images/*.py",
     "common/models/*.py",
     "common/models/*.txt.gz",
+    "common/models/engines/*.py",
     "functions/*.py",
     "functions/static/*",
     "functions/static/docs/*",

@@ -55,7 +55,10 @@ SENTENCES: dict[str, Callable[[Any, Limits], str]] = {
         f"has {len(value):,} items, the limit is {limits['max_length']:,}"
     ),
     "int_type": _whole_number,
-    "greater_than_equal": lambda value, limits: f"is {value}, the minimum is {limits['ge']}",
+    "float_type": _expected("a number"),
+    "finite_number": lambda value, _: f"is {value}, expected a finite number",
+    "greater_than_equal": lambda value, limits: f"is {value}, the minimum is {limits['ge']:g}",
+    "less_than_equal": lambda value, limits: f"is {value}, the maximum is {limits['le']:,.0f}",
     "literal_error": _literal,
     "model_type": _expected("an object"),
     "value_error": lambda _value, limits: str(limits["error"]),

@@ -39,4 +39,5 @@ def check_contract(path: str, response: requests.Response) -> None:
         return
     assert media_type in content or "*/*" in content, f"{media_type} is not in the document"
     if "schema" in content.get(media_type, {}):
-        _validator(path, method, status, media_type).validate(response.json())
+        body = response.json() if media_type.endswith("json") else response.text
+        _validator(path, method, status, media_type).validate(body)

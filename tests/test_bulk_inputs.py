@@ -209,7 +209,7 @@ def test_a_bad_use_is_one_clear_line_before_any_work(
 
 @pytest.mark.parametrize(
     ("uri", "message"),
-    [("s3://bucket/x", "only local paths and gs://"), ("https://a.example/x", "only local paths")],
+    [("s3://bucket/x", "use a local path or gs://"), ("https://a.example/x", "use a local path")],
 )
 def test_other_schemes_are_refused(
     uri: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

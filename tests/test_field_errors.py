@@ -7,11 +7,15 @@ import pytest
 
 from common.items import ImageBytes
 from functions.bigquery import RemoteRequest
+from functions.cohere import EmbedRequest
+from functions.content import ContentInput, ImageTarget, ImageUrlPart, PairInput, TextPart
 from functions.errors import InvalidRequest
 from functions.field_errors import SENTENCES, validate
 from functions.image import ImageForm, ImageRequest
+from functions.immich import PredictRequest
+from functions.listed import ItemsRequest
 from functions.mixed import MixedRequest
-from functions.openai import EmbeddingsRequest
+from functions.openai import EmbeddingsRequest, ImagesRequest
 from functions.protocols import ROUTES
 from functions.rank import RankRequest
 from functions.schemas import Request
@@ -22,6 +26,7 @@ MODELS: list[type[Request]] = [*(route.body.model for route in ROUTES if route.b
 RAISED_BY = {  # a node of a core schema → the types of error that it alone can raise
     "str": {"string_type", "string_unicode"},
     "int": {"int_type"},
+    "float": {"float_type", "finite_number"},
     "list": {"list_type"},
     "literal": {"literal_error"},
     "model": {"model_type"},
@@ -36,12 +41,22 @@ RAISED_BY_LIMIT = {
     ("list", "min_length"): "too_short",
     ("list", "max_length"): "too_long",
     ("int", "ge"): "greater_than_equal",
+    ("float", "ge"): "greater_than_equal",
+    ("float", "le"): "less_than_equal",
 }
 UNCHECKED = {"metadata", "serialization", "function", "json_schema_input_schema"}
+# `read_inputs` tries one form after another, and has sentences of its own.
+READ_BY_HAND = {PairInput, TextPart, ImageUrlPart, ContentInput, ImageTarget}
 HARMLESS = {"default", "nullable", "any", "model-field", "definitions", "definition-ref"}
 HARMLESS |= {"dataclass", "dataclass-args", "dataclass-field"}  # made by our own validators
 LIMITS = {"min_length", "max_length", "ge", "gt", "le", "lt", "multiple_of", "pattern"}
 FOX, QUERY = {"text": "a fox"}, {"query": {"text": "a fox"}}
+
+
+def weighted(weight: object) -> dict[str, Any]:
+    """An item whose text has this weight."""
+    return {**FOX, "url": "a", "weights": {"text": weight, "image": 1}}
+
 
 CASES: list[tuple[str, type[Request], dict[str, Any], str]] = [
     ("missing", TextRequest, {}, "texts is required"),
@@ -82,6 +97,24 @@ CASES: list[tuple[str, type[Request], dict[str, Any], str]] = [
         "dimensions is 2.5, expected a whole number",
     ),
     (
+        "float_type",
+        ItemsRequest,
+        {"items": [weighted("1")]},
+        "items[0].weights.text is a string, expected a number",
+    ),
+    (
+        "finite_number",
+        ItemsRequest,
+        {"items": [weighted(float("inf"))]},
+        "items[0].weights.text is inf, expected a finite number",
+    ),
+    (
+        "less_than_equal",
+        ItemsRequest,
+        {"items": [weighted(1e9)]},
+        "items[0].weights.text is 1000000000.0, the maximum is 1,000,000",
+    ),
+    (
         "greater_than_equal",
         RankRequest,
         {**QUERY, "candidates": [FOX], "top_k": 0},
@@ -109,7 +142,8 @@ CASES: list[tuple[str, type[Request], dict[str, Any], str]] = [
         "value_error",
         EmbeddingsRequest,
         {"input": ["a", [1, 2]]},
-        "input item 1 holds token ids, which belong to another model's tokenizer; send strings",
+        "input item 1 holds token ids, which belong to another model's tokenizer; send strings"
+        " (LangChain's OpenAIEmbeddings does with check_embedding_ctx_length=False)",
     ),
 ]
 
@@ -117,8 +151,9 @@ CASES: list[tuple[str, type[Request], dict[str, Any], str]] = [
 def nodes(schema: Any) -> Iterator[dict[str, Any]]:
     """Every node of a core schema."""
     if isinstance(schema, dict):
-        if schema.get("type") == "dataclass":
-            return  # is written and never read
+        # A dataclass is written and never read.
+        if schema.get("type") == "dataclass" or schema.get("cls") in READ_BY_HAND:
+            return
         if isinstance(schema.get("type"), str):
             yield schema
         for name, part in schema.items():
@@ -202,12 +237,18 @@ VALID: dict[type[Request], dict[str, Any]] = {
     EmbeddingsRequest: {"input": ["a", {"image": "b", "text": None}]},
     VectorizeRequest: {},
     RemoteRequest: {"calls": []},
+    ItemsRequest: {"items": [FOX]},
+    ImagesRequest: {"input": "a"},
+    EmbedRequest: {"texts": ["a"]},
+    PredictRequest: {"entries": "{}"},
 }
 
 
 @pytest.mark.parametrize(("model", "name"), optional_fields())
 def test_null_means_absent_for_every_optional_field(model: type[Request], name: str) -> None:
     valid = VALID.get(model, {"texts": ["a"], "urls": ["b"]})
+    if model is EmbedRequest and name == "texts":  # it needs one list
+        valid = {"images": ["a"]}
     absent = {key: value for key, value in valid.items() if key != name}
     assert validate(absent | {name: None}, model) == validate(absent, model)
 

@@ -14,8 +14,8 @@ from tests.e2e.tracing import Trace
 from tests.paths import ROOT
 
 PIXEL = (
-    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M/wHwAEBgIAmlcZ"
-    "4QAAAABJRU5ErkJggg=="
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR42mP438AAAAQBAY"
+    "D718vxAAAAAElFTkSuQmCC"
 )
 SCRIPT = f"""
 import sys

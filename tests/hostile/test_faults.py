@@ -308,7 +308,7 @@ def test_an_image_host_that_dies_midway_costs_its_own_images(
 def test_a_redirect_to_what_is_no_url_is_one_entry(
     server: Server, image_server: ImageServer
 ) -> None:
-    for location in ("http://[::1/", "//[", "http://exa\u2100mple.com/", "http://a:b:c/", ""):
+    for location in ("http://[::1/", "//[", "http://exa\u2100mple.com/", "http://a:b:c/"):
         (error,) = server.post(
             "/embed/image", {"urls": [image_server.redirect_to(location)]}
         ).json()["errors"]
