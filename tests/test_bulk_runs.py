@@ -252,7 +252,7 @@ def test_an_interrupt_ends_a_run_at_once_and_says_how_to_go_on(
         tmp_path / "urls.txt",
         tmp_path / "out",
         *DEMO,
-        environ={"CLIP_FETCH_ALLOW_NETWORKS": "127.0.0.0/8"},
+        environ={"CLIP_FETCH_ALLOW_NETWORKS": "127.0.0.0/8", "CLIP_FETCH_TIMEOUT_S": "60"},
     )
     assert image_server.seen("/gated")
     process.send_signal(signal.SIGINT)

@@ -78,7 +78,7 @@ def test_a_missing_file_and_a_broken_config_are_named(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("[]")
     with pytest.raises(ModelUnavailable, match="must contain a JSON object"):
         read_json(tmp_path / "config.json", DEMO)
-    with pytest.raises(ModelUnavailable, match="missing or no JSON"):
+    with pytest.raises(ModelUnavailable, match="missing or not valid JSON"):
         read_json(tmp_path / "other.json", DEMO)
 
 
@@ -111,7 +111,7 @@ def test_the_catalog_holds_the_traps() -> None:
 
 @pytest.mark.parametrize("name", ["clop", "ViT-B-32/", "/openai", "/"])
 def test_a_name_that_is_no_model_is_refused(name: str) -> None:
-    with pytest.raises(ModelNotFound, match=r"known are clip, clip-256, .*, demo, demo-mclip"):
+    with pytest.raises(ModelNotFound, match=r"use one of clip, clip-256, .*, demo, demo-mclip"):
         resolve(name)
 
 

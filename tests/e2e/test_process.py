@@ -54,7 +54,7 @@ def at_once(count: int, call: Callable[[], requests.Response]) -> list[requests.
 
 @pytest.mark.parametrize("engine", ["onnx", "torch"])
 def test_32_first_requests_at_once_load_each_tower_once(tmp_path: Path, engine: str) -> None:
-    with serve(tmp_path, CLIP_ENGINE=engine) as server:
+    with serve(tmp_path, CLIP_ENGINE=engine, THREADS="64") as server:
         responses = at_once(
             32, lambda: server.post("/embed/mixed", {"texts": ["a fox"], "urls": [FOX]})
         )
