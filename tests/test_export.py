@@ -106,7 +106,7 @@ def test_int8_products_cannot_saturate_16_bits(demo: Bundle) -> None:
         )
         assert floats <= 2, (
             "matrices were left in float32"
-        )  # the position table and what is no matrix product
+        )  # the position table, and all that is not a matrix product
 
 
 @pytest.mark.parametrize("kind", ["Gelu", "Relu"])

@@ -31,7 +31,7 @@ def test_a_head_that_is_not_complete_tells_nothing(head: bytes) -> None:
         (
             b"Content-Length: -1\r\n",
             0,
-        ),  # what is no length, the parser refuses: there is nothing to wait for
+        ),  # the parser refuses a bad length, so there is nothing to wait for
         (b"Content-Length: 5, 5\r\n", 0),
         (b"Content-Length: 5\r\nContent-Length: 6\r\n", 0),
         (b"X-Content-Length: 7\r\n", 0),
