@@ -1,4 +1,4 @@
-# make serve · browser · test · test-fast · test-hostile · lint · smoke · export · package · deploy · rollback · release-check. MODEL and PORT choose what is served and where.
+# make serve · browser · test · test-fast · test-hostile · lint · docs · smoke · export · package · deploy · rollback · release-check. MODEL and PORT choose what is served and where.
 MODEL ?= demo
 PORT ?= 8080
 PYTHON ?= python3
@@ -18,7 +18,7 @@ BUNDLED := $(filter demo demo-mclip,$(MODEL))$(wildcard weights/$(subst /,-,$(MO
 ASKED := $(if $(filter file,$(origin PYTHON)),,yes)
 PROCESSES ?= 2
 
-.PHONY: help serve embed browser test test-fast test-hostile lint format smoke export package deploy rollback release-check bench clean
+.PHONY: help serve embed browser test test-fast test-hostile lint format docs smoke export package deploy rollback release-check bench clean
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
@@ -46,6 +46,10 @@ lint: $(VENV)/.dev ## check style and types
 format: $(VENV)/.dev ## put style right
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(VENV)/.docs ## build the documentation as a site, build/site, and check its links
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "open build/site/index.html, or serve it with $(BIN)/python -m http.server --directory build/site"
 
 smoke: $(VENV)/.serve ## check a running function: URL=… [IMAGE_URL=…] [TOKEN=… in the environment]
 	$(BIN)/python -m tests.smoke $(or $(URL),http://127.0.0.1:$(PORT)) $(if $(IMAGE_URL),--image-url $(IMAGE_URL))
@@ -87,6 +91,10 @@ $(VENV)/.serve: requirements-serve.txt constraints.txt $(VENV)/.python
 
 $(VENV)/.bulk: $(VENV)/$(if $(BUNDLED),.serve,.engine) requirements-bulk.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-bulk.txt
+	touch $@
+
+$(VENV)/.docs: requirements-docs.txt constraints.txt $(VENV)/.python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-docs.txt
 	touch $@
 
 $(VENV)/.torch: $(VENV)/.serve
