@@ -1,11 +1,11 @@
 """Reads inputs in the forms of multimodal APIs: strings, pairs and content parts."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
+from functions.field_errors import field_errors, summary
 from functions.request_schema import all_null, refusing
 from functions.schemas import MAX_IMAGES, MAX_TEXTS, Request, Text
 
@@ -62,22 +62,33 @@ class ImageTarget(Request):
     detail: Literal["auto", "low", "high"] | None = None
 
 
+def _as_target(value: object) -> object:
+    """Some callers send the URL itself where OpenAI's API has an object with the URL."""
+    return {"url": value} if isinstance(value, str) else value
+
+
 class ImageUrlPart(Request):
     """An image, as a content part."""
 
     type: Literal["image_url"]
-    image_url: ImageTarget | Reference
+    image_url: Annotated[
+        ImageTarget,
+        BeforeValidator(_as_target, json_schema_input_type=ImageTarget | Reference),
+    ]
 
     def parts(self) -> Input:
         """The image."""
-        target = self.image_url
-        return (Part(target if isinstance(target, str) else target.url, "image"),)
+        return (Part(self.image_url.url, "image"),)
+
+
+# `type` decides which of the two is meant, so a wrong part has the errors of that one alone.
+ContentPart = Annotated[TextPart | ImageUrlPart, Field(discriminator="type")]
 
 
 class ContentInput(Request):
     """Content parts that get one vector together."""
 
-    content: Annotated[list[TextPart | ImageUrlPart], Field(min_length=1, max_length=16)]
+    content: Annotated[list[ContentPart], Field(min_length=1, max_length=16)]
 
     def parts(self) -> Input:
         """All parts in order."""
@@ -105,25 +116,25 @@ def read_inputs(value: object) -> list[Input]:
 def _read_input(place: str, given: object) -> Input:
     if isinstance(given, str):
         return (Part(given),)
-    if isinstance(given, dict) and (parts := _parts_of(given)):
+    if isinstance(given, dict) and (parts := _parts_of(place, given)):
         return parts
     is_tokens = isinstance(given, int | list) and not isinstance(given, bool)
     raise ValueError(f"{place} {IDS_FAULT if is_tokens else FAULT}".strip())
 
 
-def _parts_of(given: dict[str, Any]) -> Input:
-    """The parts of an object; empty if it matches no known form."""
-    for model in _models_of(given):
-        try:
-            return model.model_validate(given).parts()
-        except ValidationError:
-            continue
-    return ()
+_PAIR: tuple[Any, TypeAdapter[Any]] = (PairInput, TypeAdapter(PairInput))
+_FORMS: dict[str, tuple[Any, TypeAdapter[Any]]] = {  # by the key that only this form has
+    "content": (ContentInput, TypeAdapter(ContentInput)),
+    "type": (ContentPart, TypeAdapter(ContentPart)),
+}
 
 
-def _models_of(
-    given: dict[str, Any],
-) -> Sequence[type[PairInput] | type[TextPart] | type[ImageUrlPart] | type[ContentInput]]:
-    if "content" in given:
-        return (ContentInput,)
-    return (TextPart, ImageUrlPart) if "type" in given else (PairInput,)
+def _parts_of(place: str, given: dict[str, Any]) -> Input:
+    """The parts of an object; empty if it has neither a text nor an image."""
+    form, reader = next((own for key, own in _FORMS.items() if key in given), _PAIR)
+    try:
+        parts: Input = reader.validate_python(given).parts()
+        return parts
+    except ValidationError as error:
+        wrong = summary(field_errors(error, form))
+        raise ValueError(f"{place} is wrong: {wrong}".strip()) from error

@@ -1,7 +1,7 @@
 """Turns pydantic's errors into sentences that name the field, its value and the limit."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -40,6 +40,14 @@ def _literal(value: Any, limits: Limits) -> str:
     return f"is {given}, expected {limits['expected']}"
 
 
+def _tag(value: Any, limits: Limits) -> str:
+    name = limits["discriminator"]
+    tag = value[name.strip("'")]
+    given = shown(tag) if isinstance(tag, str) else kind_of(tag)
+    expected = " or ".join(limits["expected_tags"].split(", "))
+    return f"has {given} as its {name}, expected {expected}"
+
+
 # A sentence for each type of error that the request models can raise.
 SENTENCES: dict[str, Callable[[Any, Limits], str]] = {
     "missing": lambda _value, _: "is required",
@@ -61,6 +69,9 @@ SENTENCES: dict[str, Callable[[Any, Limits], str]] = {
     "less_than_equal": lambda value, limits: f"is {value}, the maximum is {limits['le']:,.0f}",
     "literal_error": _literal,
     "model_type": _expected("an object"),
+    "model_attributes_type": _expected("an object"),  # where an object may have several forms
+    "union_tag_not_found": lambda _value, limits: f"has no {limits['discriminator']}",
+    "union_tag_invalid": _tag,
     "value_error": lambda _value, limits: str(limits["error"]),
 }
 
@@ -70,10 +81,19 @@ def validate(value: dict[str, Any], model: type[BaseModel]) -> Any:
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        details = error.errors(include_url=False)[:MAX_REPORTED]
-        errors = [_field_error(one, model) for one in details]
-        message = "; ".join(f"{one.path} {one.message}".strip() for one in errors[:MAX_IN_MESSAGE])
-        raise InvalidRequest(message, errors) from error
+        errors = field_errors(error, model)
+        raise InvalidRequest(summary(errors), errors) from error
+
+
+def field_errors(error: ValidationError, form: Any) -> list[FieldError]:
+    """The errors of a value that is no `form`: a model, or an annotation with models."""
+    details = error.errors(include_url=False)[:MAX_REPORTED]
+    return [_field_error(one, list(_models_in(form))) for one in details]
+
+
+def summary(errors: Sequence[FieldError]) -> str:
+    """The first of `errors` as one sentence for people."""
+    return "; ".join(f"{one.path} {one.message}".strip() for one in errors[:MAX_IN_MESSAGE])
 
 
 def kind_of(value: object) -> str:
@@ -86,25 +106,47 @@ def shown(value: str) -> str:
     return json.dumps(value[:MAX_SHOWN_CHARS], ensure_ascii=False)
 
 
-def _field_error(details: ErrorDetails, model: type[BaseModel]) -> FieldError:
-    loc, kind = details["loc"], details["type"]
+def _field_error(details: ErrorDetails, models: list[type[BaseModel]]) -> FieldError:
+    kind, place = details["type"], _Place(models)
+    for part in details["loc"]:
+        place.enter(part)
     if kind == "extra_forbidden":
-        names = ", ".join(_names(_model_at(model, loc[:-1])))
-        message = f"is not a known field; the fields are {names}"
+        message = f"is not a known field; the fields are {', '.join(_names(place.owner))}"
     else:
         sentence = SENTENCES.get(kind, _expected("another value"))
         message = sentence(details["input"], details.get("ctx", {}))
-    return FieldError(tuple(_shown_part(part) for part in loc), message)
+    return FieldError(tuple(place.loc), message)
 
 
-def _model_at(model: type[BaseModel], loc: tuple[str | int, ...]) -> type[BaseModel]:
-    """The model of the object at `loc` inside `model`."""
-    for part in loc:
-        for name, field in model.model_fields.items():
-            if part == (field.alias or name):
-                model = next(_models_in(field.annotation), model)
-                break
-    return model
+class _Place:
+    """Where an error is, as a caller sees it: without the tags that pydantic puts in its path."""
+
+    def __init__(self, models: list[type[BaseModel]]) -> None:
+        self.loc: list[str | int] = []
+        self.owner = models[0]  # of the last field
+        self._models = models  # that the value here may be
+
+    def enter(self, part: str | int) -> None:
+        """Go on to the next part of pydantic's path."""
+        if isinstance(part, int):
+            self.loc.append(part)
+        elif len(self._models) > 1:  # the part is the tag of the model that was meant
+            self._models = [own for own in self._models if part in _tags(own)]
+        else:
+            self.loc.append(part[:MAX_SHOWN_CHARS])
+            self.owner = self._models[0]
+            self._models = list(_models_of(self.owner, part))
+
+
+def _models_of(model: type[BaseModel], name: str) -> Iterator[type[BaseModel]]:
+    """The models that the field of that name may hold."""
+    for own, field in model.model_fields.items():
+        if name == (field.alias or own):
+            yield from _models_in(field.annotation)
+
+
+def _tags(model: type[BaseModel]) -> tuple[str, ...]:
+    return get_args(model.model_fields["type"].annotation)
 
 
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
@@ -116,7 +158,3 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
 
 def _names(model: type[BaseModel]) -> list[str]:
     return [field.alias or name for name, field in model.model_fields.items()]
-
-
-def _shown_part(part: str | int) -> str | int:
-    return part if isinstance(part, int) else part[:MAX_SHOWN_CHARS]

@@ -8,7 +8,7 @@ import pytest
 from common.items import ImageBytes
 from functions.bigquery import RemoteRequest
 from functions.cohere import EmbedRequest
-from functions.content import ContentInput, ImageTarget, ImageUrlPart, PairInput, TextPart
+from functions.content import ContentInput, ImageUrlPart, PairInput, TextPart
 from functions.errors import InvalidRequest
 from functions.field_errors import SENTENCES, validate
 from functions.image import ImageForm, ImageRequest
@@ -30,6 +30,7 @@ RAISED_BY = {  # a node of a core schema → the types of error that it alone ca
     "list": {"list_type"},
     "literal": {"literal_error"},
     "model": {"model_type"},
+    "tagged-union": {"union_tag_invalid", "union_tag_not_found", "model_attributes_type"},
     "model-fields": {"missing"},  # and extra_forbidden, whose sentence names the fields
     "function-before": {"value_error"},
     "function-after": {"value_error"},
@@ -45,8 +46,8 @@ RAISED_BY_LIMIT = {
     ("float", "le"): "less_than_equal",
 }
 UNCHECKED = {"metadata", "serialization", "function", "json_schema_input_schema"}
-# `read_inputs` tries one form after another, and has sentences of its own.
-READ_BY_HAND = {PairInput, TextPart, ImageUrlPart, ContentInput, ImageTarget}
+# The forms that `read_inputs` reads. The schema of a request that calls it does not show them.
+INPUTS: list[type[Request]] = [PairInput, TextPart, ImageUrlPart, ContentInput]
 HARMLESS = {"default", "nullable", "any", "model-field", "definitions", "definition-ref"}
 HARMLESS |= {"dataclass", "dataclass-args", "dataclass-field"}  # made by our own validators
 LIMITS = {"min_length", "max_length", "ge", "gt", "le", "lt", "multiple_of", "pattern"}
@@ -56,6 +57,11 @@ FOX, QUERY = {"text": "a fox"}, {"query": {"text": "a fox"}}
 def weighted(weight: object) -> dict[str, Any]:
     """An item whose text has this weight."""
     return {**FOX, "url": "a", "weights": {"text": weight, "image": 1}}
+
+
+def content(part: object) -> dict[str, Any]:
+    """A request of Cohere's with this content part."""
+    return {"inputs": [{"content": [part]}]}
 
 
 CASES: list[tuple[str, type[Request], dict[str, Any], str]] = [
@@ -133,6 +139,49 @@ CASES: list[tuple[str, type[Request], dict[str, Any], str]] = [
         "candidates[0] is a string, expected an object",
     ),
     (
+        "model_attributes_type",
+        EmbedRequest,
+        content("a fox"),
+        "inputs[0].content[0] is a string, expected an object",
+    ),
+    (
+        "union_tag_not_found",
+        EmbedRequest,
+        content(FOX),
+        "inputs[0].content[0] has no 'type'",
+    ),
+    (
+        "union_tag_invalid",
+        EmbedRequest,
+        content({"type": "audio", "audio": "a"}),
+        "inputs[0].content[0] has \"audio\" as its 'type', expected 'text' or 'image_url'",
+    ),
+    (
+        "missing",
+        EmbedRequest,
+        content({"type": "image_url", "image_url": {}}),
+        "inputs[0].content[0].image_url.url is required",
+    ),
+    (
+        "string_type",
+        EmbedRequest,
+        content({"type": "text", "text": 3}),
+        "inputs[0].content[0].text is a number, expected a string",
+    ),
+    (
+        "value_error",
+        EmbeddingsRequest,
+        {"input": ["a", {"type": "image_url", "image_url": {"uri": "a"}}]},
+        "input item 1 is wrong: image_url.url is required;"
+        " image_url.uri is not a known field; the fields are url, detail",
+    ),
+    (
+        "value_error",
+        EmbeddingsRequest,
+        {"input": {"content": [{"type": "text"}]}},
+        "input is wrong: content[0].text is required",
+    ),
+    (
         "value_error",
         RankRequest,
         {"query": {}, "candidates": [FOX]},
@@ -152,7 +201,7 @@ def nodes(schema: Any) -> Iterator[dict[str, Any]]:
     """Every node of a core schema."""
     if isinstance(schema, dict):
         # A dataclass is written and never read.
-        if schema.get("type") == "dataclass" or schema.get("cls") in READ_BY_HAND:
+        if schema.get("type") == "dataclass":
             return
         if isinstance(schema.get("type"), str):
             yield schema
@@ -164,7 +213,7 @@ def nodes(schema: Any) -> Iterator[dict[str, Any]]:
             yield from nodes(part)
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", [*MODELS, *INPUTS])
 def test_every_error_that_a_model_can_raise_has_a_sentence(model: type[Request]) -> None:
     for node in nodes(model.__pydantic_core_schema__):
         kind = node["type"]
