@@ -36,14 +36,20 @@ def _whole_number(value: Any, _: Limits) -> str:
 
 
 def _literal(value: Any, limits: Limits) -> str:
-    given = shown(value) if isinstance(value, str) else kind_of(value)
-    return f"is {given}, expected {limits['expected']}"
+    expected = {"True": "true", "False": "false"}.get(limits["expected"], limits["expected"])
+    return f"is {_shown_choice(value)}, expected {expected}"
+
+
+def _shown_choice(value: object) -> str:
+    """A value that is none of the expected ones: as JSON if it is short, else its kind."""
+    if isinstance(value, str):
+        return shown(value)
+    return json.dumps(value) if isinstance(value, bool) else kind_of(value)
 
 
 def _tag(value: Any, limits: Limits) -> str:
     name = limits["discriminator"]
-    tag = value[name.strip("'")]
-    given = shown(tag) if isinstance(tag, str) else kind_of(tag)
+    given = _shown_choice(value[name.strip("'")])
     expected = " or ".join(limits["expected_tags"].split(", "))
     return f"has {given} as its {name}, expected {expected}"
 

@@ -3,13 +3,13 @@
 Other tasks than CLIP get an error status. Immich then tries its next URL, which can serve them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from flask import Request as HttpRequest
 from flask import Response
-from pydantic import SkipValidation, ValidationError
+from pydantic import ConfigDict, SkipValidation, ValidationError, model_validator
 
 from common.allowance import Allowance
 from common.encoding import as_strings
@@ -20,12 +20,11 @@ from functions.bodies import read_fields
 from functions.call import Call
 from functions.envelopes import Envelope, message_of
 from functions.errors import FieldError, ImagesFailed, InvalidRequest
-from functions.field_errors import validate
+from functions.field_errors import field_errors, summary, validate
 from functions.forms import FILE, FORM
 from functions.model_names import check_model
 from functions.route import IMAGE_ERRORS, Answer, Body, Protocol, Route
 
-KINDS = {"textual": "text", "visual": "image"}  # Immich's name of a tower → its form field
 NAMES = {  # Immich's names of models that have another name here
     "clip": "ViT-B-32__laion400m_e32",
     "mclip": "XLM-Roberta-Large-Vit-B-16Plus",
@@ -33,10 +32,36 @@ NAMES = {  # Immich's names of models that have another name here
 
 
 class Task(schemas.Request):
-    """One tower of a model. `options` may name a text's language, which CLIP does not need."""
+    """One tower of a model. Other fields, such as a text's language, have no effect on CLIP."""
+
+    model_config = ConfigDict(extra="ignore")
 
     modelName: str  # noqa: N815 - the protocol's name
-    options: dict[str, Any] | None = None
+
+
+class ClipTask(schemas.Request):
+    """The tower to use: one of the two."""
+
+    textual: Task | None = None
+    visual: Task | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> "ClipTask":
+        if (self.textual is None) == (self.visual is None):
+            raise ValueError("has neither textual nor visual, or both: give exactly one of them")
+        return self
+
+    def target(self) -> tuple[str, str]:
+        """The form's field to embed, and the name of the model for it."""
+        if self.textual:
+            return "text", self.textual.modelName
+        return "image", self.visual.modelName if self.visual else ""
+
+
+class Entries(schemas.Request):
+    """Immich's tasks. Only CLIP is served here."""
+
+    clip: ClipTask
 
 
 class PredictRequest(schemas.Request):
@@ -46,28 +71,20 @@ class PredictRequest(schemas.Request):
     text: schemas.Text | None = None
     image: SkipValidation[ImageBytes] | None = None
 
-    def task(self) -> tuple[str, Task]:
-        """The form field to embed, and the task for it. Raises InvalidRequest."""
+    def task(self) -> ClipTask:
+        """What `entries` asks for. Raises InvalidRequest."""
         try:
-            entries = strict_json.loads(self.entries.encode())
+            return Entries.model_validate(strict_json.loads(self.entries.encode())).clip
         except InvalidRequest as error:
-            raise _refused(f"is not JSON: {error}") from error
-        kinds = entries.get("clip") if isinstance(entries, dict) and len(entries) == 1 else None
-        if not isinstance(kinds, dict):
-            named = ", ".join(entries) if isinstance(entries, dict) else "no object"
-            raise _refused(f"has {named[:100]}, but the only task here is clip")
-        if len(kinds) != 1 or not kinds.keys() <= KINDS.keys():
-            raise _refused(f"has {', '.join(kinds)[:100]}, expected one of {', '.join(KINDS)}")
-        kind, task = next(iter(kinds.items()))
-        try:
-            return KINDS[kind], Task.model_validate(task)
+            raise _refused([FieldError((), f"is not JSON: {error}")]) from error
         except ValidationError as error:
-            raise _refused(f"has no valid modelName for clip.{kind}") from error
+            raise _refused(field_errors(error, Entries)) from error
 
 
-def _refused(message: str) -> InvalidRequest:
-    fault = FieldError(("entries",), message)
-    return InvalidRequest(f"{fault.path} {fault.message}", [fault])
+def _refused(errors: Sequence[FieldError]) -> InvalidRequest:
+    """The error for these faults of `entries`."""
+    faults = [FieldError(("entries", *one.loc), one.message) for one in errors]
+    return InvalidRequest(summary(faults), faults)
 
 
 def parse(
@@ -98,8 +115,8 @@ def predict(body: PredictRequest, call: Call) -> PredictResponse | ImagePredictR
 
     Raises ImagesFailed.
     """
-    field, task = body.task()
-    check_model(task.modelName, call, *names_of(call.model.spec.id))
+    field, name = body.task().target()
+    check_model(name, call, *names_of(call.model.spec.id))
     given = body.text if field == "text" else body.image
     if given is None:
         raise InvalidRequest(f"{field} is required", [FieldError((field,), "is required")])

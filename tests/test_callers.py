@@ -201,20 +201,28 @@ def test_immichs_server_gets_vectors_and_an_images_size(ask: Ask) -> None:
 
 
 @pytest.mark.parametrize(
-    "entries",
+    ("entries", "words"),
     [
-        {"facial-recognition": {"detection": {"modelName": "buffalo_l"}}},
-        {"ocr": {"detection": {"modelName": "PP-OCRv5_mobile"}}},
-        {"clip": {"visual": {"modelName": "ViT-L-14__openai"}}},
-        {"clip": {}},
-        {"clip": {"textual": {}}},
-        [],
+        (
+            {"facial-recognition": {"detection": {"modelName": "buffalo_l"}}},
+            "entries.facial-recognition is not a known field; the fields are clip",
+        ),
+        ({"ocr": {"detection": {"modelName": "PP-OCRv5_mobile"}}}, "entries.ocr is not a known"),
+        ({"clip": {"visual": {"modelName": "ViT-L-14__openai"}}}, "is not served here"),
+        ({"clip": {}}, "entries.clip has neither textual nor visual, or both"),
+        ({"clip": {"textual": {}}}, "entries.clip.textual.modelName is required"),
+        ({"clip": {"textual": 3}}, "entries.clip.textual is a number, expected an object"),
+        ({}, "entries.clip is required"),
+        ([], "entries is a list, expected an object"),
     ],
 )
-def test_immich_goes_to_its_next_url_for_what_is_not_served_here(ask: Ask, entries: object) -> None:
+def test_immich_goes_to_its_next_url_for_what_is_not_served_here(
+    ask: Ask, entries: object, words: str
+) -> None:
     answer = predict(ask, entries, text="a fox")
     assert answer.status_code in (400, 404)  # after any status that is no success it does
     assert list(answer.json) == ["detail"]
+    assert words in answer.json["detail"]
 
 
 def test_immich_may_call_a_model_by_its_own_name() -> None:

@@ -12,7 +12,7 @@ from functions.content import ContentInput, ImageUrlPart, PairInput, TextPart
 from functions.errors import InvalidRequest
 from functions.field_errors import SENTENCES, validate
 from functions.image import ImageForm, ImageRequest
-from functions.immich import PredictRequest
+from functions.immich import Entries, PredictRequest
 from functions.listed import ItemsRequest
 from functions.mixed import MixedRequest
 from functions.openai import EmbeddingsRequest, ImagesRequest
@@ -46,8 +46,8 @@ RAISED_BY_LIMIT = {
     ("float", "le"): "less_than_equal",
 }
 UNCHECKED = {"metadata", "serialization", "function", "json_schema_input_schema"}
-# The forms that `read_inputs` reads. The schema of a request that calls it does not show them.
-INPUTS: list[type[Request]] = [PairInput, TextPart, ImageUrlPart, ContentInput]
+# Read inside a field, so the core schema of the request does not show them.
+INNER: list[type[Request]] = [PairInput, TextPart, ImageUrlPart, ContentInput, Entries]
 HARMLESS = {"default", "nullable", "any", "model-field", "definitions", "definition-ref"}
 HARMLESS |= {"dataclass", "dataclass-args", "dataclass-field"}  # made by our own validators
 LIMITS = {"min_length", "max_length", "ge", "gt", "le", "lt", "multiple_of", "pattern"}
@@ -133,6 +133,12 @@ CASES: list[tuple[str, type[Request], dict[str, Any], str]] = [
         "encoding_format is a number, expected 'float' or 'base64'",
     ),
     (
+        "literal_error",
+        EmbeddingsRequest,
+        {"input": "a", "normalized": False},
+        "normalized is false, expected true",
+    ),
+    (
         "model_type",
         RankRequest,
         {**QUERY, "candidates": ["a fox"]},
@@ -213,7 +219,7 @@ def nodes(schema: Any) -> Iterator[dict[str, Any]]:
             yield from nodes(part)
 
 
-@pytest.mark.parametrize("model", [*MODELS, *INPUTS])
+@pytest.mark.parametrize("model", [*MODELS, *INNER])
 def test_every_error_that_a_model_can_raise_has_a_sentence(model: type[Request]) -> None:
     for node in nodes(model.__pydantic_core_schema__):
         kind = node["type"]
