@@ -1,5 +1,6 @@
 """Fixtures of several test modules."""
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,6 +46,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         names = getattr(item, "fixturenames", ())
         group = "serve_python" if "serve_python" in names else item.nodeid.partition("::")[0]
         item.add_marker(pytest.mark.xdist_group(group))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_garbage() -> Iterator[None]:
+    """Collects each module's garbage at its end.
+
+    Otherwise a socket that one module leaves open is found at any time, and fails another test.
+    """
+    yield
+    gc.collect()
 
 
 @pytest.fixture

@@ -34,27 +34,24 @@ def native(server: Server) -> list[Any]:
 
 
 def test_coheres_python_sdk(demo: Server) -> None:
-    client = cohere.ClientV2(api_key="any", base_url=demo.url)
     text, image = native(demo)
     given: Any = {"model": "demo", "input_type": "search_document", "embedding_types": ["float"]}
-    assert client.embed(texts=["a fox"], **given).embeddings.float_ == [text]
-    assert client.embed(images=[FOX], **given).embeddings.float_ == [image]
     parts: Any = [
         [{"type": "text", "text": "a fox"}],
         [{"type": "image_url", "image_url": {"url": FOX}}],
     ]
     contents: Any = [{"content": own} for own in parts]
-    answer = client.embed(inputs=contents, **given)
-    assert answer.embeddings.float_ == [text, image]
     pair_content: Any = [{"content": parts[0] + parts[1]}]
-    together = client.embed(inputs=pair_content, **given).embeddings.float_
-    pair = demo.post("/embed/items", {"items": [{"text": "a fox", "url": FOX}]}).json()[
-        "embeddings"
-    ]
-    assert together is not None
-    assert together[0] == pytest.approx(pair[0], abs=1e-6)
-    with pytest.raises(cohere.NotFoundError, match="not served here"):
-        client.embed(texts=["a fox"], **given | {"model": "embed-v4.0"})
+    pair = demo.post("/embed/items", {"items": [{"text": "a fox", "url": FOX}]}).json()
+    with cohere.ClientV2(api_key="any", base_url=demo.url) as client:
+        assert client.embed(texts=["a fox"], **given).embeddings.float_ == [text]
+        assert client.embed(images=[FOX], **given).embeddings.float_ == [image]
+        assert client.embed(inputs=contents, **given).embeddings.float_ == [text, image]
+        together = client.embed(inputs=pair_content, **given).embeddings.float_
+        assert together is not None
+        assert together[0] == pytest.approx(pair["embeddings"][0], abs=1e-6)
+        with pytest.raises(cohere.NotFoundError, match="not served here"):
+            client.embed(texts=["a fox"], **given | {"model": "embed-v4.0"})
 
 
 def test_openais_python_sdk_with_content_parts(demo: Server) -> None:
