@@ -15,12 +15,13 @@ LINK = re.compile(r"\]\(([^)\s#:]+)(?:#[^)\s]*)?\)")
 SHOWN_BY_BROWSERS = (".md", ".png", ".svg")
 
 
-def on_files(_files: Files, /, *, config: MkDocsConfig) -> Files:
+def on_files(files: Files, /, *, config: MkDocsConfig) -> Files:
     """Replace what MkDocs found in docs/ by the documents and the files that they link to."""
+    theme = [file for file in files if file.src_dir != config.docs_dir]
     pages = {*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")}
     linked = {(page.parent / link).resolve() for page in pages for link in _links(page)}
     paths = pages | {path for path in linked if path.is_file() and path.is_relative_to(ROOT)}
-    return Files([_file(path, config) for path in sorted(paths)])
+    return Files([*theme, *(_file(path, config) for path in sorted(paths))])
 
 
 def _links(page: Path) -> list[str]:

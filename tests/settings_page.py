@@ -11,7 +11,10 @@ from tests.paths import ROOT
 PAGE = ROOT / "docs" / "settings.md"
 HEAD = """# Settings
 
-For whoever serves or deploys the function. All settings are environment variables.
+For whoever serves or deploys the function.
+At the end you know every setting, its default and its meaning.
+
+All settings are environment variables.
 A name or a value that is not known stops the start with a message that names it.
 This page is written by `python -m tests.settings_page`.
 

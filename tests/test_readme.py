@@ -39,3 +39,9 @@ def test_the_readme_is_short_and_shows_what_it_speaks_of() -> None:
 @pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda path: path.name)
 def test_every_page_is_found_from_the_readme(page: Path) -> None:
     assert f"(docs/{page.name})" in (ROOT / "README.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda path: path.name)
+def test_every_page_says_whom_it_is_for_and_what_they_get(page: Path) -> None:
+    _, opening, *_ = page.read_text("utf-8").split("\n\n")
+    assert re.match(r"For .+\.\nAt the end .+\.$", opening, re.DOTALL), opening
