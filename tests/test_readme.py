@@ -45,3 +45,14 @@ def test_every_page_is_found_from_the_readme(page: Path) -> None:
 def test_every_page_says_whom_it_is_for_and_what_they_get(page: Path) -> None:
     _, opening, *_ = page.read_text("utf-8").split("\n\n")
     assert re.match(r"For .+\.\nAt the end .+\.$", opening, re.DOTALL), opening
+
+
+def test_the_tests_that_documents_name_exist() -> None:
+    """Security promises, for example, name the tests that keep them."""
+    code = "\n".join(path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    for document in DOCUMENTS:
+        text = document.read_text("utf-8")
+        for path in re.findall(r"`(tests/[\w/]+\.\w+)`", text):
+            assert (ROOT / path).is_file(), f"{document.name}: {path}"
+        for name in re.findall(r"`(test_\w+)[`…]", text):
+            assert f"def {name}" in code, f"{document.name}: {name}"

@@ -164,5 +164,5 @@ def best(page: Page) -> dict[str, str]:
 
 def write(page: Page, *lines: str) -> None:
     """These texts instead of those that stand there, and wait until they are drawn."""
-    page.get_by_label("Texts, one a line").fill("\n".join(lines))
+    page.get_by_label("Texts, one per line").fill("\n".join(lines))
     expect(page.locator("#rows .words")).to_have_text(list(lines))

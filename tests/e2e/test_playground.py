@@ -70,9 +70,9 @@ def test_with_the_multilingual_model_it_speaks_many_languages(
 
 def test_english_is_answered_while_it_is_typed(english: Visit) -> None:
     page = english.page
-    page.get_by_label("Texts, one a line").fill("")
+    page.get_by_label("Texts, one per line").fill("")
     expect(page.locator("#match-empty")).to_be_visible()
-    page.get_by_label("Texts, one a line").press_sequentially("pizza")
+    page.get_by_label("Texts, one per line").press_sequentially("pizza")
     expect(page.locator("#rows .words")).to_have_text(["pizza"])
     assert best(page) == {"pizza": "pizza"}
     expect(page.get_by_role("status").last).to_have_text("Best for pizza: pizza, 0.78")
@@ -85,7 +85,7 @@ def test_japanese_is_answered_and_drawn_at_once(browser: Browser, mclip: Server)
         page = opened.page
         expect(page.locator("#rows .words")).to_have_text(["guitar"])
         page.evaluate(WHEN_SHOWN, "fox")
-        page.get_by_label("Texts, one a line").fill("狐")
+        page.get_by_label("Texts, one per line").fill("狐")
         shown_ms = page.evaluate("shown")
         assert best(page) == {"狐": "fox"}
         note(japanese_from_answer_to_display_ms=round(shown_ms - page.evaluate(ANSWERED), 1))
@@ -114,13 +114,13 @@ def test_an_upload_is_ranked_and_a_small_one_travels_in_the_address(
         {"name": "octopus.webp", "mimeType": "image/webp", "buffer": small.getvalue()},
         {"name": "large.png", "mimeType": "image/png", "buffer": large.getvalue()},
     ]
-    page.get_by_label("Choose picture files").set_input_files(files)
+    page.get_by_label("Choose image files").set_input_files(files)
     write(page, "octopus")
     expect(page.locator("#heads .thumb")).to_have_count(10)
     expect(page.locator("#rows td:not([data-h])")).to_have_count(0)
     assert best(page)["octopus"] in ("octopus.webp", "large.png")
     expect(page.locator("#unlinked")).to_have_text(
-        "Too large for a link to this page: one picture."
+        "Too large for a link to this page: one image."
     )
     page.wait_for_url(lambda url: "sample%3Arainbow" in url and "data%3Aimage%2Fwebp" in url)
     page.reload()
@@ -148,7 +148,7 @@ def test_zero_shot_gives_labels_their_probabilities(english: Visit, demo: Server
     expect(page.locator("#bars .label").first).to_have_text("a fox")
     page.get_by_role("radio", name="guitar").check(force=True)
     expect(page.locator("#bars .label").first).to_have_text("guitar")
-    page.get_by_label("Texts, one a line").fill("pizza\nviolin\nguitar")
+    page.get_by_label("Texts, one per line").fill("pizza\nviolin\nguitar")
     expect(page.locator("#bars .label")).to_have_count(3)
     shares = [
         float(share.strip("<> %")) for share in page.locator("#bars .share").all_inner_texts()
@@ -189,7 +189,7 @@ def test_another_model_gets_no_emoji_unasked(browser: Browser, tmp_path: Path) -
     ):
         page = opened.page
         expect(page.locator("#model")).to_have_text("emoji/small")
-        expect(page.get_by_label("Texts, one a line")).to_have_value("")
+        expect(page.get_by_label("Texts, one per line")).to_have_value("")
         expect(page.locator("#match-empty")).to_be_visible()
         assert not any("/embed/" in request for request in opened.requests)
         page.get_by_role("button", name="Samples").click()

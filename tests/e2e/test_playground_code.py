@@ -47,8 +47,8 @@ def open_with_inputs(page: Page, folder: Path, has_file: bool) -> None:
     """Two texts that a shell would interpret, two samples, and a file beside the code if given."""
     (folder / FILE).write_bytes(picture())
     if has_file:
-        page.get_by_label("Choose picture files").set_input_files(folder / FILE)
-    page.get_by_label("Texts, one a line").fill("\n".join(TEXTS))
+        page.get_by_label("Choose image files").set_input_files(folder / FILE)
+    page.get_by_label("Texts, one per line").fill("\n".join(TEXTS))
     expect(page.locator("#rows .words")).to_have_text(TEXTS)
     expect(page.locator("#rows td[data-h]")).to_have_count(len(TEXTS) * (2 + has_file))
 

@@ -15,7 +15,7 @@ def test_a_dead_address_is_said_beside_its_picture(
     english: Visit, image_server: ImageServer
 ) -> None:
     page = english.page
-    field = page.get_by_label("Address of a picture")
+    field = page.get_by_label("Address of an image")
     field.fill(f"{image_server.url}/gone.png?token=hunter2")
     field.press("Enter")
     expect(page.locator("#images .failed b")).to_have_text("the server answered 404")
@@ -38,7 +38,7 @@ def test_a_picture_that_failed_can_be_tried_again(
     english: Visit, image_server: ImageServer
 ) -> None:
     page = english.page
-    page.get_by_label("Address of a picture").fill(f"{image_server.url}/broken")
+    page.get_by_label("Address of an image").fill(f"{image_server.url}/broken")
     page.get_by_role("button", name="Add").click()
     again = page.get_by_role("button", name="Try again")
     expect(again).to_be_visible()
@@ -49,8 +49,8 @@ def test_a_picture_that_failed_can_be_tried_again(
 
 def test_what_is_no_picture_and_what_is_blocked_are_said(english: Visit) -> None:
     page = english.page
-    page.get_by_label("Choose picture files").set_input_files(ROOT / "LICENSE")
-    page.get_by_label("Address of a picture").fill("http://169.254.169.254/computeMetadata/v1/")
+    page.get_by_label("Choose image files").set_input_files(ROOT / "LICENSE")
+    page.get_by_label("Address of an image").fill("http://169.254.169.254/computeMetadata/v1/")
     page.get_by_role("button", name="Add").click()
     failed = page.locator("#images .failed")
     expect(failed).to_have_count(2)
@@ -62,7 +62,7 @@ def test_a_text_that_is_refused_is_said_beside_the_texts(english: Visit) -> None
     page = english.page
     english.refusals.add(400)
     write(page, "a fox")
-    page.get_by_label("Texts, one a line").fill("a fox\n" + "x" * 100_001)
+    page.get_by_label("Texts, one per line").fill("a fox\n" + "x" * 100_001)
     expect(page.locator("#texts-problem")).to_contain_text(
         "100,001 characters, the limit is 100,000"
     )
