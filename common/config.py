@@ -50,8 +50,8 @@ class Settings(BaseModel):
     model: str = Field(
         "clip",
         min_length=1,
-        description="the model to serve: clip, mclip, demo, demo-mclip, "
-        "or NAME/PRETRAINED of open_clip",
+        description="the model to serve: a name in docs/models.md, "
+        "or ARCHITECTURE/PRETRAINED of open_clip",
     )
     engine: str = Field(
         "auto",
@@ -147,7 +147,8 @@ class Settings(BaseModel):
 
     protocols: Protocols = Field(
         get_args(ProtocolName),
-        description="spoken beside the function's own routes; , alone is none of them",
+        description=f"beside the function's own routes: {', '.join(get_args(ProtocolName))}; "
+        "a single comma turns all of them off",
     )
     playground: bool = Field(
         True, description="whether GET / shows browsers a page to try the function"

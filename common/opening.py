@@ -54,7 +54,7 @@ def open_embedder(
     sources: "Sequence[ImageSource]" = (),
     observer: TowerObserver = UNOBSERVED,
 ) -> Embedder:
-    """Create an embedder of `model`: clip, mclip, demo, demo-mclip or NAME/PRETRAINED of open_clip.
+    """Create an embedder of `model`: a name of the catalog, or ARCHITECTURE/PRETRAINED.
 
     This loads no weights and starts no thread. Each encoder loads with the first item that needs
     it, and a call waits up to `load_timeout_s` for that. One process may have several embedders,

@@ -25,7 +25,12 @@ FOOT = """
 functions-framework reads the platform's own `PORT` and `THREADS`. Keep `THREADS` at \
 least at the deployed concurrency.
 """
-COMPUTED = {"num_threads": "the cores", "weights_dir": "`weights` beside `main.py`"}
+COMPUTED = {
+    "num_threads": "the cores",
+    "weights_dir": "`weights` beside `main.py`",
+    "fetch_user_agent": "`clip-embedding-function/` with the version",
+    "protocols": "all",
+}
 
 
 def variable_of(name: str, field: FieldInfo) -> str:
