@@ -43,7 +43,7 @@ def _embed(embed: argparse.ArgumentParser) -> None:
     add = embed.add_argument
     add("input", metavar="INPUT", help="a folder, a file or a pattern; local or gs://")
     add("output", metavar="OUTPUT", help="a folder; local or gs://")
-    add("--model", default="clip", metavar="NAME", help="clip, mclip, demo, NAME/PRETRAINED …")
+    add("--model", default="clip", metavar="NAME", help="a name, or ARCHITECTURE/PRETRAINED")
     _model(embed)
     add("--text-column", default="", metavar="C")
     add("--image-column", default="", metavar="C", help="URLs, gs://, paths, data: URLs or bytes")

@@ -41,7 +41,10 @@ from dataclasses import dataclass, replace
 
 
 class EmbeddingError(Exception):
-    """Base of all errors of this project; `str(error)` is the public message."""
+    """An unexpected error of the service. Quote the request id when you report it.
+
+    All errors of this project derive from it; `str(error)` is the public message.
+    """
 
     code = "internal"
 
@@ -67,13 +70,13 @@ class Overloaded(ServiceError):
 
 
 class ModelLoading(ServiceError):
-    """The tower that the request needs is still loading."""
+    """The text or image encoder that the request needs is still loading."""
 
     code = "model_loading"
 
 
 class ModelUnavailable(ServiceError):
-    """The tower that the request needs could not be loaded; the message says what was tried."""
+    """The encoder that the request needs could not be loaded; the message says what was tried."""
 
     code = "model_unavailable"
 

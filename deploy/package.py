@@ -269,7 +269,7 @@ def main(arguments: Sequence[str]) -> int:
     parsed = parser.parse_args(arguments)
     if parsed.weights_uri and parsed.engine == "torch":
         parser.error(
-            "--weights-uri names a bundle, and the torch engine runs none; use --engine onnx"
+            "--weights-uri names a bundle, which the torch engine cannot run; use --engine onnx"
         )
     try:
         choice = Choice(

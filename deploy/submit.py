@@ -63,7 +63,7 @@ SIZES = {
     "clip": Size("2Gi", 2, 16),
     "mclip": Size("4Gi", 2, 8, machine="e2-highcpu-32"),  # quantizing its text tower takes 11.4 GB
 }
-# For NAME/PRETRAINED: a guess. Measure, then set the right values as substitutions.
+# For ARCHITECTURE/PRETRAINED: a guess. Measure, then set the right values as substitutions.
 OTHER = Size("4Gi", 4, 8, machine="e2-highcpu-32")
 
 
@@ -224,7 +224,7 @@ def explain(deployment: Deployment) -> str:
             f"  each instance {values['_CPU']} vCPU, {values['_MEMORY']},"
             f" {values['_CONCURRENCY']} requests at a time",
             f"  called by {callers}",
-            f"  runs as {runs}, which gets no role; is built as {builds}",
+            f"  runs as {runs}, which gets no role; built by {builds}",
             "with these commands (accounts are created if they are missing):",
             *(f"  {shlex.join(command)}" for command in commands),
         ]

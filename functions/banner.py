@@ -23,7 +23,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class TowerStatus:
-    """The state of a tower. Engine, device and precision are None until it is loaded."""
+    """The state of a tower. Engine, device and precision are null until it is loaded."""
 
     loaded: bool
     engine: str | None = None
@@ -33,7 +33,7 @@ class TowerStatus:
 
 @dataclass(frozen=True)
 class BannerResponse:
-    """The service and its model. `dimensions` and `fingerprint` are None until they are known."""
+    """The service and its model. `dimensions` and `fingerprint` are null until they are known."""
 
     service: str
     version: str

@@ -44,7 +44,7 @@ class RemoteRequest(Request):
 class RemoteResponse:
     """One reply for each call: a vector as a JSON list in a string, or as base64.
 
-    A reply is None for a null argument and for an image that failed.
+    A reply is null for a null argument and for an image that failed.
     """
 
     replies: Sequence[str | None]

@@ -43,7 +43,7 @@ def _routes(
     document_of: Callable[[Call], dict[str, Any]],
 ) -> tuple[Route, ...]:
     page = write_json_or(playground.page)
-    front = Answer(banner.BannerResponse, "The banner.", page, (JSON, HTML))
+    front = Answer(banner.BannerResponse, "The service, or the playground.", page, (JSON, HTML))
     document = Answer(Document, "The OpenAPI document.")
     return (
         Route("GET", "/", banner_of, front, is_open=True),

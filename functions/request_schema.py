@@ -4,6 +4,7 @@ Client generators read the schema. They make a field with a `default` required, 
 in the descriptions.
 """
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -24,13 +25,18 @@ def _optional(schema: Schema) -> Schema:
     default = schema.pop("default", None)
     words = [schema.pop("description", "")]
     if default is not None and not isinstance(default, dict | list):
-        words.append(f"Default: `{default}`.")
+        words.append(f"Default: `{_as_json(default)}`.")
     description = " ".join(filter(None, words))
     title = {"title": schema.pop("title")} if "title" in schema else {}
     kinds = schema.get("anyOf", [schema])
     if NULL not in kinds:
         kinds = [*kinds, NULL]
     return {**title, "anyOf": kinds, **({"description": description} if description else {})}
+
+
+def _as_json(value: object) -> str:
+    """As a caller writes it: `true`, not `True`; strings without quotes."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def refusing(*refused: Schema) -> Callable[[Schema], None]:

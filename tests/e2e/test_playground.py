@@ -119,9 +119,7 @@ def test_an_upload_is_ranked_and_a_small_one_travels_in_the_address(
     expect(page.locator("#heads .thumb")).to_have_count(10)
     expect(page.locator("#rows td:not([data-h])")).to_have_count(0)
     assert best(page)["octopus"] in ("octopus.webp", "large.png")
-    expect(page.locator("#unlinked")).to_have_text(
-        "Too large for a link to this page: one image."
-    )
+    expect(page.locator("#unlinked")).to_have_text("Too large for a link to this page: one image.")
     page.wait_for_url(lambda url: "sample%3Arainbow" in url and "data%3Aimage%2Fwebp" in url)
     page.reload()
     expect(page.locator("#rows .words")).to_have_text(["octopus"])
