@@ -96,7 +96,7 @@ WAYS = (
     Way(("float",), "dot product", of("float", dot)),
     Way(("float16",), "dot product", of("float16", dot)),
     Way(("int8",), "cosine", of("int8", cosine)),
-    Way(("int8",), "dot product: not the way", of("int8", dot)),
+    Way(("int8",), "dot product (do not use)", of("int8", dot)),
     Way(("uint8",), "cosine of value − 128", of("uint8", centred)),
     Way(("ubinary",), "Hamming distance", of("ubinary", hamming)),
     Way(
