@@ -15,7 +15,7 @@ class Allowance:
 
     `deadline` is a time.monotonic() instant; the default sets no limit. `held_bytes` is the memory
     that the call's own items occupy until it ends. It is added to the memory of each decode.
-    `waited_s` is how long the call waited before the service started on it.
+    `waited_s` is how long the call waited before the service started on it, at `started`.
     A download takes `turn` once it grows large; with None, large downloads are not limited.
     `is_patient` callers would rather wait until the deadline than be refused while a queue is busy.
     """
@@ -25,12 +25,18 @@ class Allowance:
     waited_s: float = 0.0
     is_patient: bool = False
     turn: LargeTurn | None = None
+    started: float = field(default_factory=time.monotonic)
     cancellation: Cancellation = field(default_factory=Cancellation)
 
     @classmethod
     def lasting(cls, timeout_s: float, waited_s: float = 0.0) -> "Allowance":
         """An allowance whose deadline is `timeout_s` seconds from now."""
         return cls(deadline=time.monotonic() + timeout_s, waited_s=waited_s)
+
+    @property
+    def arrived(self) -> float:
+        """The time.monotonic() instant at which the call began to wait for the service."""
+        return self.started - self.waited_s
 
     @property
     def is_over(self) -> bool:

@@ -152,7 +152,7 @@ class MicroBatcher(Generic[Item]):
         self._admitted: dict[Job[Item], int] = {}  # reserved places that are not settled
         self._thread: threading.Thread | None = None
         self._closed = False
-        self._ready_at = math.inf  # the end of the first batch
+        self._is_warm = False  # whether a batch has run
 
     @property
     def queue_items(self) -> int:
@@ -184,8 +184,6 @@ class MicroBatcher(Generic[Item]):
         cost = float(size) if cost is None else cost
         job: Job[Item] = Job(self, size, cost)
         with self._changed:
-            # A wait for the model to load does not mean that the encoder is overloaded.
-            waited_s = max(0.0, min(waited_s, time.monotonic() - self._ready_at))
             arrival = Arrival(size, cost, deadline, time.monotonic(), waited_s, is_patient)
             if self._closed:
                 raise Cancelled(f"the {self._name} encoder was closed")
@@ -262,8 +260,9 @@ class MicroBatcher(Generic[Item]):
     def _note(self, batch: Sequence[Entry[Item]], seconds: float, backlogged: bool) -> None:
         cost = sum(self._length_of(item) for _, _, item in batch)
         with self._changed:
-            self._admission.note_batch(cost, seconds, backlogged)
-            self._ready_at = min(self._ready_at, time.monotonic())
+            if self._is_warm:  # the first batch takes longer, and says nothing about later ones
+                self._admission.note_batch(cost, seconds, backlogged)
+            self._is_warm = True
 
     def _batch_is_full(self) -> bool:
         return sum(len(job.waiting) for job in self._jobs) >= self._limits.max_batch_size

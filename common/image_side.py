@@ -56,13 +56,7 @@ class ImageSide:
 
         self._tower.start_loading()  # while the images download
         unique = list(dict.fromkeys(images))
-        job: Job[Pixels] = self._tower.batcher.open(
-            len(unique),
-            deadline=allowance.deadline,
-            waited_s=allowance.waited_s,
-            is_patient=allowance.is_patient,
-        )
-        allowance.cancellation.on_cancel(job.abandon)
+        job = self._tower.open_job(len(unique), allowance)
         load_timeout_s = min(self._load_timeout_s, allowance.remaining_s())
         sink = Sink(lambda: self._tower.wait(load_timeout_s).preprocessing, job.put, job.settle)
         self._pipeline.get().run(unique, sink, allowance, observer)

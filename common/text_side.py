@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from common.admission import text_cost
 from common.allowance import Allowance
-from common.batcher import Job
 from common.cache import EncodedText, TextCache
 from common.errors import Cancelled, DeadlineExceeded
 from common.models.spec import TextEncoder, TokenIds, Tokens
@@ -48,10 +47,7 @@ class TextSide:
     ) -> dict[str, EncodedText | Exception]:
         encoder = self._tower.wait(min(self._load_timeout_s, allowance.remaining_s()))
         cost = text_cost(texts, encoder.context_length)  # not tokenized yet: refusals are cheap
-        job: Job[TokenIds] = self._tower.batcher.open(
-            len(texts), cost, allowance.deadline, allowance.waited_s, allowance.is_patient
-        )
-        allowance.cancellation.on_cancel(job.abandon)
+        job = self._tower.open_job(len(texts), allowance, cost)
         try:
             tokens = _tokenize(encoder, texts, allowance)
             by_length = sorted(range(len(texts)), key=lambda index: len(tokens[index].ids))

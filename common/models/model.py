@@ -18,6 +18,7 @@ from common.models.spec import (
     TowerName,
 )
 from common.models.tower import Tower
+from common.models.warm_up import WarmUp
 from common.observer import UNOBSERVED, TowerObserver
 from common.ranking import Logits
 
@@ -123,9 +124,10 @@ def open_model(
     text_limits = replace(limits, max_batch_cost=limits.max_batch_size * TYPICAL_TOKENS)
     places = max(1, limits.max_queue_items // IMAGE_PLACES)
     image_limits = replace(limits, max_queue_items=places, burst_s=IMAGE_BURST_S)
+    warm_up = WarmUp()
     return Model(
         spec,
-        Tower("text", load_text, text_limits, length_of=len, observer=observer),
-        Tower("image", load_image, image_limits, observer=observer),
+        Tower("text", load_text, text_limits, len, observer=observer, warm_up=warm_up),
+        Tower("image", load_image, image_limits, observer=observer, warm_up=warm_up),
         partial(fingerprints_before_loading, spec, options, engines),
     )

@@ -8,12 +8,15 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any, Generic, Literal, TypeVar
 
-from common.batcher import BatchLimits, MicroBatcher
+from common.allowance import Allowance
+from common.batcher import BatchLimits, Job, MicroBatcher
 from common.errors import ModelLoading, ModelUnavailable
 from common.memory import resident_bytes, return_freed_memory
 from common.models.spec import Encoder, TowerName, Vectors
+from common.models.warm_up import WarmUp
 from common.observer import UNOBSERVED, TowerObserver
 
 EncoderT = TypeVar("EncoderT", bound=Encoder[Any])
@@ -40,11 +43,14 @@ class Tower(Generic[EncoderT, ItemT]):
         length_of: Callable[[ItemT], int] = lambda _: 1,
         retry_pause_s: float = RETRY_PAUSE_S,
         observer: TowerObserver = UNOBSERVED,
+        warm_up: WarmUp | None = None,
     ) -> None:
         self.name: TowerName = name
         self._load = load
         self._retry_pause_s = retry_pause_s
         self._observer = observer
+        self._warm_up = warm_up or WarmUp()
+        self._has_encoded = False
         self._changed = threading.Condition()
         self._state: State = "absent"
         self._encoder: EncoderT | None = None
@@ -90,6 +96,24 @@ class Tower(Generic[EncoderT, ItemT]):
                 raise ModelLoading(message, retry_after_s=LOADING_RETRY_S)
             raise ModelUnavailable(self._failure, retry_after_s=self._retry_pause_s)
 
+    def open_job(self, size: int, allowance: Allowance, cost: float | None = None) -> Job[ItemT]:
+        """Reserve `size` places in the queue for a call, until it is cancelled.
+
+        A call that came while a tower loaded is refused only if it would miss its deadline: the
+        calls ahead of it do not mean that the encoder is overloaded.
+        Raises as MicroBatcher.open does, which also explains `cost`.
+        """
+        was_early = self._warm_up.covers(allowance.arrived)
+        job = self.batcher.open(
+            size,
+            cost,
+            allowance.deadline,
+            0.0 if was_early else allowance.waited_s,
+            allowance.is_patient or was_early,
+        )
+        allowance.cancellation.on_cancel(job.abandon)
+        return job
+
     def close(self) -> None:
         """End the queue's thread and release the encoder."""
         self.batcher.close()
@@ -99,11 +123,18 @@ class Tower(Generic[EncoderT, ItemT]):
 
     def _encode(self, items: Sequence[ItemT]) -> Vectors:
         started = time.monotonic()
-        vectors = self.wait(0).encode(items)  # the callers of these items have waited for the load
+        encoder = self.wait(0)  # the callers of these items have waited for the load
+        with nullcontext() if self._has_encoded else self._warm_up.running():
+            vectors = encoder.encode(items)
+        self._has_encoded = True
         self._observer.batch_encoded(self.name, len(items), time.monotonic() - started)
         return vectors
 
     def _run_load(self) -> None:
+        with self._warm_up.running():
+            self._load_once()
+
+    def _load_once(self) -> None:
         started = time.monotonic()
         resident_before = resident_bytes()
         try:

@@ -52,9 +52,13 @@ def at_once(count: int, call: Callable[[], requests.Response]) -> list[requests.
         return [future.result() for future in [pool.submit(wait_and_call) for _ in range(count)]]
 
 
+@pytest.mark.parametrize("threads", ["8", "64"])
 @pytest.mark.parametrize("engine", ["onnx", "torch"])
-def test_32_first_requests_at_once_load_each_tower_once(tmp_path: Path, engine: str) -> None:
-    with serve(tmp_path, CLIP_ENGINE=engine, THREADS="64") as server:
+def test_32_first_requests_at_once_load_each_tower_once(
+    tmp_path: Path, engine: str, threads: str
+) -> None:
+    """With few threads, most of them wait for one until both towers are loaded."""
+    with serve(tmp_path, CLIP_ENGINE=engine, THREADS=threads) as server:
         responses = at_once(
             32, lambda: server.post("/embed/mixed", {"texts": ["a fox"], "urls": [FOX]})
         )
