@@ -13,7 +13,11 @@ RATE_MEMORY = 0.9  # the share of the earlier batches' weight that remains after
 # The share of a request's time that its estimated wait may take. The rest covers estimation errors.
 DEADLINE_SHARE = 0.8
 STRETCH = 24  # under overload, a request waits for at most this multiple of its own work
-BURST = 32  # the multiple of a request's own work that may arrive at once without being overload
+# As many requests of like size may arrive at once without being overload. It is as many as callers
+# that wait for each answer may be; under a storm it is how long the queue grows before it is seen.
+BURST = 64
+TYPICAL_MEMORY = 0.95  # the weight of the earlier requests in the typical size of a request
+BUSY_MEMORY_S = 1.0  # how long the share of busy time remembers
 MIN_WAIT_S = 0.05  # a shorter wait is never refused
 # How fast offered work is forgotten. Above 1, so that a busy queue does not count as overload.
 DRAIN = 1.1
@@ -46,7 +50,8 @@ def shared_cost(cost: float, queued: Iterable[float]) -> float:
 class Arrival:
     """A request for `size` places in a queue. `deadline` and `now` are monotonic instants.
 
-    `waited_s` is how long it waited before the service started on it. An `is_patient` one is
+    `waited_s` is how long it waited before the service started on it. This counts towards an
+    overload as far as this queue's encoder was busy in that time. An `is_patient` request is
     admitted under overload too, as long as its deadline can be met.
     """
 
@@ -85,6 +90,26 @@ class Rate:
         """Record that a batch of `cost` took `seconds`."""
         self._cost = self._cost * RATE_MEMORY + cost
         self._seconds = self._seconds * RATE_MEMORY + seconds
+
+
+class BusyShare:
+    """The share of the last second or so in which the encoder ran."""
+
+    def __init__(self) -> None:
+        self._share = 0.0
+        self._at = 0.0
+
+    def at(self, now: float) -> float:
+        """The share at `now`, between 0 and 1."""
+        return self._share * math.exp((self._at - now) / BUSY_MEMORY_S)
+
+    def note(self, now: float, seconds: float) -> None:
+        """Record a batch that ended at `now` and took `seconds`."""
+        span_s = max(now - self._at, seconds)
+        if span_s > 0:
+            kept = math.exp(-span_s / BUSY_MEMORY_S)
+            self._share = self._share * kept + (1 - kept) * seconds / span_s
+        self._at = now
 
 
 class OfferedWork:
@@ -131,8 +156,8 @@ class Admission:
     ) -> None:
         """Bound the queue to `max_items` places.
 
-        `burst_s` seconds of work may arrive at once before it counts as overload, or BURST times
-        the request's own work if that is more.
+        `burst_s` seconds of work may arrive at once before it counts as overload, or BURST requests
+        if they take more.
         """
         self._max_items = max_items
         self._burst_s = burst_s
@@ -140,9 +165,15 @@ class Admission:
         self._every = Rate()
         self._backlogged = Rate()
         self._offered = OfferedWork()
+        self._busy = BusyShare()
+        self._typical_cost = 0.0  # a geometric mean, so that a few large requests move it little
 
-    def note_batch(self, cost: float, seconds: float, backlogged: bool) -> None:
-        """Record a batch that ran. `backlogged`: other items had to wait for the next one."""
+    def note_batch(self, cost: float, seconds: float, backlogged: bool, now: float) -> None:
+        """Record a batch that ended at `now`. `backlogged`: items had to wait for the next one.
+
+        `seconds` counts from the end of the batch before, if items waited then.
+        """
+        self._busy.note(now, seconds)
         self._every.note(cost, seconds)
         if backlogged:
             self._backlogged.note(cost, seconds)
@@ -167,6 +198,7 @@ class Admission:
         `taken` counts the reserved places; `queued` holds the remaining cost of each job. An empty
         queue takes a job of any size, so that the largest request can always be served.
         """
+        self._note_size(arrival.cost)
         refusal = self._refusal(arrival, taken, queued) if taken else None
         if refusal is None:
             self._offered.add(arrival.cost)
@@ -180,8 +212,10 @@ class Admission:
             drained = sum(queued) * min(1.0, too_many / taken)
             message = f"the queue is full: {taken:,} items wait, the limit is {self._max_items:,}"
             return self._later(message, self.estimate_wait_s(drained, ()))
-        wait_s = arrival.waited_s + self.estimate_wait_s(arrival.cost, queued)
-        missing_s = wait_s - self._allowed_s(arrival)
+        wait_s = self.estimate_wait_s(arrival.cost, queued)
+        missing_s = wait_s - (arrival.deadline - arrival.now) * DEADLINE_SHARE
+        if not arrival.is_patient:
+            missing_s = max(missing_s, self._excess_s(arrival, wait_s))
         message = f"this request would wait for about {math.ceil(wait_s):,} s"
         return self._later(message, missing_s) if missing_s > 0 else None
 
@@ -192,18 +226,24 @@ class Admission:
         advice = f"try again in {max(1, math.ceil(retry_after_s))} s"
         return Refusal(f"{message}; {advice}", retry_after_s)
 
-    def _allowed_s(self, arrival: Arrival) -> float:
-        """The longest estimated wait with which this request is admitted."""
-        time_s = (arrival.deadline - arrival.now) * DEADLINE_SHARE
+    def _excess_s(self, arrival: Arrival, wait_s: float) -> float:
+        """How much longer a request would wait than is allowed under overload; 0 without one."""
         rate = self._every.seconds_per_cost
         if rate is None:
-            return time_s
-        offered = self._offered.level(arrival.now, rate, arrival.waited_s)
-        if arrival.is_patient or arrival.cost + offered <= self._burst(arrival.cost):
-            return time_s
-        return min(time_s, max(MIN_WAIT_S, self.estimate_wait_s(STRETCH * arrival.cost, ())))
+            return 0.0
+        waited_s = arrival.waited_s * self._busy.at(arrival.now)
+        offered = self._offered.level(arrival.now, rate, waited_s)
+        if arrival.cost + offered <= self._burst(arrival.cost):
+            return 0.0
+        allowed_s = max(MIN_WAIT_S, self.estimate_wait_s(STRETCH * arrival.cost, ()))
+        return waited_s + wait_s - allowed_s
 
     def _burst(self, cost: float) -> float:
         """The offered work up to which a request of `cost` does not meet an overload."""
         rate = self._every.seconds_per_cost
-        return max(BURST * cost, self._burst_s / rate if rate else 0.0)
+        like = BURST * max(cost, self._typical_cost)
+        return max(like, self._burst_s / rate if rate else 0.0)
+
+    def _note_size(self, cost: float) -> None:
+        earlier = self._typical_cost or cost
+        self._typical_cost = earlier**TYPICAL_MEMORY * cost ** (1 - TYPICAL_MEMORY)

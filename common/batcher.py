@@ -152,7 +152,6 @@ class MicroBatcher(Generic[Item]):
         self._admitted: dict[Job[Item], int] = {}  # reserved places that are not settled
         self._thread: threading.Thread | None = None
         self._closed = False
-        self._is_warm = False  # whether a batch has run
 
     @property
     def queue_items(self) -> int:
@@ -240,9 +239,11 @@ class MicroBatcher(Generic[Item]):
             self._admitted.pop(job, None)
 
     def _work(self) -> None:
-        busy = False
+        busy = is_warm = False
+        ended = 0.0  # when the batch before ended
         while True:
             with self._changed:
+                was_backlogged = busy and bool(self._jobs)
                 if not self._jobs:
                     busy = False
                     self._changed.wait_for(lambda: self._jobs or self._closed)
@@ -255,14 +256,13 @@ class MicroBatcher(Generic[Item]):
             busy = True
             if batch:
                 self._run(batch)
-                self._note(batch, time.monotonic() - started, backlogged)
-
-    def _note(self, batch: Sequence[Entry[Item]], seconds: float, backlogged: bool) -> None:
-        cost = sum(self._length_of(item) for _, _, item in batch)
-        with self._changed:
-            if self._is_warm:  # the first batch takes longer, and says nothing about later ones
-                self._admission.note_batch(cost, seconds, backlogged)
-            self._is_warm = True
+                # In a busy queue, the time between two batches belongs to the cost too.
+                since, ended = ended if was_backlogged else started, time.monotonic()
+                cost = sum(self._length_of(item) for _, _, item in batch)
+                with self._changed:
+                    if is_warm:  # the first batch takes longer than later ones
+                        self._admission.note_batch(cost, ended - since, backlogged, ended)
+                is_warm = True
 
     def _batch_is_full(self) -> bool:
         return sum(len(job.waiting) for job in self._jobs) >= self._limits.max_batch_size

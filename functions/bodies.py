@@ -23,6 +23,7 @@ from functions.schemas import MAX_BODY_BYTES
 Body = TypeVar("Body", bound=BaseModel)
 
 TOO_SLOW = "the request body did not arrive in time"
+TOO_LATE = "the request's time ran out before the service could start on it; try again"
 
 
 def read_body(request: Request, allowance: Allowance) -> bytes:
@@ -46,7 +47,7 @@ def read_body(request: Request, allowance: Allowance) -> bytes:
     except (ClientDisconnected, OSError):
         is_whole = False
     if allowance.is_over:
-        raise DeadlineExceeded(TOO_SLOW)
+        raise DeadlineExceeded(TOO_LATE if is_whole else TOO_SLOW)
     if not is_whole:
         raise InvalidRequest(
             "the request body is incomplete: it ends before its Content-Length or its last chunk, "

@@ -17,6 +17,7 @@ class RawHost:
         self.port: int = self._listener.getsockname()[1]
         self.act: Act = lambda connection: None
         self.heads: list[bytes] = []
+        self.sent_bytes = 0  # by `flood`
         self.stopping = threading.Event()
 
     def says(self, answer: bytes, after: bytes = b"\r\n\r\n") -> None:
@@ -74,6 +75,7 @@ def flood(host: RawHost) -> Act:
         connection.recv(REQUEST_BYTES)
         while not host.stopping.is_set():
             connection.sendall(HANDSHAKE_FLOOD)
+            host.sent_bytes += len(HANDSHAKE_FLOOD)
 
     return act
 

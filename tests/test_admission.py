@@ -12,6 +12,7 @@ from common.admission import (
     STRETCH,
     Admission,
     Arrival,
+    BusyShare,
     shared_cost,
     text_cost,
 )
@@ -33,11 +34,16 @@ def arrival(
 
 
 def experienced(max_items: int = PLENTY, jitter: float = 0.0) -> Admission:
-    """One that has seen batches at RATE_S."""
+    """One that has seen batches at RATE_S without a pause, the last of which ends at 0."""
     admission = Admission(max_items, BURST_S, lambda: jitter)
-    for _ in range(20):
-        admission.note_batch(100, 100 * RATE_S, backlogged=True)
+    work(admission, 0)
     return admission
+
+
+def work(admission: Admission, until: float) -> None:
+    """The encoder was busy for 20 s until then."""
+    for number in range(20):
+        admission.note_batch(100, 100 * RATE_S, backlogged=True, now=until - 19 + number)
 
 
 def admitted_at(admission: Admission, rate: float, seconds: float, time_s: float = 60.0) -> int:
@@ -95,9 +101,8 @@ def test_a_job_is_admitted_if_it_ends_well_within_its_deadline(
         assert refusal.retry_after_s == pytest.approx(40 - 0.8 * time_s)
 
 
-def test_time_spent_before_counts() -> None:
-    assert experienced().check(arrival(1000, waited_s=0), 3, [1000.0] * 3) is None
-    assert experienced().check(arrival(1000, waited_s=9), 3, [1000.0] * 3) is not None
+def test_a_wait_before_counts_once_because_the_deadline_counts_it_already() -> None:
+    assert experienced().check(arrival(1000, waited_s=9), 3, [1000.0] * 3) is None
 
 
 def test_a_short_request_is_admitted_behind_one_that_takes_all_the_time_there_is() -> None:
@@ -142,7 +147,7 @@ def test_overload_is_forgotten_soon_after_it_ends() -> None:
 
 def test_retry_after_is_spread_and_never_over_what_clients_heed() -> None:
     admission = Admission(PLENTY, BURST_S, random.Random(1).random)
-    admission.note_batch(100, 100 * RATE_S, backlogged=True)
+    admission.note_batch(100, 100 * RATE_S, backlogged=True, now=0)
     for time_s, low, high in ((45, 4, 4 + MIN_JITTER_S), (10, 32, 48), (1, 29, MAX_RETRY_AFTER_S)):
         refusals = [admission.check(arrival(1000, time_s), 3, [1000.0] * 3) for _ in range(200)]
         seconds = [refusal.retry_after_s for refusal in refusals if refusal]
@@ -155,14 +160,14 @@ def test_retry_after_is_spread_and_never_over_what_clients_heed() -> None:
 def test_the_estimate_follows_an_encoder_that_becomes_slower() -> None:
     admission = experienced()
     for _ in range(30):
-        admission.note_batch(100, 300 * RATE_S, backlogged=True)
+        admission.note_batch(100, 300 * RATE_S, backlogged=True, now=0)
     assert admission.estimate_wait_s(100, ()) == pytest.approx(300 * RATE_S, rel=0.1)
 
 
 def test_batches_of_single_items_do_not_pass_for_the_speed_of_full_ones() -> None:
     admission = experienced()
     for _ in range(1000):
-        admission.note_batch(1, 5 * RATE_S, backlogged=False)
+        admission.note_batch(1, 5 * RATE_S, backlogged=False, now=0)
     assert admission.estimate_wait_s(100, ()) == pytest.approx(100 * RATE_S)
 
 
@@ -176,9 +181,32 @@ def test_texts_are_costed_by_their_characters(text: str, tokens: float) -> None:
 def test_waiting_for_a_thread_of_the_server_is_a_sign_of_overload() -> None:
     """Few threads hide a storm: none of its requests finds more than these few ahead."""
     admission, late = experienced(), 2 * BURST_S
+    work(admission, until=10)
     assert admission.check(arrival(1, now=10, waited_s=late), 7, [1.0] * 7) is not None
     assert admission.check(arrival(1, now=10), 7, [1.0] * 7) is None
     assert admission.check(arrival(1, now=10, waited_s=STRETCH * RATE_S), 7, [1.0] * 7) is not None
+
+
+def test_waiting_for_threads_that_other_work_holds_is_no_overload_of_an_idle_encoder() -> None:
+    """As when images from slow hosts hold all threads: the text encoder has nothing to do."""
+    admission, late = experienced(), 2 * BURST_S
+    for second in range(10):
+        admission.note_batch(1, RATE_S, backlogged=False, now=10 + second)
+    assert admission.check(arrival(1, now=20, waited_s=late), 7, [1.0] * 7) is None
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 1.0])
+def test_the_share_of_busy_time_is_measured_over_about_a_second(share: float) -> None:
+    busy = BusyShare()
+    for tenth in range(100):
+        busy.note(tenth / 10, share / 10)
+    assert busy.at(9.9) == pytest.approx(share, abs=0.01)
+    assert busy.at(12.9) < 0.1
+    busy.note(20, 10)  # a batch that began when all was idle
+    assert busy.at(20) > 0.99
+    for _ in range(100):
+        busy.note(20, 1)
+    assert busy.at(20) <= 1
 
 
 def test_a_patient_caller_is_admitted_under_overload_as_long_as_its_deadline_can_be_met() -> None:

@@ -1,5 +1,6 @@
 """Calls that came while a tower loaded are refused by their deadline alone, not as an overload."""
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from common.allowance import Allowance
-from common.batcher import BatchLimits, Job
+from common.batcher import BatchLimits, Job, MicroBatcher
 from common.errors import ModelUnavailable, Overloaded
 from common.models.spec import Pixels, TokenIds
 from common.models.tower import Tower
@@ -17,28 +18,42 @@ from common.models.warm_up import WarmUp
 from tests.fake_encoders import FakeImage, FakeText
 
 SOON_S = 30.0
-LONG_S = 10.0  # a wait for a thread that is an overload unless a load explains it
+WAITED_S = 10.0  # what each call waited for a thread
 ITEM = np.zeros(3, np.int64)
+LIMITS = BatchLimits(max_batch_size=1)
+COUNTED, EXCUSED = (WAITED_S, False), (0.0, True)
+
+
+class RecordingQueue(MicroBatcher[TokenIds]):
+    """Records how each job was announced: the wait that counts, and whether it is patient."""
+
+    def open(
+        self,
+        size: int,
+        cost: float | None = None,
+        deadline: float = math.inf,
+        waited_s: float = 0.0,
+        is_patient: bool = False,
+    ) -> Job[TokenIds]:
+        self.announced = waited_s, is_patient
+        return super().open(size, cost, deadline, waited_s, is_patient)
 
 
 class Towers:
-    """A warm text tower with one job in its queue, and an image tower that waits for `gate`."""
+    """A loaded text tower, and an image tower that loads once `gate` opens."""
 
     def __init__(self) -> None:
         self.gate = threading.Event()
         self.failure: Exception | None = None
-        self.text_encoder = FakeText()
-        warm_up, limits = WarmUp(), BatchLimits(max_batch_size=1)
-        self.text: Tower[FakeText, TokenIds] = Tower(
-            "text", lambda: self.text_encoder, limits, len, warm_up=warm_up
-        )
+        warm_up = WarmUp()
+        self.text: Tower[FakeText, TokenIds] = Tower("text", FakeText, LIMITS, len, warm_up=warm_up)
         self.image: Tower[FakeImage, Pixels] = Tower(
-            "image", self.load_image, limits, warm_up=warm_up
+            "image", self.load_image, LIMITS, warm_up=warm_up
         )
+        self.queue = RecordingQueue("text", FakeText().encode, LIMITS, len)
+        self.text.batcher = self.queue
         self.text.wait(SOON_S)
-        self.encode(5)
-        self.text_encoder.gate.clear()
-        self.open().put(0, ITEM)
+        wait_until(lambda: not loads())
 
     def load_image(self) -> FakeImage:
         assert self.gate.wait(SOON_S)
@@ -46,84 +61,84 @@ class Towers:
             raise self.failure
         return FakeImage()
 
-    def encode(self, count: int) -> None:
-        job = self.open(count)
-        for place in range(count):
-            job.put(place, ITEM)
-        assert all(row is not None for row in job.wait(time.monotonic() + SOON_S))
-
-    def open(self, count: int = 1, allowance: Allowance | None = None) -> Job[TokenIds]:
-        return self.text.open_job(count, allowance or Allowance.lasting(60))
+    def announced(self, arrived: float) -> tuple[float, bool]:
+        """How a text call is announced that began to wait for a thread at `arrived`."""
+        allowance = Allowance.lasting(60, waited_s=WAITED_S)
+        self.text.open_job(1, replace(allowance, started=arrived + WAITED_S)).abandon()
+        return self.queue.announced
 
 
-def waited(ago_s: float = 0.0) -> Allowance:
-    """A call that the service started on `ago_s` ago, after a wait of LONG_S."""
-    allowance = Allowance.lasting(60, waited_s=LONG_S)
-    return replace(allowance, started=allowance.started - ago_s)
-
-
-def later() -> Allowance:
-    """The same for a call that arrives after all that has happened so far."""
-    return waited(ago_s=-2 * LONG_S)
-
-
-def test_without_a_load_a_long_wait_is_an_overload() -> None:
-    with pytest.raises(Overloaded):
-        Towers().open(allowance=later())
+def test_without_a_load_the_wait_for_a_thread_counts() -> None:
+    assert Towers().announced(now_after()) == COUNTED
 
 
 @pytest.mark.parametrize("failure", [None, ModelUnavailable("no weights")])
-def test_calls_that_came_while_the_other_tower_loaded_are_admitted(
+def test_calls_that_came_while_the_other_tower_loaded_are_excused(
     failure: Exception | None,
 ) -> None:
     towers = Towers()
     towers.failure = failure
+    before = now_after()
     towers.image.start_loading()
-    towers.open(allowance=later())
+    wait_until(lambda: bool(loads()))
+    assert towers.announced(now_after()) == EXCUSED
     towers.gate.set()
-    wait_until(lambda: towers.image.encoder is not None or bool(towers.image.failure))
-    wait_until(lambda: not any(thread.name == "load-image" for thread in threading.enumerate()))
-    towers.open(allowance=waited())
-    with pytest.raises(Overloaded):
-        towers.open(allowance=later())
+    wait_until(lambda: not loads())
+    assert towers.announced(before) == EXCUSED
+    assert towers.announced(now_after()) == COUNTED
 
 
 def test_a_first_batch_counts_as_a_part_of_the_load() -> None:
     towers = Towers()
     towers.gate.set()
     towers.image.wait(SOON_S)
-    between = replace(Allowance.lasting(60), started=time.monotonic() + LONG_S, waited_s=LONG_S)
-    while time.monotonic() <= between.arrived:
-        threading.Event().wait(0.001)
-    with pytest.raises(Overloaded):
-        towers.open(allowance=between)
-    job = towers.image.open_job(1, Allowance.lasting(60))
-    job.put(0, np.zeros((8, 8, 3), np.uint8))
-    assert job.wait(time.monotonic() + SOON_S)[0] is not None
-    towers.open(allowance=between)
+    wait_until(lambda: not loads())
+    between = now_after()
+    assert towers.announced(between) == COUNTED
+    for expected in (EXCUSED, COUNTED):
+        after = now_after()
+        job = towers.image.open_job(1, Allowance.lasting(60))
+        job.put(0, np.zeros((8, 8, 3), np.uint8))
+        assert job.wait(time.monotonic() + SOON_S)[0] is not None
+        assert towers.announced(after if expected == COUNTED else between) == expected
 
 
 def test_a_call_that_would_miss_its_deadline_is_refused_during_a_load_too() -> None:
     towers = Towers()
+    for _ in range(3):  # the first batch says nothing about the speed
+        job = towers.text.open_job(1, Allowance())
+        job.put(0, ITEM)
+        job.wait(time.monotonic() + SOON_S)
     towers.image.start_loading()
+    towers.text.open_job(1, Allowance(), cost=10**12)
     with pytest.raises(Overloaded):
-        towers.text.open_job(1, Allowance.lasting(0), cost=10**9)
+        towers.text.open_job(1, Allowance.lasting(0), cost=10**12)
     towers.gate.set()
 
 
 def test_the_first_batch_says_nothing_about_the_speed_of_later_ones() -> None:
     encoder = FakeText()
     tower: Tower[FakeText, TokenIds] = Tower("text", lambda: encoder, BatchLimits(), len)
-    encoder.gate.clear()
     tower.wait(SOON_S)
     first = tower.open_job(1, Allowance())
     first.put(0, ITEM)
-    encoder.gate.set()
     first.wait(time.monotonic() + SOON_S)
     encoder.gate.clear()
     tower.open_job(1, Allowance()).put(0, ITEM)
     tower.open_job(1, Allowance.lasting(1), cost=10**12)  # at any speed too much
     encoder.gate.set()
+
+
+def loads() -> list[threading.Thread]:
+    """The loads that run now."""
+    return [thread for thread in threading.enumerate() if thread.name.startswith("load-")]
+
+
+def now_after() -> float:
+    """An instant after all that has happened so far."""
+    before = time.monotonic()
+    wait_until(lambda: time.monotonic() > before)
+    return time.monotonic()
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

@@ -7,7 +7,7 @@ import requests
 
 from tests.e2e.server import Server
 
-TIMEOUT_S = 60
+TIMEOUT_S = 300
 
 
 def worker_of(server: Server) -> int:

@@ -37,11 +37,11 @@ class Server:
 
     def get(self, path: str, **options: Any) -> requests.Response:
         """GET `path`."""
-        return requests.get(self.url + path, timeout=90, **options)
+        return requests.get(self.url + path, timeout=300, **options)
 
     def post(self, path: str, body: object, **options: Any) -> requests.Response:
         """POST `body` as JSON."""
-        return requests.post(self.url + path, json=body, timeout=90, **options)
+        return requests.post(self.url + path, json=body, timeout=300, **options)
 
     def records(self) -> list[dict[str, Any]]:
         """The JSON log records so far."""

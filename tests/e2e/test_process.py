@@ -58,7 +58,8 @@ def test_32_first_requests_at_once_load_each_tower_once(
     tmp_path: Path, engine: str, threads: str
 ) -> None:
     """With few threads, most of them wait for one until both towers are loaded."""
-    with serve(tmp_path, CLIP_ENGINE=engine, THREADS=threads) as server:
+    unhurried = {"CLIP_LOAD_TIMEOUT_S": "280", "CLIP_REQUEST_TIMEOUT_S": "280"}
+    with serve(tmp_path, CLIP_ENGINE=engine, THREADS=threads, **unhurried) as server:
         responses = at_once(
             32, lambda: server.post("/embed/mixed", {"texts": ["a fox"], "urls": [FOX]})
         )
@@ -122,7 +123,7 @@ def test_sigterm_lets_a_request_finish(
 
     The answer has the good image's vector and the slow image's error.
     """
-    settings: Any = {"CLIP_FETCH_TIMEOUT_S": "2", "CLIP_HEALTH_WAIT_S": "60"} | (
+    settings: Any = {"CLIP_FETCH_TIMEOUT_S": "5", "CLIP_HEALTH_WAIT_S": "60"} | (
         {"THREADS": threads} if threads else {}
     )
     with serve(tmp_path, **settings) as server, ThreadPoolExecutor(1) as pool:
@@ -215,12 +216,16 @@ def test_log_level_silences_what_is_below_it(tmp_path: Path) -> None:
 def test_texts_that_take_too_long_are_504_and_images_get_a_timeout(
     tmp_path: Path, image_server: ImageServer
 ) -> None:
-    with serve(tmp_path, CLIP_REQUEST_TIMEOUT_S="0.5", CLIP_HEALTH_WAIT_S="60") as server:
+    hurried = {"CLIP_REQUEST_TIMEOUT_S": "0.5", "CLIP_HEALTH_WAIT_S": "60"}
+    with serve(tmp_path, **hurried) as server:
         server.get("/health").raise_for_status()
         late = server.post(
             "/embed/text", {"texts": [f"{'long ' * 70}{number}" for number in range(2048)]}
         )
         assert (late.status_code, late.json()["code"]) == (504, "timeout")
+    slower = {"CLIP_REQUEST_TIMEOUT_S": "4", "CLIP_FETCH_TIMEOUT_S": "20"}
+    with serve(tmp_path, **hurried | slower) as server:
+        server.get("/health").raise_for_status()
         images = server.post("/embed/image", {"urls": [image_server.url + "/silent"]}).json()
         assert [error["code"] for error in images["errors"]] == ["timeout"]
         assert server.get("/health").json()["status"] == "healthy"
@@ -228,14 +233,15 @@ def test_texts_that_take_too_long_are_504_and_images_get_a_timeout(
 
 def test_a_full_queue_is_429_with_retry_after(tmp_path: Path, image_server: ImageServer) -> None:
     with (
-        serve(tmp_path, CLIP_MAX_QUEUE_ITEMS="1", CLIP_FETCH_TIMEOUT_S="3") as server,
+        serve(tmp_path, CLIP_MAX_QUEUE_ITEMS="1", CLIP_FETCH_TIMEOUT_S="30") as server,
         ThreadPoolExecutor(1) as pool,
     ):
-        first = pool.submit(server.post, "/embed/image", {"urls": [image_server.url + "/drip"]})
-        assert image_server.seen("/drip")
+        first = pool.submit(server.post, "/embed/image", {"urls": [image_server.url + "/gated"]})
+        assert image_server.seen("/gated")
         refused = server.post("/embed/image", {"urls": [FOX]})
         assert (refused.status_code, refused.json()["code"]) == (429, "overloaded")
         assert int(refused.headers["Retry-After"]) >= 1
+        image_server.gate.set()
         assert first.result().status_code == 200
         assert server.post("/embed/image", {"urls": [FOX]}).json()["indices"] == [0]
 

@@ -18,7 +18,7 @@ from tests.hostile.seeds import seeds
 
 LIMITS = DecodeLimits(max_pixels=4_000_000)
 PREPROCESSING = Preprocessing(32, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-SLOWEST_S = 6.0  # the decoder's own limit and one second
+SLOWEST_S = 30.0  # the decoder's own limit of 5 s, on a machine that may be busy
 CASES_A_TASK = 250
 LENGTHS = (0, 1, 0x7F, 0x80, 0xFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 
@@ -61,7 +61,7 @@ def decode_all(task: int) -> Counter[str]:
         data = mutated(files[name], files[other], draw)
         started = time.monotonic()
         try:
-            pixels = prepare(data, PREPROCESSING, LIMITS, Allowance.lasting(30))
+            pixels = prepare(data, PREPROCESSING, LIMITS, Allowance.lasting(90))
         except DecodeError as error:
             outcomes[error.code] += 1
         except Exception as error:

@@ -13,8 +13,8 @@ from tests.raw_host import raw_host
 from tests.test_hosts import source_with
 
 BODY = picture()
-TIMEOUT_S = 2.0
-WORST_S = TIMEOUT_S + 2
+TIMEOUT_S = 5.0
+WORST_S = TIMEOUT_S + 30  # a busy machine pauses; what has no bound takes longer
 
 STATUS_LINES = [
     b"HTTP/1.1 200 OK", b"HTTP/1.0 200 OK", b"HTTP/1.1 200", b"HTTP/1.1", b"", b"200 OK",
@@ -76,7 +76,7 @@ def test_whatever_a_host_sends_is_an_image_or_an_error_of_its_own(
             host.says(raw)
             started = time.monotonic()
             try:
-                images.read(url, Allowance.lasting(30))
+                images.read(url, Allowance.lasting(90))
                 outcomes["read"] += 1
             except FetchError as error:
                 outcomes[error.code] += 1
