@@ -9,6 +9,7 @@ import struct
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from common.errors import CorruptImage, TooComplex, UnsupportedImage
 from common.images.reader import Piece
@@ -46,8 +47,7 @@ class Png:
     key: tuple[int, int, int] | None = None
 
 
-@dataclass(frozen=True)
-class _Chunk:
+class _Chunk(NamedTuple):  # there are thousands in a large file
     kind: bytes
     start: int  # of the content
     stop: int
@@ -126,7 +126,9 @@ def _chunks(view: memoryview) -> Iterator[_Chunk]:
 
 
 def _is_whole(view: memoryview, start: int, stop: int) -> bool:
-    return view[stop : stop + 4] == struct.pack(">I", zlib.crc32(view[start - 4 : stop]))
+    if stop + 4 > len(view):
+        return False
+    return int.from_bytes(view[stop : stop + 4], "big") == zlib.crc32(view[start - 4 : stop])
 
 
 def _read(view: memoryview, chunk: _Chunk, parts: _Parts) -> None:
