@@ -26,6 +26,8 @@ class DrainOrClose:
 
     def __call__(self, environ: dict[str, Any], start_response: "StartResponse") -> Iterable[bytes]:
         """Handle one request; see PEP 3333."""
+        # `GET http://host HTTP/1.1` has no path, and Flask would answer with an HTML redirect.
+        environ["PATH_INFO"] = environ.get("PATH_INFO") or "/"
         connection = environ.get("gunicorn.socket")
         if not isinstance(connection, Connection):
             return self._application(environ, start_response)

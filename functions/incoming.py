@@ -33,8 +33,11 @@ class Incoming(SocketUnreader):  # type: ignore[misc]  # gunicorn has no types
         return bool(self._received) or self.buf.getbuffer().nbytes > 0
 
     def take_rest(self) -> bytearray:
-        """Remove and return the bytes after the request that was read: the start of the next."""
-        rest = bytearray(self.buf.getvalue()) + self._received
+        """Remove and return the bytes after the request that was read: the start of the next.
+
+        Some clients end a body with an empty line, which is left out.
+        """
+        rest = (bytearray(self.buf.getvalue()) + self._received).lstrip(b"\r\n")
         self.buf.seek(0)
         self.buf.truncate()
         self._received = bytearray()

@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -29,6 +30,7 @@ from common.config import get_settings
 from functions.connection import Budget, Connection, Pace, flush_all
 from functions.incoming import Incoming
 from functions.request_head import Frame, read_frame
+from functions.unreadable import answer_to
 
 HEAD_TIMEOUT_S = 10.0  # from the first byte of a request to the end of its head
 # An idle connection costs only a descriptor. A long time keeps callers from reusing a closed one.
@@ -133,6 +135,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             keepalive, _ = super().handle(conn)
         return keepalive, conn
 
+    def handle_error(self, _: Any, connection: Connection, __: Any, error: Exception) -> None:
+        """Answer a request that the parser cannot read. gunicorn would send HTML."""
+        with suppress(OSError):
+            connection.sendall(answer_to(error))
+
     def finish_request(self, future: "Future[tuple[bool, TConn]]") -> None:
         """Hold the connection again. gunicorn calls it in the thread that served it."""
         conn: TConn = future.conn  # type: ignore[attr-defined]
@@ -191,6 +198,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             held.pace = Pace(time.monotonic() + self._timeout_s)
             held.until = min(held.pace.last, held.pace.since + HEAD_TIMEOUT_S)
         held.received += piece
+        if held.received.startswith(b"\r\n"):  # some clients end a body with an empty line
+            held.received = held.received.lstrip(b"\r\n")
         held.pace.moved_bytes = len(held.received)
         held.frame = held.frame or read_frame(held.received, MAX_WHOLE_BYTES)
         if held.frame:

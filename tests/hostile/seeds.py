@@ -8,7 +8,7 @@ import numpy as np
 import pillow_heif
 from PIL import Image
 
-from tests.variants import bmp, swapped_profile
+from tests.variants import bmp, raw_png, swapped_profile, with_chunk
 
 
 def saved(image: Image.Image, image_format: str, **options: object) -> bytes:
@@ -68,6 +68,16 @@ def seeds() -> dict[str, bytes]:
         ),
         "bmp-runs": bmp(
             (b"\x09\1" + b"\0\0") * 7 + b"\0\2\1\0\3\2\0\1", (9, 8), 8, 1, bytes(range(256)) * 4
+        ),
+        "bmp-runs-of-4": bmp(
+            (b"\x09\x12" + b"\0\0") * 7 + b"\0\5\x12\x34\x50\0\0\1", (9, 8), 4, 2, bytes(64)
+        ),
+        "bmp-two-bits": bmp(bytes(range(128)), (16, 32), 2, 0, bytes(range(16))),
+        "bmp-os2": bmp(bytes(range(256)) * 6, (16, 32), 24, header_bytes=12),
+        "png-gray-two-bits": raw_png(bytes(range(128)), (16, 32), 2, 0, (b"tRNS", b"\0\1")),
+        "png-16-key": raw_png(bytes(96) * 32, (16, 32), 16, 2, (b"tRNS", bytes(6))),
+        "png-many-chunks": with_chunk(
+            with_chunk(saved(colours(), "PNG"), b"iTXt", bytes(999), is_wrong=True), b"cHRM", b""
         ),
         "jpeg-profile": saved(colours(), "JPEG", icc_profile=profile),
         "png-profile": saved(colours(), "PNG", icc_profile=profile),
