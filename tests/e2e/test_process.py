@@ -58,7 +58,7 @@ def test_32_first_requests_at_once_load_each_tower_once(
     tmp_path: Path, engine: str, threads: str
 ) -> None:
     """With few threads, most of them wait for one until both towers are loaded."""
-    unhurried = {"CLIP_LOAD_TIMEOUT_S": "280", "CLIP_REQUEST_TIMEOUT_S": "280"}
+    unhurried: Any = {"CLIP_LOAD_TIMEOUT_S": "280", "CLIP_REQUEST_TIMEOUT_S": "280"}
     with serve(tmp_path, CLIP_ENGINE=engine, THREADS=threads, **unhurried) as server:
         responses = at_once(
             32, lambda: server.post("/embed/mixed", {"texts": ["a fox"], "urls": [FOX]})
@@ -216,14 +216,14 @@ def test_log_level_silences_what_is_below_it(tmp_path: Path) -> None:
 def test_texts_that_take_too_long_are_504_and_images_get_a_timeout(
     tmp_path: Path, image_server: ImageServer
 ) -> None:
-    hurried = {"CLIP_REQUEST_TIMEOUT_S": "0.5", "CLIP_HEALTH_WAIT_S": "60"}
+    hurried: Any = {"CLIP_REQUEST_TIMEOUT_S": "0.5", "CLIP_HEALTH_WAIT_S": "60"}
     with serve(tmp_path, **hurried) as server:
         server.get("/health").raise_for_status()
         late = server.post(
             "/embed/text", {"texts": [f"{'long ' * 70}{number}" for number in range(2048)]}
         )
         assert (late.status_code, late.json()["code"]) == (504, "timeout")
-    slower = {"CLIP_REQUEST_TIMEOUT_S": "4", "CLIP_FETCH_TIMEOUT_S": "20"}
+    slower: Any = {"CLIP_REQUEST_TIMEOUT_S": "4", "CLIP_FETCH_TIMEOUT_S": "20"}
     with serve(tmp_path, **hurried | slower) as server:
         server.get("/health").raise_for_status()
         images = server.post("/embed/image", {"urls": [image_server.url + "/silent"]}).json()
