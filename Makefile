@@ -17,6 +17,9 @@ BUNDLED := $(filter demo demo-mclip,$(MODEL))$(wildcard weights/$(subst /,-,$(MO
 # A PYTHON that is named rebuilds the environment if it has another version.
 ASKED := $(if $(filter file,$(origin PYTHON)),,yes)
 PROCESSES ?= 2
+# What takes more cases, larger models or real installs with --hostile.
+CAMPAIGNS := tests/hostile tests/e2e/test_contract_campaign.py tests/e2e/test_serve_install.py \
+	tests/test_tokenizer.py tests/test_json_tokenizer.py tests/test_torch_engine.py tests/test_library.py
 
 .PHONY: help serve embed browser test test-fast test-hostile lint format docs smoke export package deploy rollback release-check bench clean
 help: ## list the targets
@@ -36,7 +39,7 @@ test-fast: $(VENV)/.dev ## run what needs no server, no browser and no torch
 	$(BIN)/python -m pytest --fast
 
 test-hostile: $(VENV)/.dev ## run the campaigns of hostile input at full length, a few minutes
-	$(BIN)/python -m pytest tests/hostile --hostile
+	$(BIN)/python -m pytest --hostile $(CAMPAIGNS)
 
 lint: $(VENV)/.dev ## check style and types
 	$(BIN)/ruff check .

@@ -20,17 +20,17 @@ from functions.protocols import speaking
 from functions.request_record import current_log_fields
 from functions.router import Router
 from functions.server import fit
-from functions.service import get_service
+from functions.service import open_service
 
 log = logging.getLogger(__name__)
 
 try:
     settings = get_settings()
-    service = get_service()  # this does not load a model
+    service = open_service(settings)  # this does not load a model
 except (SettingsError, ModelNotFound, ValueError) as error:
     sys.exit(f"cannot start: {error}")
 
-router = Router(service, speaking(settings.protocols))
+router = Router(service, speaking(settings.protocols, settings.playground))
 keep_no_large_blocks()
 configure(settings.log_level, partial(current_log_fields, settings.project))
 for name in ("fetch_allow_hosts", "fetch_allow_networks"):

@@ -5,7 +5,6 @@ An unknown name or an invalid value is an error that names the variable.
 
 import difflib
 from collections.abc import Mapping
-from functools import cache
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -202,7 +201,6 @@ class Settings(BaseModel):
         return settings
 
 
-@cache
 def get_settings() -> Settings:
-    """The settings of this process, read once."""
+    """The settings that the environment of this process gives. Raises SettingsError."""
     return Settings.from_env(variables())

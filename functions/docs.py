@@ -1,6 +1,5 @@
 """GET /docs: the OpenAPI document in Swagger UI, whose files the function serves itself."""
 
-from functools import cache
 from pathlib import Path
 
 from functions.call import Call
@@ -18,11 +17,6 @@ POLICY = (
 
 def page(_: Call) -> File:
     """Interactive API documentation."""
-    return _page()
-
-
-@cache
-def _page() -> File:
     data = (FOLDER / "index.html").read_bytes()
     return File(data, "text/html; charset=utf-8", {"Content-Security-Policy": POLICY})
 
@@ -32,11 +26,6 @@ def asset(_: Call, name: str) -> File:
 
     Raises NotFound.
     """
-    return _asset(name)
-
-
-@cache
-def _asset(name: str) -> File:
     # The page's links are relative, so that it works under any path. They may become /docs/docs/….
     _, _, name = name.rpartition("/")
     for path in FOLDER.iterdir() if Path(name).suffix in TYPES else ():

@@ -15,7 +15,7 @@ from functions.route import Answer, Protocol, Route, routes_of
 Document = Annotated[dict[str, Any], WithJsonSchema({"type": "object"})]
 
 
-def protocol(spoken: tuple[Protocol, ...]) -> Protocol:
+def protocol(spoken: tuple[Protocol, ...], has_playground: bool) -> Protocol:
     """The operator's routes. They list and document the routes of `spoken` and themselves."""
 
     def banner_of(call: Call) -> banner.BannerResponse:
@@ -33,7 +33,7 @@ def protocol(spoken: tuple[Protocol, ...]) -> Protocol:
     own = Protocol(
         tag="Operation",
         description="What is served, and whether it is healthy.",
-        routes=_routes(banner_of, document_of),
+        routes=_routes(banner_of, document_of, has_playground),
     )
     return own
 
@@ -41,9 +41,12 @@ def protocol(spoken: tuple[Protocol, ...]) -> Protocol:
 def _routes(
     banner_of: Callable[[Call], banner.BannerResponse],
     document_of: Callable[[Call], dict[str, Any]],
+    has_playground: bool,
 ) -> tuple[Route, ...]:
-    page = write_json_or(playground.page)
-    front = Answer(banner.BannerResponse, "The service, or the playground.", page, (JSON, HTML))
+    front = Answer(banner.BannerResponse, "The service.")
+    if has_playground:
+        page, says = write_json_or(playground.page), "The service, or the playground."
+        front = Answer(banner.BannerResponse, says, page, (JSON, HTML))
     document = Answer(Document, "The OpenAPI document.")
     return (
         Route("GET", "/", banner_of, front, is_open=True),

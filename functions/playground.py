@@ -7,19 +7,14 @@ import re
 from functools import cache
 from pathlib import Path
 
-from common.config import get_settings
 from functions.responses import File
 
 PAGE = Path(__file__).with_name("static") / "playground.html"
 
 
-def page() -> File | None:
-    """The playground, or None if CLIP_PLAYGROUND is off."""
-    return _page() if get_settings().playground else None
-
-
 @cache
-def _page() -> File:
+def page() -> File:
+    """The playground."""
     data = PAGE.read_bytes()
     headers = {"Content-Security-Policy": policy(data)}
     return File(gzip.compress(data, mtime=0), "text/html; charset=utf-8", headers, is_gzip=True)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from functions import bigquery, cohere, immich, native, openai, operation, weaviate
-from functions.route import Protocol, routes_of
+from functions.route import Protocol
 
 # By the names in CLIP_PROTOCOLS. The function's own protocol is always on.
 OPTIONAL = {
@@ -13,20 +13,17 @@ OPTIONAL = {
     "immich": immich.PROTOCOL,
     "bigquery": bigquery.PROTOCOL,
 }
-SPOKEN = (native.PROTOCOL, *OPTIONAL.values())
 
 
-def with_operation(spoken: tuple[Protocol, ...]) -> tuple[Protocol, ...]:
+def with_operation(
+    spoken: tuple[Protocol, ...], has_playground: bool = True
+) -> tuple[Protocol, ...]:
     """`spoken` and the operator's routes, which list and document all routes."""
-    return (*spoken, operation.protocol(spoken))
+    return (*spoken, operation.protocol(spoken, has_playground))
 
 
-def speaking(names: Iterable[str]) -> tuple[Protocol, ...]:
+def speaking(names: Iterable[str], has_playground: bool = True) -> tuple[Protocol, ...]:
     """The function's own protocol, the optional protocols in `names`, and the operator's routes."""
     chosen = frozenset(names)
     optional = (own for name, own in OPTIONAL.items() if name in chosen)
-    return with_operation((native.PROTOCOL, *optional))
-
-
-PROTOCOLS = with_operation(SPOKEN)
-ROUTES = routes_of(PROTOCOLS)
+    return with_operation((native.PROTOCOL, *optional), has_playground)

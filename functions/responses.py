@@ -151,13 +151,13 @@ def write_file(value: File, request: Request) -> Response:
     return response
 
 
-def write_json_or(page: Callable[[], File | None]) -> Callable[[object, Request], Response]:
+def write_json_or(page: Callable[[], File]) -> Callable[[object, Request], Response]:
     """A writer of JSON that sends `page` to callers that prefer HTML, as browsers do."""
 
     def write(value: object, request: Request) -> Response:
         accepted = request.accept_mimetypes
-        file = page() if accepted[HTML] > accepted[JSON] else None
-        response = write_json(value, request) if file is None else write_file(file, request)
+        wants_page = accepted[HTML] > accepted[JSON]
+        response = write_file(page(), request) if wants_page else write_json(value, request)
         response.vary.add("Accept")
         return response
 

@@ -1,10 +1,9 @@
 """What all requests of a process share: settings, embedder, API keys and counters."""
 
 from dataclasses import dataclass
-from functools import cache
 
 from common.batcher import BatchLimits
-from common.config import Settings, get_settings
+from common.config import Settings
 from common.embedder import Embedder
 from common.environment import hub_cache
 from common.images.limits import DecodeLimits, FetchLimits
@@ -66,9 +65,3 @@ def open_service(settings: Settings) -> Service:
         observer=counters,
     )
     return Service(settings, embedder, ApiKeys(settings.api_keys), counters)
-
-
-@cache
-def get_service() -> Service:
-    """The service of this process, as its environment configures it."""
-    return open_service(get_settings())

@@ -1,26 +1,30 @@
 """Fixtures of several test modules."""
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
-from tests.e2e.fresh import environment
+from tests.e2e.fresh import link
 from tests.e2e.server import Server, serve
 from tests.image_server import ImageServer, serving
 from tests.paths import ROOT
 from tests.reach import HEAVY, reaches
 
 SLOW_FOLDERS = ("e2e", "hostile")
+# Generated cases are the same in every run. `make test-hostile` takes more of them.
+hypothesis.settings.register_profile("short", max_examples=200, deadline=None, derandomize=True)
+hypothesis.settings.register_profile("long", max_examples=5000, deadline=None, derandomize=True)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--hostile`: campaigns at full length. `--fast`: the loop while writing."""
+    """`--hostile`: campaigns at full length and size. `--fast`: the loop while writing."""
     parser.addoption(
         "--hostile",
         action="store_true",
-        help="run the campaigns of hostile input at full length",
+        help="run the campaigns at full length and the models at full size",
     )
     parser.addoption(
         "--fast",
@@ -58,6 +62,18 @@ def no_garbage() -> Iterator[None]:
     gc.collect()
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """How many cases hypothesis generates."""
+    hypothesis.settings.load_profile("long" if config.getoption("--hostile") else "short")
+
+
+@pytest.fixture(scope="session")
+def effort(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
+    """`effort(short, long)`: how many cases a campaign takes; the long one with `--hostile`."""
+    is_long = bool(request.config.getoption("--hostile"))
+    return lambda short, long: long if is_long else short
+
+
 @pytest.fixture
 def image_server() -> Iterator[ImageServer]:
     """A fresh loopback server of images."""
@@ -76,7 +92,5 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def serve_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter of a fresh environment that holds requirements-serve.txt and nothing else."""
-    return environment(
-        tmp_path_factory.mktemp("serve") / "environment", ROOT / "requirements-serve.txt"
-    )
+    """The interpreter of an environment that holds requirements-serve.txt and nothing else."""
+    return link(tmp_path_factory.mktemp("serve") / "environment", ROOT / "requirements-serve.txt")

@@ -8,7 +8,7 @@ import requests
 from jsonschema import Draft202012Validator
 
 from functions.openapi import document
-from functions.protocols import PROTOCOLS
+from tests.spoken import PROTOCOLS
 
 
 @cache

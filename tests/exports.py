@@ -1,5 +1,6 @@
 """Bundles of random weights, for tests of what an export writes."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,18 @@ from common.models.bundle import Bundle, BundlePrecision, read_bundle
 from common.models.spec import EngineOptions, ModelSpec
 from export.build import BundleBuilder
 
-BOTH: list[BundlePrecision] = ["fp32", "int8"]
+BOTH: tuple[BundlePrecision, ...] = ("fp32", "int8")
 
 
-def export_with(spec: ModelSpec, folder: Path, weights: EngineOptions) -> Bundle:
-    """Random weights from a folder, both precisions; the gate is not applied."""
+def export_with(
+    spec: ModelSpec,
+    folder: Path,
+    weights: EngineOptions,
+    precisions: Sequence[BundlePrecision] = BOTH,
+) -> Bundle:
+    """Random weights from a folder; the gate is not applied."""
     silent: tqdm[Any] = tqdm(total=0, disable=True)
     with replacing(folder) as build:
-        manifest = BundleBuilder(spec, weights, build, silent).run(BOTH, random_weights=True)
+        manifest = BundleBuilder(spec, weights, build, silent).run(precisions, random_weights=True)
         (build / "manifest.json").write_text(manifest.model_dump_json())
     return read_bundle(folder, spec)

@@ -1,8 +1,8 @@
-"""The real gcloud, offline: its help, and its parser without a network."""
+"""The real gcloud, offline: its table of commands, and its parser without a network."""
 
 import functools
 import os
-import re
+import runpy
 import shutil
 import subprocess
 import threading
@@ -17,10 +17,8 @@ import pytest
 
 GCLOUD = shutil.which("gcloud")
 needs_gcloud = pytest.mark.skipif(
-    GCLOUD is None, reason="gcloud is not installed: its help and parser are what is asked"
+    GCLOUD is None, reason="gcloud is not installed: its commands and its parser are what is asked"
 )
-ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
-FLAG = re.compile(r"--(?:\[no-\])?([a-z0-9][a-z0-9-]*)")
 APIS = (
     "CLOUDBUILD",
     "CLOUDFUNCTIONS",
@@ -31,77 +29,35 @@ APIS = (
     "CLOUDRESOURCEMANAGER",
     "CLOUDSCHEDULER",
 )
-COMMANDS = (
-    "alpha monitoring policies create",
-    "alpha services quota list",
-    "artifacts repositories set-cleanup-policies",
-    "auth login",
-    "auth print-identity-token",
-    "billing budgets create",
-    "builds submit",
-    "compute backend-services add-backend",
-    "compute backend-services create",
-    "compute forwarding-rules create",
-    "compute network-endpoint-groups create",
-    "compute networks subnets create",
-    "compute routers create",
-    "compute routers nats create",
-    "compute ssl-certificates create",
-    "compute target-https-proxies create",
-    "compute url-maps create",
-    "functions add-invoker-policy-binding",
-    "functions delete",
-    "functions deploy",
-    "functions describe",
-    "functions logs read",
-    "functions remove-invoker-policy-binding",
-    "iam service-accounts add-iam-policy-binding",
-    "iam service-accounts create",
-    "iam service-accounts describe",
-    "logging metrics create",
-    "logging read",
-    "monitoring dashboards create",
-    "org-policies describe",
-    "projects add-iam-policy-binding",
-    "run deploy",
-    "run revisions list",
-    "run services add-iam-policy-binding",
-    "run services describe",
-    "run services update",
-    "run services update-traffic",
-    "scheduler jobs create http",
-    "secrets add-iam-policy-binding",
-    "secrets create",
-    "services enable",
-    "storage buckets add-iam-policy-binding",
-    "storage buckets create",
-    "storage cp",
-    "storage ls",
-)
+# gcloud's own table of every command and flag, which its completion in shells reads.
+TABLE = "data/cli/gcloud_completions.py"
+Commands = dict[str, Any]
 
 
 @functools.cache
-def help_flags(command: str) -> frozenset[str]:
-    """The flags that `gcloud COMMAND --help` lists."""
+def all_commands() -> Commands:
+    """The table: `commands` by name, and `flags` with their kinds, at each level."""
     assert GCLOUD
-    shown = subprocess.run(
-        [GCLOUD, *command.split(), "--help"], capture_output=True, text=True, check=True
-    ).stdout
-    text = ESCAPES.sub("", shown)
-    names = set(FLAG.findall(text))
-    return frozenset(names | {f"no-{name}" for name in re.findall(r"--\[no-\]([a-z0-9-]+)", text)})
+    found = runpy.run_path(str(Path(GCLOUD).resolve().parents[1] / TABLE))
+    table: Commands = found["STATIC_COMPLETION_CLI_TREE"]
+    return table
 
 
 def unknown_flags(command: Sequence[str]) -> list[str]:
-    """The flags of a gcloud command line that its help does not list.
+    """The flags of a gcloud command line that gcloud does not know for its command.
 
     Raises AssertionError for an unknown command.
     """
-    line = " ".join(command[1:])
-    known = [name for name in COMMANDS if line.startswith(name + " ") or line == name]
-    assert known, f"no command that the tests know: {line}"
-    flags = {word.partition("=")[0].removeprefix("--") for word in command if word.startswith("--")}
-    return sorted(flags - help_flags(max(known, key=len)))
+    level, flags = all_commands(), dict(all_commands()["flags"])
+    words = iter(command[1:])
+    while level.get("commands"):
+        level = level["commands"].get(word := next(words), {})
+        assert level, f"gcloud has no command {word!r} in {' '.join(command)}"
+        flags |= level["flags"]
+    known = {flag.removeprefix("--") for flag in flags}
+    known |= {f"no-{flag.removeprefix('--')}" for flag, kind in flags.items() if kind == "bool"}
+    given = {word.partition("=")[0].removeprefix("--") for word in command if word.startswith("--")}
+    return sorted(given - known)
 
 
 @dataclass

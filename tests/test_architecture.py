@@ -190,7 +190,7 @@ def test_files_and_functions_stay_short(path: Path) -> None:
 
 
 def test_every_route_is_in_the_documents() -> None:
-    from functions.protocols import ROUTES
+    from tests.spoken import ROUTES
 
     page = (ROOT / "docs" / "requests.md").read_text("utf-8")
     for route in ROUTES:

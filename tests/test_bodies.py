@@ -13,9 +13,9 @@ from functions.bodies import Body, parse_json, read_body
 from functions.errors import InvalidRequest, TooLarge, UnsupportedMediaType
 from functions.image import ImageRequest
 from functions.mixed import MixedRequest
-from functions.protocols import ROUTES
 from functions.schemas import MAX_BODY_BYTES
 from functions.text import TextRequest
+from tests.spoken import ROUTES
 
 
 def request(body: bytes | str, content_type: str = "application/json", **headers: str) -> Request:

@@ -175,11 +175,19 @@ def test_gcloud_knows_every_flag_that_is_written_anywhere(
 def test_gclouds_own_parser_takes_the_deploy(
     cloud: Cloud, recorded: Recorded, tmp_path: Path, changes: dict[str, str]
 ) -> None:
-    """Values too: a size or a list that is none, and flags that exclude each other."""
+    """Values too, and flags that exclude each other."""
     run_build(recorded, tmp_path, changes)
     (deploy,) = [call for call in recorded.calls if call[1:3] == ["functions", "deploy"]]
     assert (taken := cloud.run(deploy, tmp_path)).returncode == 1, taken.stderr
     assert "a wall" in taken.stderr
+
+
+@needs_gcloud
+def test_gclouds_own_parser_refuses_what_is_wrong(
+    cloud: Cloud, recorded: Recorded, tmp_path: Path
+) -> None:
+    run_build(recorded, tmp_path, {})
+    (deploy,) = [call for call in recorded.calls if call[1:3] == ["functions", "deploy"]]
     for spoil in (
         ("--concurrency=16", "--concurrency=many"),
         ("--memory", "--memmory"),

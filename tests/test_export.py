@@ -175,7 +175,7 @@ def test_a_multilingual_tower_is_exported(tmp_path: Path) -> None:
     spec = replace(TINY, image=DEMO.image)
     weights = options(weights_dir=tmp_path)
     reference = torch_engine.load_text_encoder(spec, weights)
-    bundle = export_with(spec, tmp_path / "out", weights)
+    bundle = export_with(spec, tmp_path / "out", weights, ["fp32"])
     items: list[TokenIds] = [tokens.ids for tokens in reference.tokenize(MULTILINGUAL_TEXTS * 3)]
     encoder = onnx_engine.load_text_encoder(bundle, options("fp32"))
     np.testing.assert_allclose(encoder.encode(items), reference.encode(items), atol=1e-5)
@@ -187,7 +187,7 @@ def test_a_multilingual_tower_is_exported(tmp_path: Path) -> None:
 def test_towers_that_do_not_fit_the_plain_ones_are_exported_as_they_are(tmp_path: Path) -> None:
     make_uncut_model(tmp_path / "uncut")
     weights = options(weights_dir=tmp_path)
-    bundle = export_with(UNCUT, tmp_path / "out", weights)
+    bundle = export_with(UNCUT, tmp_path / "out", weights, ["fp32"])
     assert bundle.manifest.text.length == 16
     reference = torch_engine.load_text_encoder(UNCUT, weights)
     items = [tokens.ids for tokens in reference.tokenize(TEXTS)]
@@ -199,11 +199,15 @@ def test_towers_that_do_not_fit_the_plain_ones_are_exported_as_they_are(tmp_path
     np.testing.assert_allclose(images.encode(pixels), expected, atol=1e-5)
 
 
-def test_a_precision_that_fails_the_gate_is_not_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_command_says_what_fails_the_gate_and_does_not_write_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(fidelity.FLOORS, "int8", fidelity.Floor(cosine_min=1.1, cosine_mean=0.9))
-    export(DEMO, tmp_path / "demo", BOTH, random_weights=False)
+    assert main(["demo", "--out", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert "Demo CLIP on emoji, 256 dimensions" in printed
+    assert "text   int8      refused" in printed
+    assert "the floor is 1.1" in printed
     bundle = read_bundle(tmp_path / "demo", DEMO)
     assert sorted(path.name for path in bundle.folder.iterdir()) == [
         "image.fp32.onnx",
@@ -254,17 +258,6 @@ def test_a_failed_export_leaves_what_was_there(
     assert [path.name for path in tmp_path.iterdir()] == ["nobody-nothing"]
     assert (former / "manifest.json").read_text() == "former"
     assert main(["no-such-model"]) == 1
-
-
-def test_the_command_prints_sizes_and_fidelity(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["demo", "--out", str(tmp_path), "--precisions", "int8"]) == 0
-    printed = capsys.readouterr().out
-    assert "Demo CLIP on emoji, 256 dimensions" in printed
-    assert "text   int8" in printed
-    assert "fp32" not in printed
-    assert read_bundle(tmp_path / "demo", DEMO).choose("image", "auto") == "int8"
 
 
 def test_the_shipped_bundles_are_of_the_shipped_weights() -> None:

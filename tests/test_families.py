@@ -11,11 +11,9 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from common.errors import ModelUnavailable
 from common.models import onnx_engine, torch_engine
-from common.models.bundle import read_bundle
 from common.models.catalog import resolve
 from common.models.spec import (
     EncoderInfo,
@@ -28,7 +26,7 @@ from common.models.spec import (
 )
 from common.models.tokenizer import ClipTokenizer
 from common.models.torch_engine import families
-from export.build import BundleBuilder
+from tests.exports import export_with
 
 DEMO = resolve("demo")
 
@@ -84,13 +82,9 @@ def spec(monkeypatch: pytest.MonkeyPatch) -> ModelSpec:
 def test_a_new_family_is_loaded_exported_and_served(spec: ModelSpec, tmp_path: Path) -> None:
     options = EngineOptions(tmp_path, num_threads=2)
     reference = torch_engine.load_text_encoder(spec, options)
-    folder = tmp_path / "bundle"
-    folder.mkdir()
-    manifest = BundleBuilder(spec, options, folder, tqdm(total=0, disable=True)).run(
-        ["fp32"], random_weights=True
+    served = onnx_engine.load_text_encoder(
+        export_with(spec, tmp_path / "bundle", options, ["fp32"]), options
     )
-    (folder / "manifest.json").write_text(manifest.model_dump_json())
-    served = onnx_engine.load_text_encoder(read_bundle(folder, spec), options)
     ids = [tokens.ids for tokens in served.tokenize(["a fox", "two words or more", ""])]
     np.testing.assert_allclose(served.encode(ids), reference.encode(ids), atol=1e-5)
 

@@ -16,11 +16,11 @@ from functions.immich import Entries, PredictRequest
 from functions.listed import ItemsRequest
 from functions.mixed import MixedRequest
 from functions.openai import EmbeddingsRequest, ImagesRequest
-from functions.protocols import ROUTES
 from functions.rank import RankRequest
 from functions.schemas import Request
 from functions.text import TextRequest
 from functions.weaviate import VectorizeRequest
+from tests.spoken import ROUTES
 
 MODELS: list[type[Request]] = [*(route.body.model for route in ROUTES if route.body), ImageForm]
 RAISED_BY = {  # a node of a core schema → the types of error that it alone can raise

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import ModelUnavailable
@@ -79,7 +79,6 @@ def test_ids_are_open_clips_also_after_a_file(
 def test_ids_of_any_text_are_open_clips(folders: dict[str, Path]) -> None:
     tokenizer, expected = ours(folders, "siglip"), reference(folders, "siglip")
 
-    @settings(max_examples=300, deadline=None, derandomize=True)
     @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=60))
     def check(text: str) -> None:
         assert tokenizer([text])[0].ids.tolist() == expected([text])[0].tolist()
@@ -121,7 +120,7 @@ def test_a_model_with_such_a_tokenizer_is_bundled(folders: dict[str, Path], tmp_
     }
     make_uncut_model(tmp_path / "uncut", **text)
     weights = EngineOptions(tmp_path, allow_download=False, num_threads=2)
-    bundle = export_with(UNCUT, tmp_path / "out", weights)
+    bundle = export_with(UNCUT, tmp_path / "out", weights, ["fp32"])
     assert (bundle.manifest.text.tokenizer, bundle.manifest.text.cleaning) == (
         "json",
         "canonicalize",

@@ -15,11 +15,11 @@ from common.config import Settings
 from common.errors import ModelUnavailable
 from common.models.tower import Tower
 from functions.counters import Counters
-from functions.protocols import SPOKEN, with_operation
 from functions.router import Router
 from functions.service import open_service
 from tests.fake_encoders import FakeText
 from tests.paths import ROOT
+from tests.spoken import PROTOCOLS
 
 FOLDER = ROOT / "deploy/monitoring"
 METRICS: dict[str, Any] = {
@@ -74,7 +74,7 @@ def written(caplog: pytest.LogCaptureFixture) -> dict[str, list[dict[str, Any]]]
     """By metric: its records, of a request, one with a broken image, and a load that failed."""
     caplog.set_level(logging.INFO)
     service = open_service(Settings.from_env({"CLIP_MODEL": "demo"}))
-    router = Router(service, with_operation(SPOKEN))
+    router = Router(service, PROTOCOLS)
     application: Any = Request.application(router.dispatch)  # type: ignore[arg-type] # flask's
     client = Client(application)
     assert client.get("/no-such-path").status_code == 404

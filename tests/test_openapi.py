@@ -10,7 +10,7 @@ from typing import Any
 from openapi_spec_validator import validate
 
 from functions.openapi import document
-from functions.protocols import PROTOCOLS, ROUTES
+from tests.spoken import PROTOCOLS, ROUTES
 
 REVIEWED = Path(__file__).with_name("openapi.json")
 

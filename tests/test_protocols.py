@@ -10,15 +10,16 @@ from openapi_spec_validator import validate
 from werkzeug.test import Client, TestResponse
 
 from common.config import Settings
-from functions import schemas
+from functions import native, schemas
 from functions.call import Call
 from functions.envelopes import Envelope, message_of
 from functions.errors import InvalidRequest
 from functions.examples import Example
-from functions.protocols import PROTOCOLS, SPOKEN, with_operation
+from functions.protocols import OPTIONAL, with_operation
 from functions.route import Answer, Body, Protocol, Route, routes_of
 from functions.router import Router
 from functions.service import open_service
+from tests.spoken import PROTOCOLS
 
 
 class ShoutRequest(schemas.Request):
@@ -87,7 +88,7 @@ Ask = Callable[..., TestResponse]
 def ask() -> Ask:
     """Sends one request to the function as it is with that protocol beside its own."""
     service = open_service(Settings.from_env({"CLIP_MODEL": "demo"}))
-    router = Router(service, with_operation((*SPOKEN, SHOUTING)))
+    router = Router(service, with_operation((native.PROTOCOL, *OPTIONAL.values(), SHOUTING)))
     application: Any = Request.application(router.dispatch)  # type: ignore[arg-type] # flask's
     return Client(application).open
 

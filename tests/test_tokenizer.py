@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from common.models.catalog import resolve
@@ -55,7 +55,6 @@ def test_ids_of_many_kinds_of_text_are_open_clips(text: str) -> None:
     assert ours()([text])[0].ids.tolist() == expected(text)
 
 
-@settings(max_examples=1500, deadline=None, derandomize=True)
 @given(st.text(max_size=60).filter(lambda text: not any(special in text for special in SPECIAL)))
 @example("É")
 @example("㏒\u0301")
@@ -63,7 +62,6 @@ def test_ids_of_any_text_are_open_clips(text: str) -> None:
     assert ours()([text])[0].ids.tolist() == expected(text)
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
 @given(
     st.lists(
         st.sampled_from([word for kind in KINDS for word in kind.split()] + ["a", "of", "fox"]),
@@ -123,7 +121,6 @@ def test_xlmr_ids_of_many_kinds_of_text_are_transformers_own(text: str) -> None:
     assert tokens.ids.tolist() == xlmr_reference()(text)["input_ids"]
 
 
-@settings(max_examples=1000, deadline=None, derandomize=True)
 @given(
     st.text(st.characters(exclude_categories=["Cs", "Cc", "Mn"]), max_size=60).filter(
         lambda text: not any(special in text for special in XLMR_SPECIAL)

@@ -7,7 +7,7 @@ of that format reads the file. No decoder starts another program. Animations giv
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 from PIL import Image, ImageFile
@@ -170,8 +170,7 @@ def _orientation(image: Image.Image) -> int:
     return value if isinstance(value, int) else 1
 
 
-@cache
 def _bound_pillow() -> None:
-    """Set Pillow's own limits for the process; ours come first and give better messages."""
+    """Set Pillow's own limits; ours come first and give better messages."""
     Image.MAX_IMAGE_PIXELS = MAX_JPEG_PIXELS
     ImageFile.LOAD_TRUNCATED_IMAGES = False

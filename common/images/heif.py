@@ -1,19 +1,16 @@
 """Adds HEIF images, such as phones' `.heic` files, if the package `pillow-heif` is installed."""
 
-from functools import cache
 from importlib.util import find_spec
 
 # Per pixel at the peak, measured at 7 to 9.4: libheif's planes, its RGB and Pillow's image.
 BYTES_A_PIXEL = 12
 
 
-@cache
 def is_installed() -> bool:
     """Whether this process can decode HEIF."""
     return find_spec("pillow_heif") is not None
 
 
-@cache
 def register() -> None:
     """Register the format "HEIF" with Pillow; only the primary image of a file is read."""
     import pillow_heif

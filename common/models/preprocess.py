@@ -8,7 +8,7 @@ samples and resizes palettes by nearest neighbour.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,9 +18,6 @@ from PIL import Image
 from common.images.colour import Transform, find_transform
 from common.models.spec import Pixels, Preprocessing
 
-# The version of the default preprocessing. A higher number means other pixels for some images,
-# and so other vectors.
-PREPROCESSING_VERSION = 2
 # Above this size only the pixels that the crop keeps are computed. An image of 1 × 65,000 pixels
 # would otherwise take 13 GB.
 MAX_RESIZED_PIXELS = 4_000_000
@@ -107,7 +104,6 @@ def normalize(batch: Sequence[Pixels], preprocessing: Preprocessing) -> NDArray[
     return out
 
 
-@cache
 def _normalization_table(mean: tuple[float, ...], std: tuple[float, ...]) -> NDArray[np.float32]:
     """The normalised value of each level of each channel: (3, 256) float32."""
     levels = np.arange(256, dtype=np.float32) / np.float32(255)

@@ -18,7 +18,6 @@ import html
 import shutil
 import string
 from collections.abc import Callable, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -147,7 +146,6 @@ class ClipTokenizer:
         )
 
 
-@cache
 def _clip_bpe() -> Tokenizer:
     """Build CLIP's vocabulary: 256 bytes, 256 bytes that end a word, then one token a merge."""
     merges = [

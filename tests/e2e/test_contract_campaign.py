@@ -2,9 +2,8 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-
-import pytest
 
 from tests.e2e.server import Server
 
@@ -16,10 +15,10 @@ UNTELLABLE = "positive_data_acceptance"
 
 
 def test_no_generated_request_breaks_the_contract(
-    demo: Server, tmp_path: Path, pytestconfig: pytest.Config
+    demo: Server, tmp_path: Path, effort: Callable[[int, int], int]
 ) -> None:
-    """A few for each operation; 150 with --hostile."""
-    count = 150 if pytestconfig.getoption("--hostile") else 10
+    """A few for each operation."""
+    count = effort(5, 150)
     done = subprocess.run(
         [
             *(Path(sys.executable).with_name("schemathesis"), "run", f"{demo.url}/openapi.json"),

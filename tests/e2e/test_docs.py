@@ -9,9 +9,9 @@ from openapi_spec_validator import validate
 from prometheus_client.parser import text_string_to_metric_families
 
 from functions.examples import FOX_SIGNS, TEXT_SIGNS
-from functions.protocols import ROUTES
 from tests.contract import check_contract, contract
 from tests.e2e.server import Server
+from tests.spoken import ROUTES
 
 MAX_SIGNS = 4  # of 256
 CASES = [(route.path, name) for route in ROUTES for name in route.examples]

@@ -7,9 +7,9 @@ import requests
 
 from functions import bigquery, cohere, immich, openai, weaviate
 from functions.envelopes import PROBLEM, Envelope
-from functions.protocols import ROUTES
 from functions.route import Route
 from tests.e2e.server import Server, serve
+from tests.spoken import ROUTES
 
 KEYS = ("first-key", "second-key")
 NO_KEY = "no valid API key: send `Authorization: Bearer KEY` or `X-API-Key: KEY`"

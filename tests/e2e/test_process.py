@@ -19,19 +19,22 @@ from tests.image_urls import FOX
 from tests.paths import ROOT
 
 CRASHING = f'''
-"""The real function with one more route, whose handler has a bug."""
+"""The real function with one more protocol, whose only handler has a bug."""
 import sys
 sys.path.insert(0, {str(ROOT)!r})
 import main
-from functions.route import Route
+from functions.protocols import speaking
+from functions.route import Answer, Protocol, Route
+from functions.router import Router
 
 def crash(call):
     raise ZeroDivisionError("/secret/path")
 
-main.router._routes += (Route("GET", "/crash", crash, dict),)
+FAULTY = Protocol("Faulty", "What crashes.", (Route("GET", "/crash", crash, Answer()),))
+router = Router(main.service, (*speaking(main.settings.protocols), FAULTY))
 
 def embed(request):
-    return main.embed(request)
+    return router.dispatch(request)
 '''
 WEIGHTS = "open_clip_model.safetensors"
 

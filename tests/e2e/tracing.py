@@ -43,7 +43,8 @@ class Trace:
     def command(self) -> list[str]:
         """What the traced command is started with; it keeps the process id that it would have."""
         calls = ",".join(("openat", "open", "creat", "mkdir", "mkdirat", *_NETWORK))
-        return ["strace", "-D", "-f", "-q", "-e", f"trace={calls}", "-o", str(self._calls)]
+        options = ["--seccomp-bpf", "-D", "-f", "-q"]  # it stops at these calls alone
+        return ["strace", *options, "-e", f"trace={calls}", "-o", str(self._calls)]
 
     @property
     def _calls(self) -> Path:

@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from functions.envelopes import PROBLEM, Envelope
-from functions.protocols import ROUTES
 from tests.contract import check_contract
 from tests.e2e.server import Server
 from tests.image_server import picture
 from tests.image_urls import data_url
+from tests.spoken import ROUTES
 
 PICTURE = data_url(picture(size=(40, 30)))
 VALID: dict[str, dict[str, Any]] = {
@@ -226,7 +226,7 @@ def test_every_answer_is_one_of_the_contract(
     with requests.Session() as session:
 
         @settings(
-            max_examples=effort(600, 6000),
+            max_examples=effort(300, 6000),
             deadline=None,
             derandomize=True,
             database=None,
