@@ -9,6 +9,7 @@ import pytest
 
 from tests.e2e.fresh import link
 from tests.e2e.server import Server, serve
+from tests.gcloud import forking_gcloud
 from tests.image_server import ImageServer, serving
 from tests.paths import ROOT
 from tests.reach import HEAVY, reaches
@@ -88,6 +89,13 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with serve(folder, CLIP_FETCH_TIMEOUT_S="5", CLIP_HEALTH_WAIT_S="60") as server:
         assert server.get("/health").json()["status"] == "healthy"
         yield server
+
+
+@pytest.fixture(scope="session")
+def gcloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The real gcloud, loaded once for all calls."""
+    with forking_gcloud(tmp_path_factory.mktemp("gcloud")) as program:
+        yield program
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,9 @@ import os
 import runpy
 import shutil
 import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.paths import ROOT
 
 GCLOUD = shutil.which("gcloud")
 needs_gcloud = pytest.mark.skipif(
@@ -32,13 +36,46 @@ APIS = (
 # gcloud's own table of every command and flag, which its completion in shells reads.
 TABLE = "data/cli/gcloud_completions.py"
 Commands = dict[str, Any]
+PROGRAM = """#!{python} -SE
+import json, os, socket, sys
+with socket.socket(socket.AF_UNIX) as call:
+    call.connect({place!r})
+    words = json.dumps([sys.argv[1:], dict(os.environ), os.getcwd()]).encode()
+    socket.send_fds(call, [words], [0, 1, 2])
+    sys.exit(int(call.recv(9) or 1))
+"""
+
+
+def sdk() -> Path:
+    """The folder of the installed Cloud SDK."""
+    assert GCLOUD
+    return Path(GCLOUD).resolve().parents[1]
+
+
+@contextmanager
+def forking_gcloud(folder: Path) -> Iterator[Path]:
+    """A program that is called as gcloud is; see gcloud_forks.py."""
+    place, program = folder / "calls", folder / "gcloud"
+    program.write_text(PROGRAM.format(python=sys.executable, place=str(place)))
+    program.chmod(0o755)
+    own = sdk() / "platform/bundledpythonunix/bin/python3"
+    python = own if own.exists() else Path(sys.executable)
+    script = ROOT / "tests" / "gcloud_forks.py"
+    server = subprocess.Popen([python, "-S", script, sdk(), place])
+    try:
+        while not place.exists():
+            assert server.poll() is None, "gcloud does not start"
+            time.sleep(0.05)
+        yield program
+    finally:
+        server.terminate()
+        server.wait()
 
 
 @functools.cache
 def all_commands() -> Commands:
     """The table: `commands` by name, and `flags` with their kinds, at each level."""
-    assert GCLOUD
-    found = runpy.run_path(str(Path(GCLOUD).resolve().parents[1] / TABLE))
+    found = runpy.run_path(str(sdk() / TABLE))
     table: Commands = found["STATIC_COMPLETION_CLI_TREE"]
     return table
 
@@ -64,18 +101,24 @@ def unknown_flags(command: Sequence[str]) -> list[str]:
 class Cloud:
     """Google's APIs as a wall: every call is 403. `bodies` is what was sent, by path."""
 
+    program: Path
     environment: dict[str, str]
     bodies: dict[str, bytes] = field(default_factory=dict)
 
     def run(self, command: Sequence[str], cwd: Path) -> "subprocess.CompletedProcess[str]":
         """Real gcloud; the parser's errors are exit status 2, everything later is 1."""
         return subprocess.run(
-            command, cwd=cwd, env=self.environment, capture_output=True, text=True, timeout=120
+            [self.program, *command[1:]],
+            cwd=cwd,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
         )
 
 
 @contextmanager
-def walled_cloud(folder: Path) -> Iterator[Cloud]:
+def walled_cloud(folder: Path, program: Path) -> Iterator[Cloud]:
     """gcloud with an empty configuration, a token that is none, and every API on this machine."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -108,13 +151,15 @@ def walled_cloud(folder: Path) -> Iterator[Cloud]:
             for name in APIS
         }
         cloud = Cloud(
+            program,
             own
             | {
                 "CLOUDSDK_CONFIG": str(folder / "configuration"),
                 "CLOUDSDK_CORE_CHECK_GCE_METADATA": "false",
                 "CLOUDSDK_CORE_DISABLE_PROMPTS": "true",
+                "CLOUDSDK_CORE_DISABLE_USAGE_REPORTING": "true",
                 "CLOUDSDK_AUTH_ACCESS_TOKEN_FILE": str(folder / "token"),
-            }
+            },
         )
         yield cloud
         server.shutdown()

@@ -19,7 +19,7 @@ from deploy import submit
 from deploy.package import Choice, plan, write
 from deploy.submit import SIZES, Deployment
 from tests.documents import snippets_of
-from tests.gcloud import GCLOUD, Cloud, needs_gcloud, unknown_flags, walled_cloud
+from tests.gcloud import Cloud, needs_gcloud, unknown_flags, walled_cloud
 from tests.paths import ROOT
 
 BUILD: dict[str, Any] = yaml.safe_load((ROOT / "cloudbuild.yaml").read_text())
@@ -76,8 +76,8 @@ def recorded(tmp_path: Path) -> Recorded:
 
 
 @pytest.fixture
-def cloud(tmp_path: Path) -> Iterator[Cloud]:
-    with walled_cloud(tmp_path) as served:
+def cloud(tmp_path: Path, gcloud: Path) -> Iterator[Cloud]:
+    with walled_cloud(tmp_path, gcloud) as served:
         yield served
 
 
@@ -301,7 +301,7 @@ def test_a_bundle_is_exported_once_and_kept(recorded: Recorded, tmp_path: Path) 
 
 
 @needs_gcloud
-def test_weights_go_up_and_tests_do_not(tmp_path: Path) -> None:
+def test_weights_go_up_and_tests_do_not(tmp_path: Path, gcloud: Path) -> None:
     """Of a clone with a bundle, and of the package made of it."""
     clone = tmp_path / "clone"
     for name in (
@@ -324,11 +324,11 @@ def test_weights_go_up_and_tests_do_not(tmp_path: Path) -> None:
         (clone / place).touch()
     shutil.copy(ROOT / ".gitignore", clone)
     shutil.copy(ROOT / ".gcloudignore", clone)
-    assert uploaded(clone) == set(places)
+    assert uploaded(gcloud, clone) == set(places)
     shutil.copy(
         ROOT / ".gcloudbuildignore", clone / ".gcloudignore"
     )  # the command has no --ignore-file
-    assert uploaded(clone) - {".gitignore", ".gcloudignore"} == {
+    assert uploaded(gcloud, clone) - {".gitignore", ".gcloudignore"} == {
         *places,
         "tests/smoke.py",
         "tests/e2e/server.py",
@@ -338,12 +338,12 @@ def test_weights_go_up_and_tests_do_not(tmp_path: Path) -> None:
     (clone / ".gcloudignore").unlink()
     files = plan(Choice(resolve("demo"))).files
     write(files, tmp_path / "function")
-    assert uploaded(tmp_path / "function") == set(files) - {".gcloudignore"}
+    assert uploaded(gcloud, tmp_path / "function") == set(files) - {".gcloudignore"}
 
 
-def uploaded(folder: Path) -> set[str]:
+def uploaded(gcloud: Path, folder: Path) -> set[str]:
     """What gcloud would upload."""
-    command = [str(GCLOUD), "meta", "list-files-for-upload", str(folder)]
+    command = [gcloud, "meta", "list-files-for-upload", folder]
     listed = subprocess.run(command, capture_output=True, text=True, check=True)
     return set(listed.stdout.split())
 

@@ -14,7 +14,7 @@ import yaml
 from deploy import rollout, submit
 from deploy.verdict import Requests, objection
 from tests.fake_cloud import FakeCloud, FakeService, fake_cloud
-from tests.gcloud import GCLOUD, needs_gcloud
+from tests.gcloud import needs_gcloud
 from tests.paths import ROOT
 
 BUILD = yaml.safe_load((ROOT / "cloudbuild.yaml").read_text())
@@ -66,11 +66,11 @@ class Build:
 
 
 @pytest.fixture
-def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Build]:
+def build(tmp_path: Path, gcloud: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Build]:
     programs = tmp_path / "bin"
     programs.mkdir()
     texts = {
-        "gcloud": GCLOUD_WITH_A_TOKEN.format(gcloud=GCLOUD),
+        "gcloud": GCLOUD_WITH_A_TOKEN.format(gcloud=gcloud),
         "make": MAKE,
         "python3": f'#!/bin/sh\nexec "{sys.executable}" "$@"\n',
     }
