@@ -1,4 +1,4 @@
-# make serve · browser · test · test-fast · test-hostile · lint · docs · smoke · export · package · deploy · rollback · release-check. MODEL and PORT choose what is served and where.
+# make serve · browser · test · coverage · test-fast · test-hostile · lint · docs · smoke · export · package · deploy · rollback · release-check. MODEL and PORT choose what is served and where.
 MODEL ?= demo
 PORT ?= 8080
 PYTHON ?= python3
@@ -17,11 +17,12 @@ BUNDLED := $(filter demo demo-mclip,$(MODEL))$(wildcard weights/$(subst /,-,$(MO
 # A PYTHON that is named rebuilds the environment if it has another version.
 ASKED := $(if $(filter file,$(origin PYTHON)),,yes)
 PROCESSES ?= 2
+IN_PROCESSES = -n $(PROCESSES) --dist loadgroup --no-loadscope-reorder
 # What takes more cases, larger models or real installs with --hostile.
 CAMPAIGNS := tests/hostile tests/e2e/test_contract_campaign.py tests/e2e/test_serve_install.py \
 	tests/test_tokenizer.py tests/test_json_tokenizer.py tests/test_torch_engine.py tests/test_library.py
 
-.PHONY: help serve embed browser test test-fast test-hostile lint format docs smoke export package deploy rollback release-check bench clean
+.PHONY: help serve embed browser test coverage test-fast test-hostile lint format docs smoke export package deploy rollback release-check bench clean
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
@@ -32,8 +33,11 @@ serve: $(VENV)/$(if $(BUNDLED),.serve,.engine) ## serve MODEL on PORT, on this m
 browser: $(VENV)/.dev ## install what the tests need of the machine: a browser, fonts, Node
 	.ci/system $(BIN)/python
 
-test: browser ## run the whole suite, with coverage
-	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadgroup --cov --cov-report=term -rs
+test: browser ## run the whole suite
+	$(BIN)/python -m pytest $(IN_PROCESSES) -rs
+
+coverage: browser ## run the whole suite and measure which lines and branches it reaches
+	$(BIN)/python -m pytest $(IN_PROCESSES) --cov --cov-report=term -rs
 
 test-fast: $(VENV)/.dev ## run what needs no server, no browser and no torch
 	$(BIN)/python -m pytest --fast

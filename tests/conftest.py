@@ -1,6 +1,7 @@
 """Fixtures of several test modules."""
 
 import gc
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from tests.e2e.server import Server, serve
 from tests.gcloud import forking_gcloud
 from tests.image_server import ImageServer, serving
 from tests.paths import ROOT
-from tests.reach import HEAVY, reaches
+from tests.reach import HEAVY, TORCH, reaches
 
 SLOW_FOLDERS = ("e2e", "hostile")
 # Generated cases are the same in every run. `make test-hostile` takes more of them.
@@ -46,11 +47,28 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With two processes, the tests of a module, or of a shared install, stay in one of them."""
+    """With two processes, a module's tests stay in one of them, and one of them loads torch.
+
+    What takes long comes first, so that both end at the same time.
+    """
+    if not os.environ.get("PYTEST_XDIST_WORKER"):
+        return
+    group_of = {path: _group(path) for path in {item.path for item in items}}
     for item in items:
-        names = getattr(item, "fixturenames", ())
-        group = "serve_python" if "serve_python" in names else item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(group))
+        item.add_marker(pytest.mark.xdist_group(group_of[item.path]))
+    items.sort(key=lambda item: _length(group_of[item.path]))
+
+
+def _group(module: Path) -> str:
+    is_slow = module.parent.name in SLOW_FOLDERS
+    return str(module) if is_slow or not reaches(module, TORCH) else "torch"
+
+
+def _length(group: str) -> int:
+    """The longest groups have the lowest number."""
+    if group == "torch":
+        return 0
+    return 1 if Path(group).parent.name in SLOW_FOLDERS else 2
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -88,6 +106,26 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder: Path = tmp_path_factory.mktemp("demo")
     with serve(folder, CLIP_FETCH_TIMEOUT_S="5", CLIP_HEALTH_WAIT_S="60") as server:
         assert server.get("/health").json()["status"] == "healthy"
+        yield server
+
+
+@pytest.fixture(scope="session")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The demo model behind the API keys `first-key` and `second-key`."""
+    keys = "first-key, second-key"
+    with serve(tmp_path_factory.mktemp("keys"), CLIP_API_KEYS=keys) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def configured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The demo model for pages of two origins, under other names, and without a playground."""
+    settings = {
+        "CLIP_CORS_ORIGINS": "https://a.example, https://b.example",
+        "CLIP_MODEL_ALIASES": "text-embedding-3-small, org/other",
+        "CLIP_PLAYGROUND": "false",
+    }
+    with serve(tmp_path_factory.mktemp("configured"), **settings) as server:
         yield server
 
 

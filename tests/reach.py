@@ -7,9 +7,10 @@ from pathlib import Path
 from tests.paths import ROOT
 
 TESTS = ROOT / "tests"
-# Helpers of ours that start a server or gcloud, or import open_clip by its name.
-STARTERS = {"tests.e2e.server", "tests.gcloud", "tests.reference"}
-HEAVY = frozenset({"torch", "open_clip", "transformers", "onnx", "playwright", *STARTERS})
+# Helpers of ours that start a server or gcloud.
+STARTERS = {"tests.e2e.server", "tests.gcloud"}
+TORCH = frozenset({"torch", "open_clip", "transformers", "tests.reference"})
+HEAVY = frozenset({"onnx", "playwright", *TORCH, *STARTERS})
 
 
 def reaches(module: Path, targets: frozenset[str]) -> bool:

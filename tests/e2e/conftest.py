@@ -19,7 +19,7 @@ def browser() -> Iterator[Browser]:
         yield chromium
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def mclip(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The multilingual demo model."""
     with serve(

@@ -17,10 +17,10 @@ TEXTS = 1024  # of each caller: together four times what one request may hold
 NODE = ROOT / "tests" / "node"
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """With the threads of a deployed one."""
-    with serve(tmp_path, THREADS="16", CLIP_HEALTH_WAIT_S="60") as running:
+    with serve(tmp_path_factory.mktemp("bulk"), THREADS="16", CLIP_HEALTH_WAIT_S="60") as running:
         assert running.get("/health").json()["status"] == "healthy"
         yield running
 

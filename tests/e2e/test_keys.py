@@ -1,17 +1,14 @@
 """API keys: every route except the open ones requires one, and refuses in its protocol's shape."""
 
-from collections.abc import Iterator
-
 import pytest
 import requests
 
 from functions import bigquery, cohere, immich, openai, weaviate
 from functions.envelopes import PROBLEM, Envelope
 from functions.route import Route
-from tests.e2e.server import Server, serve
+from tests.e2e.server import Server
 from tests.spoken import ROUTES
 
-KEYS = ("first-key", "second-key")
 NO_KEY = "no valid API key: send `Authorization: Bearer KEY` or `X-API-Key: KEY`"
 ENVELOPES: dict[Envelope, dict[str, object]] = {
     PROBLEM: {
@@ -37,15 +34,6 @@ ENVELOPES: dict[Envelope, dict[str, object]] = {
 }
 GUARDED = [route for route in ROUTES if not route.is_open]
 OPEN = [route for route in ROUTES if route.is_open]
-
-
-@pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serve(
-        tmp_path_factory.mktemp("keys"), CLIP_API_KEYS=", ".join(KEYS), CLIP_HEALTH_WAIT_S="60"
-    ) as server:
-        assert server.get("/health").status_code == 200
-        yield server
 
 
 @pytest.mark.parametrize("route", GUARDED, ids=lambda route: route.name)

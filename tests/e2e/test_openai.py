@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from export.emoji import picture_of
 from tests.e2e.openai_client import client_of
-from tests.e2e.server import Server, serve
+from tests.e2e.server import Server
 from tests.image_server import ImageServer
 from tests.image_urls import PIZZA
 
@@ -146,9 +145,8 @@ def test_the_models_own_dimensions_are_accepted(demo: Server) -> None:
         assert client.embeddings.create(model="demo", input="a", dimensions=256).data
 
 
-def test_models_are_listed_and_found_by_every_name(tmp_path: Path) -> None:
-    aliases = "text-embedding-3-small, org/other"
-    with serve(tmp_path, CLIP_MODEL_ALIASES=aliases) as server, client_of(server) as client:
+def test_models_are_listed_and_found_by_every_name(configured: Server) -> None:
+    with client_of(configured) as client:
         (card,) = client.models.list().data
         assert (card.id, card.object) == ("demo", "model")
         for name in ("demo", "text-embedding-3-small", "org/other"):
@@ -159,4 +157,4 @@ def test_models_are_listed_and_found_by_every_name(tmp_path: Path) -> None:
         assert raised.value.code == "model_not_found"
         with pytest.raises(openai.NotFoundError):
             client.models.retrieve("gpt-4")
-        assert server.get("/models/demo").json()["id"] == "demo"
+        assert configured.get("/models/demo").json()["id"] == "demo"

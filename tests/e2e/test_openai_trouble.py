@@ -36,26 +36,33 @@ class Witness(httpx2.HTTPTransport):
         return response
 
 
-@contextmanager
-def full(folder: Path, image_server: ImageServer) -> Iterator[Server]:
-    """A server whose queue is held by a gated image."""
+@pytest.fixture(scope="module")
+def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server whose queue holds one item."""
+    folder = tmp_path_factory.mktemp("narrow")
     with serve(folder, CLIP_MAX_QUEUE_ITEMS="1", CLIP_HEALTH_WAIT_S="60") as server:
         assert server.get("/health").json()["status"] == "healthy"
-        body = {"urls": [image_server.url + "/gated"]}
-        holder = threading.Thread(target=server.post, args=("/embed/image", body), daemon=True)
-        holder.start()
-        assert image_server.seen("/gated")
         yield server
-        image_server.gate.set()
-        holder.join()
 
 
-def test_its_client_comes_back_after_429(tmp_path: Path, image_server: ImageServer) -> None:
+@contextmanager
+def held(server: Server, image_server: ImageServer) -> Iterator[None]:
+    """A gated image holds the server's queue."""
+    body = {"urls": [image_server.url + "/gated"]}
+    holder = threading.Thread(target=server.post, args=("/embed/image", body), daemon=True)
+    holder.start()
+    assert image_server.seen("/gated")
+    yield
+    image_server.gate.set()
+    holder.join()
+
+
+def test_its_client_comes_back_after_429(narrow: Server, image_server: ImageServer) -> None:
     """The queue is full until it was refused once; it retries after what Retry-After says."""
     witness = Witness(429, image_server.gate.set)
     with (
-        full(tmp_path, image_server) as server,
-        client_of(server, http_client=httpx2.Client(transport=witness), max_retries=5) as client,
+        held(narrow, image_server),
+        client_of(narrow, http_client=httpx2.Client(transport=witness), max_retries=5) as client,
     ):
         assert len(client.embeddings.create(model="demo", input="", extra_body=PICTURE).data) == 1
         assert (witness.statuses[0], witness.statuses[-1]) == (429, 200)
@@ -76,9 +83,9 @@ def test_its_client_comes_back_after_503(tmp_path: Path) -> None:
 
 
 def test_an_overload_that_lasts_is_its_rate_limit_error(
-    tmp_path: Path, image_server: ImageServer
+    narrow: Server, image_server: ImageServer
 ) -> None:
-    with full(tmp_path, image_server) as server, client_of(server, max_retries=0) as client:
+    with held(narrow, image_server), client_of(narrow, max_retries=0) as client:
         with pytest.raises(openai.RateLimitError) as raised:
             client.embeddings.create(model="demo", input="", extra_body=PICTURE)
         assert (raised.value.code, raised.value.type) == ("overloaded", "rate_limit_error")
@@ -101,11 +108,10 @@ def test_a_model_that_cannot_be_had_is_its_internal_server_error(tmp_path: Path)
         )
 
 
-def test_a_wrong_key_is_its_authentication_error_and_the_right_one_passes(tmp_path: Path) -> None:
-    with serve(tmp_path, CLIP_API_KEYS="first-key, second-key") as server:
-        for key in ("first-key", "second-key"):
-            with client_of(server, key) as client:
-                assert client.embeddings.create(model="demo", input="a fox").data
-        with client_of(server) as client, pytest.raises(openai.AuthenticationError) as raised:
-            client.embeddings.create(model="demo", input="a fox")
-        assert (raised.value.code, raised.value.type) == ("unauthorized", "authentication_error")
+def test_a_wrong_key_is_its_authentication_error_and_the_right_one_passes(guarded: Server) -> None:
+    for key in ("first-key", "second-key"):
+        with client_of(guarded, key) as client:
+            assert client.embeddings.create(model="demo", input="a fox").data
+    with client_of(guarded) as client, pytest.raises(openai.AuthenticationError) as raised:
+        client.embeddings.create(model="demo", input="a fox")
+    assert (raised.value.code, raised.value.type) == ("unauthorized", "authentication_error")

@@ -1,7 +1,6 @@
 """Ranking, raw vectors, uploads and calls from pages."""
 
 import base64
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,8 +8,7 @@ import pytest
 import requests
 
 from export.emoji import picture_of
-from tests.e2e.server import Server, serve
-from tests.image_server import ImageServer
+from tests.e2e.server import Server
 
 FOX = base64.b64encode(picture_of("fox")).decode()
 PIZZA = base64.b64encode(picture_of("pizza")).decode()
@@ -122,23 +120,22 @@ def test_files_can_be_uploaded(demo: Server) -> None:
     assert broken.status_code == 400
 
 
-def test_pages_of_permitted_origins_may_call(tmp_path: Path, image_server: ImageServer) -> None:
-    with serve(tmp_path, CLIP_CORS_ORIGINS="https://a.example, https://b.example") as server:
-        asked = {"Origin": "https://b.example", "Access-Control-Request-Method": "POST"}
-        preflight = requests.options(server.url + "/embed/text", headers=asked, timeout=10)
-        assert preflight.status_code == 204
-        assert preflight.headers["Access-Control-Allow-Origin"] == "https://b.example"
-        assert "POST" in preflight.headers["Access-Control-Allow-Methods"]
-        assert "Authorization" in preflight.headers["Access-Control-Allow-Headers"]
-        answer = server.post(
-            "/embed/text", {"texts": ["a"]}, headers={"Origin": "https://a.example"}
-        )
-        assert answer.headers["Access-Control-Allow-Origin"] == "https://a.example"
-        assert "Origin" in answer.headers["Vary"]
-        for origin in ("https://c.example", "null", ""):
-            stranger = server.post("/embed/text", {"texts": ["a"]}, headers={"Origin": origin})
-            assert "Access-Control-Allow-Origin" not in stranger.headers
-            assert "Access-Control-Allow-Methods" not in stranger.headers
+def test_pages_of_permitted_origins_may_call(configured: Server) -> None:
+    asked = {"Origin": "https://b.example", "Access-Control-Request-Method": "POST"}
+    preflight = requests.options(configured.url + "/embed/text", headers=asked, timeout=10)
+    assert preflight.status_code == 204
+    assert preflight.headers["Access-Control-Allow-Origin"] == "https://b.example"
+    assert "POST" in preflight.headers["Access-Control-Allow-Methods"]
+    assert "Authorization" in preflight.headers["Access-Control-Allow-Headers"]
+    answer = configured.post(
+        "/embed/text", {"texts": ["a"]}, headers={"Origin": "https://a.example"}
+    )
+    assert answer.headers["Access-Control-Allow-Origin"] == "https://a.example"
+    assert "Origin" in answer.headers["Vary"]
+    for origin in ("https://c.example", "null", ""):
+        stranger = configured.post("/embed/text", {"texts": ["a"]}, headers={"Origin": origin})
+        assert "Access-Control-Allow-Origin" not in stranger.headers
+        assert "Access-Control-Allow-Methods" not in stranger.headers
 
 
 def test_no_origin_may_call_unless_one_is_set(demo: Server) -> None:

@@ -1,13 +1,11 @@
 """GET / gives browsers the page and everyone else the banner, through the real console script."""
 
-from pathlib import Path
-
 import pytest
 import requests
 
 from functions.playground import PAGE
 from tests.contract import check_contract
-from tests.e2e.server import Server, serve
+from tests.e2e.server import Server
 
 CHROME = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"
 
@@ -50,6 +48,8 @@ def test_the_page_is_packed_for_those_who_unpack(demo: Server) -> None:
     assert (head.status_code, head.content) == (200, b"")
 
 
-def test_it_can_be_turned_off(tmp_path: Path) -> None:
-    with serve(tmp_path, CLIP_PLAYGROUND="false") as server:
-        assert accepting(server, CHROME).json()["model"] == "demo"
+def test_it_can_be_turned_off(configured: Server) -> None:
+    answer = accepting(configured, CHROME)
+    assert answer.json()["model"] == "demo"
+    page = configured.get("/openapi.json").json()["paths"]["/"]["get"]["responses"]["200"]
+    assert list(page["content"]) == ["application/json"]

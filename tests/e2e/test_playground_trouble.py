@@ -1,12 +1,10 @@
 """The playground when something fails, and under attack."""
 
-from pathlib import Path
-
 from playwright.sync_api import Browser, Route, expect
 
 from export.emoji import picture_of
 from tests.e2e.browser import Visit, best, check_accessible, visit, write
-from tests.e2e.server import Server, serve
+from tests.e2e.server import Server
 from tests.image_server import ImageServer
 from tests.paths import ROOT
 
@@ -108,12 +106,9 @@ def test_the_policy_stops_what_the_page_does_not_hold(
 
 
 def test_a_key_is_asked_for_where_one_is_needed_and_kept_out_of_the_address(
-    browser: Browser, tmp_path: Path
+    browser: Browser, guarded: Server
 ) -> None:
-    with (
-        serve(tmp_path, CLIP_API_KEYS="correct-horse") as server,
-        visit(browser, server.url) as opened,
-    ):
+    with visit(browser, guarded.url) as opened:
         page = opened.page
         opened.refusals.add(401)
         key = page.get_by_label("API key")
@@ -122,7 +117,7 @@ def test_a_key_is_asked_for_where_one_is_needed_and_kept_out_of_the_address(
         key.fill("wrong")
         key.press("Enter")
         expect(page.locator("#key-problem")).to_have_text("The function does not take this key.")
-        key.fill("correct-horse")
+        key.fill("second-key")
         key.press("Enter")
         expect(page.locator("td.best")).to_have_count(8)
         expect(key).to_be_hidden()
@@ -130,11 +125,11 @@ def test_a_key_is_asked_for_where_one_is_needed_and_kept_out_of_the_address(
         page.get_by_role("tab", name="Zero-shot").click()
         expect(page.locator("#bars .label")).to_have_text(["a fox"])
         page.wait_for_url(lambda url: "m=zero" in url)
-        assert "correct-horse" not in page.url
+        assert "second-key" not in page.url
         for language in ("curl", "Python"):
             page.get_by_role("tab", name=language).click()
             expect(page.locator("#snippet")).to_contain_text("CLIP_API_KEY")
-            assert "correct-horse" not in page.locator("#snippet").inner_text()
+            assert "second-key" not in page.locator("#snippet").inner_text()
 
 
 def test_it_waits_as_long_as_a_busy_function_asks(browser: Browser, demo: Server) -> None:

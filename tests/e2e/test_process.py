@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 import requests
 
 from tests.e2e.server import Server, serve, start
-from tests.image_server import ImageServer, picture
+from tests.image_server import ImageServer, picture, serving
 from tests.image_urls import FOX
 from tests.paths import ROOT
 
@@ -55,8 +56,85 @@ def at_once(count: int, call: Callable[[], requests.Response]) -> list[requests.
         return [future.result() for future in [pool.submit(wait_and_call) for _ in range(count)]]
 
 
-@pytest.mark.parametrize("threads", ["8", "64"])
-@pytest.mark.parametrize("engine", ["onnx", "torch"])
+@dataclass(frozen=True)
+class FirstRequests:
+    """What a fresh process answered and logged: a text request, then one with images.
+
+    `early` and `late` are the records after the first and after the second.
+    """
+
+    banner: dict[str, Any]
+    secret: str
+    early: list[dict[str, Any]]
+    late: list[dict[str, Any]]
+    log: str
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> FirstRequests:
+    """Of a process with packages of our names on PYTHONPATH, which must not win over ours."""
+    folder = tmp_path_factory.mktemp("first")
+    for name in ("common", "functions"):
+        (folder / name).mkdir()
+        (folder / name / "__init__.py").write_text("raise RuntimeError('shadowed')")
+    settings: Any = {"PYTHONPATH": str(folder), "CLIP_FETCH_ALLOW_HOSTS": "*.example.com"}
+    with serve(folder, **settings, LOG_EXECUTION_ID="true") as server, serving() as images:
+        server.post("/embed/text", {"texts": ["a fox"]}).raise_for_status()
+        banner, early = server.get("/").json(), server.records()
+        secret = images.url + "/gone.png?token=secret"
+        body = {"texts": ["a fox"], "urls": [FOX, secret]}
+        server.post("/embed/mixed?key=secret", body).raise_for_status()
+        return FirstRequests(banner, secret, early, server.records(), server.log.read_text())
+
+
+def test_our_packages_win_over_site_packages_of_the_same_name(first: FirstRequests) -> None:
+    assert first.banner["model"] == "demo"
+
+
+def test_a_text_request_loads_no_image_tower(first: FirstRequests) -> None:
+    (record,) = [record for record in first.early if record["message"] == "tower loaded"]
+    assert (record["tower"], record["severity"]) == ("text", "INFO")
+    assert isinstance(record["seconds"], float)
+    assert isinstance(record["memory_mb"], int)
+    assert (first.banner["text"]["loaded"], first.banner["image"]["loaded"]) == (True, False)
+
+
+def test_one_record_a_request_says_what_it_cost(first: FirstRequests) -> None:
+    answered = [record for record in first.late if "httpRequest" in record]
+    assert [(record["route"], record["cold"]) for record in answered] == [
+        ("/embed/text", True),
+        ("/", False),
+        ("/embed/mixed", False),
+    ]
+    record = answered[-1]
+    assert (record["severity"], record["status"]) == ("INFO", 200)
+    assert (record["texts"], record["images"], record["images_failed"]) == (1, 2, 1)
+    assert {"fetch", "decode", "queue", "encode"} <= set(record["stages_ms"])
+    assert record["batch_sizes"] == [1, 1]
+    (warning,) = [one for one in first.late if one["message"] == "image not embedded"]
+    assert (warning["severity"], warning["code"], warning["host"]) == (
+        "WARNING",
+        "http_status",
+        "127.0.0.1",
+    )
+    assert warning["request_id"] == record["request_id"]
+    assert warning["url_hash"] == hashlib.sha256(first.secret.encode()).hexdigest()[:12]
+    assert "secret" not in first.log
+
+
+def test_what_changes_where_images_may_come_from_is_loud_at_the_start(
+    first: FirstRequests,
+) -> None:
+    warnings = [str(record["message"]) for record in first.early if record["severity"] == "WARNING"]
+    assert warnings == [
+        "CLIP_FETCH_ALLOW_HOSTS changes which addresses are fetched: *.example.com",
+        "CLIP_FETCH_ALLOW_NETWORKS changes which addresses are fetched: 127.0.0.0/8",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("engine", "threads"), [("onnx", "8"), ("onnx", "64"), ("torch", "8")]
+)
 def test_32_first_requests_at_once_load_each_tower_once(
     tmp_path: Path, engine: str, threads: str
 ) -> None:
@@ -79,17 +157,6 @@ def test_32_first_requests_at_once_load_each_tower_once(
         loads = {(record["tower"], record["engine"]) for record in messages(server, "tower loaded")}
         assert loads == {("text", engine), ("image", engine)}
         assert len(messages(server, "tower loaded")) == 2
-
-
-def test_a_text_request_loads_no_image_tower(tmp_path: Path) -> None:
-    with serve(tmp_path) as server:
-        server.post("/embed/text", {"texts": ["a fox"]}).raise_for_status()
-        (record,) = messages(server, "tower loaded")
-        assert (record["tower"], record["severity"]) == ("text", "INFO")
-        assert isinstance(record["seconds"], float)
-        assert isinstance(record["memory_mb"], int)
-        banner = server.get("/").json()
-        assert (banner["text"]["loaded"], banner["image"]["loaded"]) == (True, False)
 
 
 def test_a_caller_who_cannot_wait_for_a_load_is_told_to_come_back(tmp_path: Path) -> None:
@@ -168,47 +235,6 @@ def test_a_crash_is_a_problem_and_one_record_and_the_next_request_is_right(tmp_p
         assert server.post("/embed/text", {"texts": ["a fox"]}).status_code == 200
 
 
-def test_one_record_a_request_says_what_it_cost(tmp_path: Path, image_server: ImageServer) -> None:
-    with serve(tmp_path, LOG_EXECUTION_ID="true") as server:
-        secret = image_server.url + "/gone.png?token=secret"
-        server.post("/embed/mixed?key=secret", {"texts": ["a fox"], "urls": [FOX, secret]})
-        (record,) = [record for record in server.records() if "httpRequest" in record]
-        assert (record["severity"], record["route"], record["status"]) == (
-            "INFO",
-            "/embed/mixed",
-            200,
-        )
-        assert (record["texts"], record["images"], record["images_failed"], record["cold"]) == (
-            1,
-            2,
-            1,
-            True,
-        )
-        assert {"fetch", "decode", "queue", "encode"} <= set(record["stages_ms"])
-        assert record["batch_sizes"] == [1, 1]
-        (warning,) = messages(server, "image not embedded")
-        assert (warning["severity"], warning["code"], warning["host"]) == (
-            "WARNING",
-            "http_status",
-            "127.0.0.1",
-        )
-        assert warning["request_id"] == record["request_id"]
-        assert warning["url_hash"] == hashlib.sha256(secret.encode()).hexdigest()[:12]
-        assert "secret" not in server.log.read_text()
-
-
-def test_what_changes_where_images_may_come_from_is_loud_at_the_start(tmp_path: Path) -> None:
-    with serve(tmp_path, CLIP_FETCH_ALLOW_HOSTS="*.example.com") as server:
-        server.get("/health/live").raise_for_status()
-        warnings = [
-            str(record["message"]) for record in server.records() if record["severity"] == "WARNING"
-        ]
-    assert warnings == [
-        "CLIP_FETCH_ALLOW_HOSTS changes which addresses are fetched: *.example.com",
-        "CLIP_FETCH_ALLOW_NETWORKS changes which addresses are fetched: 127.0.0.0/8",
-    ]
-
-
 def test_log_level_silences_what_is_below_it(tmp_path: Path) -> None:
     with serve(tmp_path, LOG_LEVEL="warning") as server:
         server.post("/embed/text", {"texts": ["a fox"]}).raise_for_status()
@@ -265,14 +291,6 @@ def test_a_bad_setting_stops_the_start_and_names_itself(
     log = server.log.read_text()
     assert named in log
     assert "Traceback" not in log
-
-
-def test_our_packages_win_over_site_packages_of_the_same_name(tmp_path: Path) -> None:
-    for name in ("common", "functions"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "__init__.py").write_text("raise RuntimeError('shadowed')")
-    with serve(tmp_path, PYTHONPATH=str(tmp_path)) as server:
-        assert server.get("/").json()["model"] == "demo"
 
 
 def test_a_tower_whose_weights_are_missing_or_wrong_says_so_and_recovers(tmp_path: Path) -> None:
