@@ -72,6 +72,13 @@ class CloudStorage:
             download_kwargs={"timeout": TIMEOUT_S},
         )
 
+    def close(self) -> None:
+        """Close the connections. The next read opens new ones."""
+        with self._lock:
+            client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
     def _blob(self, url: str) -> "Blob":
         bucket, name = split_url(url)
         with self._lock:

@@ -25,7 +25,7 @@ class LazyPipeline(Protocol):
         ...
 
     def close(self) -> None:
-        """End the pipeline's threads, if it was built."""
+        """End what the pipeline uses, if it was built."""
         ...
 
 

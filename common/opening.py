@@ -88,7 +88,8 @@ def open_embedder(
 class _Lazy:
     """Builds the image pipeline with the first image."""
 
-    def __init__(self, *parts: Any) -> None:
+    def __init__(self, storage: CloudStorage, *parts: Any) -> None:
+        self._storage = storage
         self._parts = parts
         self._lock = threading.Lock()
         self._pipeline: ImagePipeline | None = None
@@ -99,11 +100,12 @@ class _Lazy:
             if self._pipeline is None:
                 from common.images.opening import open_pipeline
 
-                self._pipeline = open_pipeline(*self._parts)
+                self._pipeline = open_pipeline(self._storage, *self._parts)
             return self._pipeline
 
     def close(self) -> None:
-        """End the pipeline's threads, if it was built."""
+        """End the pipeline's threads, if it was built, and the connections to Cloud Storage."""
         with self._lock:
             if self._pipeline is not None:
                 self._pipeline.close()
+        self._storage.close()

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from http.server import ThreadingHTTPServer
@@ -13,6 +13,8 @@ from uuid import uuid4
 from gcp_storage_emulator.handlers import buckets
 from gcp_storage_emulator.server import RequestHandler
 from gcp_storage_emulator.storage import Storage
+
+from common.cloud_storage import CloudStorage
 
 BUCKET = "weights"
 
@@ -31,6 +33,7 @@ class Bucket:
     )  # of this bucket alone: manifests are read once
     ranges: dict[str, list[str]] = field(default_factory=dict)
     together: threading.Barrier | None = None
+    reader: CloudStorage = field(default_factory=CloudStorage)  # closed with the bucket
 
     @property
     def uri(self) -> str:
@@ -45,8 +48,9 @@ class Bucket:
         client = storage.Client(
             "test", AnonymousCredentials(), client_options={"api_endpoint": self.host}
         )
-        for name, data in objects.items():
-            client.bucket(BUCKET).blob(name).upload_from_string(data)
+        with closing(client):
+            for name, data in objects.items():
+                client.bucket(BUCKET).blob(name).upload_from_string(data)
 
     def upload_folder(self, folder: Path, prefix: str) -> None:
         """Put the files of a folder there."""
@@ -77,4 +81,5 @@ def serving_bucket() -> Iterator[Bucket]:
         served.host = f"http://127.0.0.1:{server.server_port}"
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield served
+        served.reader.close()
         server.shutdown()

@@ -1,5 +1,6 @@
 """A bucket as input and as output, through the storage emulator."""
 
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,8 @@ def read(bucket: Bucket, name: str) -> bytes:
     client = storage.Client(
         "test", AnonymousCredentials(), client_options={"api_endpoint": bucket.host}
     )
-    data: bytes = client.bucket(BUCKET).blob(f"{bucket.folder}/{name}").download_as_bytes()
+    with closing(client):
+        data: bytes = client.bucket(BUCKET).blob(f"{bucket.folder}/{name}").download_as_bytes()
     return data
 
 

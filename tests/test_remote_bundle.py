@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from common.batcher import BatchLimits
-from common.cloud_storage import PARALLEL_RANGES, CloudStorage
+from common.cloud_storage import PARALLEL_RANGES
 from common.config import Settings, SettingsError
 from common.errors import ModelUnavailable
 from common.models import onnx_engine
@@ -45,8 +45,8 @@ def options(uri: str) -> EngineOptions:
     return EngineOptions(Path("nowhere"), uri, allow_download=False, num_threads=2)
 
 
-def remote(uri: str, spec: ModelSpec = DEMO) -> RemoteBundle:
-    return open_remote_bundle(uri, spec, CloudStorage())
+def remote(bucket: Bucket, uri: str = "", spec: ModelSpec = DEMO) -> RemoteBundle:
+    return open_remote_bundle(uri or bucket.uri, spec, bucket.reader)
 
 
 def files_in(folder: Path) -> set[str]:
@@ -56,7 +56,7 @@ def files_in(folder: Path) -> set[str]:
 def test_both_towers_come_from_the_bucket_and_leave_only_the_manifest(
     bucket: Bucket, tmp_path: Path
 ) -> None:
-    engine = OnnxEngine(CloudStorage())
+    engine = OnnxEngine(bucket.reader)
     model = open_model(DEMO, options(bucket.uri), [engine], BatchLimits())
     encoder = model.text.wait(60)
     assert set(bucket.ranges) == {"text.int8.onnx", TOKENIZERS["xlmr"]}, (
@@ -77,7 +77,7 @@ def test_a_large_file_comes_in_ranges_side_by_side(bucket: Bucket, tmp_path: Pat
     parts = PARALLEL_RANGES
     bucket.together = threading.Barrier(parts)
     range_bytes = -(-original.stat().st_size // parts)
-    CloudStorage().download_file(f"{bucket.uri}/{original.name}", tmp_path / "copy", range_bytes)
+    bucket.reader.download_file(f"{bucket.uri}/{original.name}", tmp_path / "copy", range_bytes)
     assert (tmp_path / "copy").read_bytes() == original.read_bytes()
     assert len(bucket.ranges[original.name]) == parts
 
@@ -87,7 +87,7 @@ def test_a_file_that_is_not_the_manifests_is_refused_and_removed(
 ) -> None:
     spoiled = (SHIPPED / "image.int8.onnx").read_bytes()[:-1] + b"?"
     bucket.upload({f"{bucket.folder}/image.int8.onnx": spoiled})
-    bundle = remote(bucket.uri)
+    bundle = remote(bucket)
     with pytest.raises(ModelUnavailable, match=r"image\.int8\.onnx of its bundle has sha256"):
         onnx_engine.load_image_encoder(bundle, options(bucket.uri))
     assert files_in(tmp_path) == {MANIFEST}
@@ -96,11 +96,11 @@ def test_a_file_that_is_not_the_manifests_is_refused_and_removed(
 
 
 def test_a_manifest_cannot_name_files_elsewhere(bucket: Bucket, tmp_path: Path) -> None:
-    bundle = remote(bucket.uri)
+    bundle = remote(bucket)
     outside = bundle.manifest.model_copy(update={"sha256": {"../secret": "0" * 64}})
     for name in ("../secret", "unknown.onnx"):
         with pytest.raises(ModelUnavailable, match="has no sha256 of"):
-            RemoteBundle(tmp_path / "in", outside, bucket.uri, CloudStorage()).verified(name)
+            RemoteBundle(tmp_path / "in", outside, bucket.uri, bucket.reader).verified(name)
 
 
 def test_what_is_not_there_is_said_and_is_not_for_ever(bucket: Bucket) -> None:
@@ -108,16 +108,16 @@ def test_what_is_not_there_is_said_and_is_not_for_ever(bucket: Bucket) -> None:
     with pytest.raises(
         ModelUnavailable, match=r"manifest\.json in CLIP_WEIGHTS_URI: no such object"
     ):
-        remote(elsewhere)
+        remote(bucket, elsewhere)
     with pytest.raises(ModelUnavailable, match="no such object"):
-        remote("gs://no-such-bucket")
+        remote(bucket, "gs://no-such-bucket")
     bucket.upload_folder(SHIPPED, "later")
-    assert remote(elsewhere + "/").manifest.model == DEMO.id
+    assert remote(bucket, elsewhere + "/").manifest.model == DEMO.id
 
 
 def test_another_models_bundle_is_refused(bucket: Bucket) -> None:
     with pytest.raises(ModelUnavailable, match="is for model demo-mclip"):
-        remote(bucket.uri, resolve("demo"))
+        remote(bucket, spec=resolve("demo"))
 
 
 def test_without_the_optional_library_the_error_names_it(
@@ -125,7 +125,7 @@ def test_without_the_optional_library_the_error_names_it(
 ) -> None:
     monkeypatch.setitem(sys.modules, "google.cloud", None)
     with pytest.raises(ModelUnavailable, match=r"pip install -r requirements-storage\.txt"):
-        remote(bucket.uri)
+        remote(bucket)
 
 
 def test_a_local_bundle_keeps_its_files(tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ def endpoint() -> Iterator[str]:
         client = storage.Client(project="test", credentials=AnonymousCredentials())  # type: ignore[no-untyped-call]
         for name, data in OBJECTS.items():
             client.bucket(BUCKET).blob(name).upload_from_string(data, content_type="image/png")
+        client.close()  # type: ignore[no-untyped-call]
     yield origin
     emulator.stop()
 
