@@ -8,8 +8,6 @@ from bulk.inputs.reader import Columns
 from bulk.job import Job, ModelChoice
 from bulk.outputs import OUTPUTS
 from common.config import get_settings
-from common.images.limits import FetchLimits
-from common.images.url_policy import UrlPolicy
 
 EPILOG = "To continue a run that was stopped, run the same command again."
 
@@ -91,14 +89,8 @@ def job_of(given: argparse.Namespace) -> Job:
         is_variable=given.variable_lists,
         shard_rows=given.shard_rows,
         limit=given.limit,
-        fetching=FetchLimits(
-            timeout_s=settings.fetch_timeout_s,
-            retries=settings.fetch_retries,
-            max_bytes=settings.fetch_max_bytes,
-            concurrency=settings.fetch_concurrency,
-            user_agent=settings.fetch_user_agent,
-        ),
-        policy=UrlPolicy(settings.fetch_allow_hosts, settings.fetch_allow_networks),
+        fetching=settings.fetching,
+        policy=settings.policy,
     )
 
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, Va
 from common.batcher import BatchLimits
 from common.environment import variables
 from common.images.limits import DecodeLimits, FetchLimits
+from common.images.url_policy import UrlPolicy
 from common.machine import WEIGHTS_DIR, usable_cores
 
 PREFIX = "CLIP_"
@@ -166,6 +167,22 @@ class Settings(BaseModel):
         alias="GOOGLE_CLOUD_PROJECT",
         description="the Google Cloud project in the trace name of log records",
     )
+
+    @property
+    def fetching(self) -> FetchLimits:
+        """How images are downloaded."""
+        return FetchLimits(
+            timeout_s=self.fetch_timeout_s,
+            retries=self.fetch_retries,
+            max_bytes=self.fetch_max_bytes,
+            concurrency=self.fetch_concurrency,
+            user_agent=self.fetch_user_agent,
+        )
+
+    @property
+    def policy(self) -> UrlPolicy:
+        """Where images may be downloaded from."""
+        return UrlPolicy(self.fetch_allow_hosts, self.fetch_allow_networks)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> "Settings":

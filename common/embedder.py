@@ -5,7 +5,6 @@ affect the others.
 """
 
 from collections.abc import Sequence
-from types import TracebackType
 
 from common.allowance import Allowance
 from common.cache import TextCache
@@ -73,10 +72,5 @@ class Embedder:
     def __enter__(self) -> "Embedder":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

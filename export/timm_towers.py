@@ -8,7 +8,15 @@ from open_clip.timm_model import TimmModel
 from torch import Tensor, nn
 
 from common.models.spec import Preprocessing
-from export.towers import Unsupported, activation_of, attend, block_of, patch_layer, split
+from export.towers import (
+    Unsupported,
+    activation_of,
+    attend,
+    block_of,
+    patch_layer,
+    patches_of,
+    split,
+)
 
 
 class LatentPool(nn.Module):
@@ -71,11 +79,8 @@ class PlainTimmImage(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         """(n, size, size, 3) uint8 → (n, dimensions) of unit norm."""
         count = pixels.shape[0]
-        grid = self.grid
-        patch = self.patch
-        patches = pixels.reshape(count, grid, patch, grid, patch * 3).permute(0, 1, 3, 2, 4)
-        x = self.embed(patches.reshape(count * grid * grid, patch * patch * 3).float())
-        x = x.reshape(count, grid * grid, -1)
+        x = self.embed(patches_of(pixels, self.grid, self.patch))
+        x = x.reshape(count, self.grid**2, -1)
         if self.start is not None:
             x = torch.cat([self.start.expand(count, 1, -1), x], 1)
         places = x.shape[1]

@@ -245,15 +245,19 @@ class PlainImage(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         """(n, size, size, 3) uint8 → (n, dimensions) of unit norm."""
         count = pixels.shape[0]
-        grid = self.grid
-        patch = self.patch
-        patches = pixels.reshape(count, grid, patch, grid, patch * 3).permute(0, 1, 3, 2, 4)
-        x = self.embed(patches.reshape(count * grid * grid, patch * patch * 3).float())
-        x = x.reshape(count, grid * grid, -1) + self.positions
+        x = self.embed(patches_of(pixels, self.grid, self.patch))
+        x = x.reshape(count, self.grid**2, -1) + self.positions
         x = self.norm_in(torch.cat([self.start.expand(count, 1, -1), x], 1))
         at = torch.arange(count) * x.shape[1]  # only the class token: one row for each image
         x = self.norm_out(self.blocks(x.flatten(0, 1), at))
         return F.normalize(x if self.projection is None else x @ self.projection, dim=-1)
+
+
+def patches_of(pixels: Tensor, grid: int, patch: int) -> Tensor:
+    """Cut images into their patches: one row of patch × patch × 3 values for each."""
+    count = pixels.shape[0]
+    patches = pixels.reshape(count, grid, patch, grid, patch * 3).permute(0, 1, 3, 2, 4)
+    return patches.reshape(count * grid * grid, patch * patch * 3).float()
 
 
 def patch_layer(convolution: nn.Conv2d, preprocessing: Preprocessing) -> nn.Linear:

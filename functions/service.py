@@ -6,8 +6,7 @@ from common.batcher import BatchLimits
 from common.config import Settings
 from common.embedder import Embedder
 from common.environment import hub_cache
-from common.images.limits import DecodeLimits, FetchLimits
-from common.images.url_policy import UrlPolicy
+from common.images.limits import DecodeLimits
 from common.models.model import Model
 from common.opening import open_embedder
 from functions.auth import ApiKeys
@@ -51,15 +50,9 @@ def open_service(settings: Settings) -> Service:
             max_queue_items=settings.max_queue_items,
             max_batch_wait_s=settings.max_batch_wait_ms / 1000,
         ),
-        fetching=FetchLimits(
-            timeout_s=settings.fetch_timeout_s,
-            retries=settings.fetch_retries,
-            max_bytes=settings.fetch_max_bytes,
-            concurrency=settings.fetch_concurrency,
-            user_agent=settings.fetch_user_agent,
-        ),
+        fetching=settings.fetching,
         decoding=DecodeLimits(max_pixels=settings.max_image_pixels),
-        policy=UrlPolicy(settings.fetch_allow_hosts, settings.fetch_allow_networks),
+        policy=settings.policy,
         cache_bytes=settings.cache_mb * 2**20,
         load_timeout_s=settings.load_timeout_s,
         observer=counters,
