@@ -112,8 +112,9 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture(scope="session")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The demo model behind the API keys `first-key` and `second-key`."""
-    keys = "first-key, second-key"
-    with serve(tmp_path_factory.mktemp("keys"), CLIP_API_KEYS=keys) as server:
+    settings = {"CLIP_API_KEYS": "first-key, second-key", "CLIP_HEALTH_WAIT_S": "60"}
+    with serve(tmp_path_factory.mktemp("keys"), **settings) as server:
+        assert server.get("/health").json()["status"] == "healthy"
         yield server
 
 

@@ -82,7 +82,7 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> FirstRequests:
         server.post("/embed/text", {"texts": ["a fox"]}).raise_for_status()
         banner, early = server.get("/").json(), server.records()
         secret = images.url + "/gone.png?token=secret"
-        body = {"texts": ["a fox"], "urls": [FOX, secret]}
+        body = {"texts": ["a pizza"], "urls": [FOX, secret]}
         server.post("/embed/mixed?key=secret", body).raise_for_status()
         return FirstRequests(banner, secret, early, server.records(), server.log.read_text())
 
