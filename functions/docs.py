@@ -27,7 +27,7 @@ def asset(_: Call, name: str) -> File:
     Raises NotFound.
     """
     # The page's links are relative, so that it works under any path. They may become /docs/docs/….
-    _, _, name = name.rpartition("/")
+    name = name.rpartition("/")[2]
     for path in FOLDER.iterdir() if Path(name).suffix in TYPES else ():
         if path.name in (name, f"{name}.gz"):
             headers = {"Cache-Control": "public, max-age=86400"}

@@ -4,6 +4,7 @@ import gc
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -112,7 +113,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture(scope="session")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The demo model behind the API keys `first-key` and `second-key`."""
-    settings = {"CLIP_API_KEYS": "first-key, second-key", "CLIP_HEALTH_WAIT_S": "60"}
+    settings: Any = {"CLIP_API_KEYS": "first-key, second-key", "CLIP_HEALTH_WAIT_S": "60"}
     with serve(tmp_path_factory.mktemp("keys"), **settings) as server:
         assert server.get("/health").json()["status"] == "healthy"
         yield server
@@ -121,7 +122,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture(scope="session")
 def configured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The demo model for pages of two origins, under other names, and without a playground."""
-    settings = {
+    settings: Any = {
         "CLIP_CORS_ORIGINS": "https://a.example, https://b.example",
         "CLIP_MODEL_ALIASES": "text-embedding-3-small, org/other",
         "CLIP_PLAYGROUND": "false",

@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterator
 
 from common.errors import EmbeddingError, ImageError
-from functions.protocols import ROUTES
 from functions.responses import status_of_class
 from tests.paths import ROOT
+from tests.spoken import ROUTES
 
 PAGE = (ROOT / "docs" / "requests.md").read_text("utf-8")
 NEVER_SENT = {"cancelled"}  # its caller has gone
