@@ -343,7 +343,7 @@ def test_weights_go_up_and_tests_do_not(tmp_path: Path, gcloud: Path) -> None:
 
 def uploaded(gcloud: Path, folder: Path) -> set[str]:
     """What gcloud would upload."""
-    command = [gcloud, "meta", "list-files-for-upload", folder]
+    command: list[str | Path] = [gcloud, "meta", "list-files-for-upload", folder]
     listed = subprocess.run(command, capture_output=True, text=True, check=True)
     return set(listed.stdout.split())
 

@@ -25,7 +25,16 @@ def install(folder: Path, requirements: Path) -> Path:
     """The interpreter of a new environment into which pip installs the file; takes a minute."""
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     python = folder / "bin" / "python"
-    command = [python, "-m", "pip", "install", "--quiet", "--no-compile", "-r", requirements]
+    command: list[str | Path] = [
+        python,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-compile",
+        "-r",
+        requirements,
+    ]
     subprocess.run(command, check=True)
     subprocess.run([python, "-m", "pip", "check"], check=True, capture_output=True)
     return python

@@ -77,7 +77,10 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> FirstRequests:
     for name in ("common", "functions"):
         (folder / name).mkdir()
         (folder / name / "__init__.py").write_text("raise RuntimeError('shadowed')")
-    settings: Any = {"PYTHONPATH": str(folder), "CLIP_FETCH_ALLOW_HOSTS": "*.example.com"}
+    settings: Any = {
+        "PYTHONPATH": str(folder),
+        "CLIP_FETCH_ALLOW_HOSTS": "*.example.com, 127.0.0.1",
+    }
     with serve(folder, **settings, LOG_EXECUTION_ID="true") as server, serving() as images:
         server.post("/embed/text", {"texts": ["a fox"]}).raise_for_status()
         banner, early = server.get("/").json(), server.records()
@@ -127,7 +130,7 @@ def test_what_changes_where_images_may_come_from_is_loud_at_the_start(
 ) -> None:
     warnings = [str(record["message"]) for record in first.early if record["severity"] == "WARNING"]
     assert warnings == [
-        "CLIP_FETCH_ALLOW_HOSTS changes which addresses are fetched: *.example.com",
+        "CLIP_FETCH_ALLOW_HOSTS changes which addresses are fetched: *.example.com, 127.0.0.1",
         "CLIP_FETCH_ALLOW_NETWORKS changes which addresses are fetched: 127.0.0.0/8",
     ]
 
