@@ -16,7 +16,6 @@ from common.models.spec import EngineOptions, ModelSpec, OpenClipTower
 from common.models.weights import OPEN_CLIP_FILES, fetch_file
 from tests.checkpoints import make_hub_tokenizer, make_uncut_model
 from tests.hub import COMMIT, Hub, serving
-from tests.patience import PATIENCE_S
 from tests.reference import import_open_clip
 
 REPOSITORY = "nobody/tiny"
@@ -76,7 +75,7 @@ def test_a_refusal_is_named_in_seconds(hub: Hub, tmp_path: Path, status: int, re
     started = time.monotonic()
     with pytest.raises(ModelUnavailable, match=reason) as raised:
         fetch(tmp_path)
-    assert time.monotonic() - started < PATIENCE_S
+    assert time.monotonic() - started < 20
     for way in ("CLIP_MODEL=demo", "make export MODEL=tiny", "CLIP_WEIGHTS_DIR"):
         assert way in str(raised.value)
     assert str(tmp_path) not in str(raised.value)

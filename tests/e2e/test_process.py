@@ -135,9 +135,7 @@ def test_what_changes_where_images_may_come_from_is_loud_at_the_start(
     ]
 
 
-@pytest.mark.parametrize(
-    ("engine", "threads"), [("onnx", "8"), ("onnx", "64"), ("torch", "8")]
-)
+@pytest.mark.parametrize(("engine", "threads"), [("onnx", "8"), ("onnx", "64"), ("torch", "8")])
 def test_32_first_requests_at_once_load_each_tower_once(
     tmp_path: Path, engine: str, threads: str
 ) -> None:

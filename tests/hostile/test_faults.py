@@ -21,7 +21,7 @@ from tests.image_server import ImageServer, picture, serving
 from tests.image_urls import data_url
 from tests.paths import ROOT
 
-TIMEOUT_S = 20
+TIMEOUT_S = 8
 THREADS = 8
 TEXT = {"texts": ["a fox"]}
 FAILS_ONCE = f'''
