@@ -12,15 +12,18 @@ from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parents[1]
 LINK = re.compile(r"\]\(([^)\s#:]+)(?:#[^)\s]*)?\)")
-SHOWN_BY_BROWSERS = (".md", ".png", ".svg")
+SHOWN_BY_BROWSERS = (".md", ".png", ".svg", ".css")
 
 
 def on_files(files: Files, /, *, config: MkDocsConfig) -> Files:
     """Replace what MkDocs found in docs/ by the documents and the files that they link to."""
     theme = [file for file in files if file.src_dir != config.docs_dir]
     pages = {*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")}
+    style = ROOT / "docs" / "site.css"
     linked = {(page.parent / link).resolve() for page in pages for link in _links(page)}
-    paths = pages | {path for path in linked if path.is_file() and path.is_relative_to(ROOT)}
+    paths = (
+        {style} | pages | {path for path in linked if path.is_file() and path.is_relative_to(ROOT)}
+    )
     return Files([*theme, *(_file(path, config) for path in sorted(paths))])
 
 
