@@ -40,7 +40,7 @@ coverage: browser ## run the whole suite and measure which lines and branches it
 	$(BIN)/python -m pytest $(IN_PROCESSES) --cov --cov-report=term -rs
 
 test-fast: $(VENV)/.dev ## run what needs no server, no browser and no torch
-	$(BIN)/python -m pytest --fast
+	$(BIN)/python -m pytest --fast $(IN_PROCESSES)
 
 test-hostile: $(VENV)/.dev ## run the campaigns of hostile input at full length, a few minutes
 	$(BIN)/python -m pytest --hostile $(CAMPAIGNS)

@@ -62,6 +62,7 @@ class Request(BaseModel):
         strict=True,
         frozen=True,
         json_schema_extra=describe_optional_fields,
+        defer_build=True,  # with its first request: a cold start waits for none of them
     )
 
     @model_validator(mode="before")

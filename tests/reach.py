@@ -7,8 +7,8 @@ from pathlib import Path
 from tests.paths import ROOT
 
 TESTS = ROOT / "tests"
-# Helpers of ours that start a server or gcloud.
-STARTERS = {"tests.e2e.server", "tests.gcloud"}
+# Helpers of ours that start a server, gcloud or bulk runs.
+STARTERS = {"tests.e2e.server", "tests.gcloud", "tests.bulk_runs"}
 TORCH = frozenset({"torch", "open_clip", "transformers", "tests.reference"})
 HEAVY = frozenset({"onnx", "playwright", *TORCH, *STARTERS})
 

@@ -1,6 +1,7 @@
 """A run on a real Ray cluster of two nodes, on this machine alone."""
 
 import gc
+import logging
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ LOOPBACK: dict[str, Any] = {"node_ip_address": "127.0.0.2"}  # what Ray takes fo
 
 @pytest.mark.filterwarnings("default")
 def test_a_node_that_is_lost_in_the_middle_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    records = logging.getLogRecordFactory()
     from ray.cluster_utils import Cluster
 
     source = images_in(tmp_path / "in", COUNT)
@@ -41,6 +43,7 @@ def test_a_node_that_is_lost_in_the_middle_loses_and_doubles_nothing(tmp_path: P
         assert process.returncode == 0, errors
     finally:
         cluster.shutdown()
+        logging.setLogRecordFactory(records)  # Ray adds a field to all records of the process
         del cluster
         gc.collect()  # Ray leaves sockets to the collector; no other test shall hear of them
     found, expected = table_of(output), table_of(tmp_path / "alone")

@@ -253,7 +253,8 @@ def test_a_resolver_that_is_silent_takes_a_bounded_number_of_threads_and_recover
     fetcher = make(UrlPolicy(), timeout_s=0.3, retries=0, resolve=resolve)
     with ThreadPoolExecutor(3 * RESOLVER_THREADS) as pool:
         urls = [f"http://images-{number}.example.com/" for number in range(3 * RESOLVER_THREADS)]
-        failures = [pool.submit(fetcher.read, url, later()).exception() for url in urls]
+        reads = [pool.submit(fetcher.read, url, later()) for url in urls]
+        failures = [read.exception() for read in reads]
     assert {failure.code for failure in failures if isinstance(failure, FetchError)} <= {
         "dns_failure",
         "timeout",
