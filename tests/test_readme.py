@@ -9,6 +9,7 @@ from tests.paths import ROOT
 
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 LINK = re.compile(r"\]\(([^)\s]+)\)")
+FOLDERS = "bulk|common|deploy|docs|export|functions|tests"
 MAX_PICTURE_BYTES = 200_000
 
 
@@ -47,12 +48,12 @@ def test_every_page_says_whom_it_is_for_and_what_they_get(page: Path) -> None:
     assert re.match(r"For .+\.\nAt the end .+\.$", opening, re.DOTALL), opening
 
 
-def test_the_tests_that_documents_name_exist() -> None:
-    """Security promises, for example, name the tests that keep them."""
+def test_the_files_and_tests_that_documents_name_exist() -> None:
+    """Security promises name the tests that keep them, and the architecture names modules."""
     code = "\n".join(path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
     for document in DOCUMENTS:
         text = document.read_text("utf-8")
-        for path in re.findall(r"`(tests/[\w/]+\.\w+)`", text):
+        for path in re.findall(rf"`((?:{FOLDERS})/[\w/.-]+\.\w+)`", text):
             assert (ROOT / path).is_file(), f"{document.name}: {path}"
         for name in re.findall(r"`(test_\w+)[`…]", text):
             assert f"def {name}" in code, f"{document.name}: {name}"
