@@ -79,4 +79,4 @@ def test_the_costs_are_reckoned_from_the_measured_figures() -> None:
     )
     assert f'("texts", 1000 / {seconds}, 1000), ("images", {images_a_second}, 100)' in PAGE
     assert f"1,000 short texts in one request in {seconds} s, {images_a_second} JPEGs" in PAGE
-    assert f"**1,000 short texts** take {seconds} s" in PAGE
+    assert f"| 1,000 short texts | {seconds} s |" in PAGE
