@@ -13,13 +13,13 @@ RATE_MEMORY = 0.9  # the share of the earlier batches' weight that remains after
 # The share of a request's time that its estimated wait may take. The rest covers estimation errors.
 DEADLINE_SHARE = 0.8
 STRETCH = 24  # under overload, a request waits for at most this multiple of its own work
-# As many requests of like size may arrive at once without being overload. It is as many as callers
-# that wait for each answer may be; under a storm it is how long the queue grows before it is seen.
-BURST = 64
+# As many requests of like size may arrive at once without being overload. More would allow for more
+# callers that wait for each answer, but a storm would be recognized later.
+BURST = 48
 TYPICAL_MEMORY = 0.95  # the weight of the earlier requests in the typical size of a request
 BUSY_MEMORY_S = 1.0  # how long the share of busy time remembers
 MIN_WAIT_S = 0.05  # a shorter wait is never refused
-# How fast offered work is forgotten. Above 1, so that a busy queue does not count as overload.
+# The weight of work that is done. Above 1, so that a busy queue does not count as overload.
 DRAIN = 1.1
 # For ASCII text in CLIP's vocabulary. Other scripts take about one token per character.
 CHARS_PER_TOKEN = 4
@@ -116,33 +116,34 @@ class OfferedWork:
     """The cost of the work that would be queued if nothing had been refused.
 
     It distinguishes overload from a busy queue. Callers who wait for each answer offer no more work
-    than the encoder does, so the level stays constant. At twice the encoder's rate it grows.
+    than is done, so the level stays constant. At twice the rate of what is done it grows.
     """
 
     def __init__(self) -> None:
-        self._level = 0.0
-        self._at = 0.0
-
-    def level(self, now: float, seconds_per_cost: float, waited_s: float = 0.0) -> float:
-        """The cost that remains at `now`.
-
-        A caller that has already waited `waited_s` had at least that much work ahead of it.
-        """
-        done = max(0.0, now - self._at) * DRAIN / seconds_per_cost
-        self._level = max(waited_s / seconds_per_cost, self._level - done)
-        self._at = now
-        return self._level
+        self.level = 0.0
 
     def add(self, cost: float) -> None:
         """Count admitted work. `cost` is negative to correct an estimate that was too high."""
-        self._level = max(0.0, self._level + cost)
+        self.level = max(0.0, self.level + cost)
 
     def add_refused(self, cost: float, burst: float) -> None:
         """Count refused work, which prolongs an overload but never lets it outlast the refusals.
 
         `burst` is the level at which overload begins.
         """
-        self._level = max(self._level, min(self._level + cost, 2 * burst))
+        self.level = max(self.level, min(self.level + cost, 2 * burst))
+
+    def raise_to(self, level: float) -> None:
+        """Count at least so much work."""
+        self.level = max(self.level, level)
+
+    def finish(self, cost: float) -> None:
+        """Count work that was done or dropped."""
+        self.add(-cost * DRAIN)
+
+    def clear(self) -> None:
+        """Forget everything, because nothing is queued."""
+        self.level = 0.0
 
 
 class Admission:
@@ -182,6 +183,10 @@ class Admission:
         """Record that an admitted item costs `difference` more than estimated."""
         self._offered.add(difference)
 
+    def finish(self, cost: float) -> None:
+        """Record that admitted work was done or dropped."""
+        self._offered.finish(cost)
+
     def estimate_wait_s(self, cost: float, queued: Iterable[float]) -> float:
         """Estimate the seconds until a job of `cost` is done, given the costs of the `queued` jobs.
 
@@ -199,6 +204,8 @@ class Admission:
         queue takes a job of any size, so that the largest request can always be served.
         """
         self._note_size(arrival.cost)
+        if not taken:
+            self._offered.clear()
         refusal = self._refusal(arrival, taken, queued) if taken else None
         if refusal is None:
             self._offered.add(arrival.cost)
@@ -232,8 +239,8 @@ class Admission:
         if rate is None:
             return 0.0
         waited_s = arrival.waited_s * self._busy.at(arrival.now)
-        offered = self._offered.level(arrival.now, rate, waited_s)
-        if arrival.cost + offered <= self._burst(arrival.cost):
+        self._offered.raise_to(waited_s / rate)  # so much work was ahead of it at least
+        if arrival.cost + self._offered.level <= self._burst(arrival.cost):
             return 0.0
         allowed_s = max(MIN_WAIT_S, self.estimate_wait_s(STRETCH * arrival.cost, ()))
         return waited_s + wait_s - allowed_s

@@ -108,12 +108,12 @@ class Job(Generic[Item]):
         self.cost += difference
         return difference
 
-    def mark_settled(self, index: int) -> None:
-        """Note that place `index` is filled, and that its cost is now 0."""
-        self.set_cost(index, 0.0)
+    def mark_settled(self, index: int) -> float:
+        """Note that place `index` is filled and costs 0 from now on; returns its former cost."""
         self._missing -= 1
         if self._missing == 0:
             self._complete.set()
+        return -self.set_cost(index, 0.0)
 
     def mark_abandoned(self) -> None:
         """Refuse results from now on, and let the waiting caller go on at once."""
@@ -227,7 +227,7 @@ class MicroBatcher(Generic[Item]):
                 return
             job.results[index] = result
             self._admitted[job] -= 1
-            job.mark_settled(index)
+            self._admission.finish(job.mark_settled(index))
 
     def release(self, job: Job[Item]) -> None:
         """Drop a job's waiting items and free its places; called by Job.abandon."""
@@ -236,7 +236,8 @@ class MicroBatcher(Generic[Item]):
             if job.waiting:
                 job.waiting.clear()
                 self._jobs.remove(job)
-            self._admitted.pop(job, None)
+            if self._admitted.pop(job, None):
+                self._admission.finish(job.cost)
 
     def _work(self) -> None:
         busy = is_warm = False

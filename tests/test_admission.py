@@ -6,6 +6,7 @@ import random
 import pytest
 
 from common.admission import (
+    BURST,
     MAX_RETRY_AFTER_S,
     MIN_JITTER_S,
     MIN_WAIT_S,
@@ -57,6 +58,7 @@ def admitted_at(admission: Admission, rate: float, seconds: float, time_s: float
         while queued and served_until + RATE_S <= now:
             served_until += RATE_S
             queued -= 1
+            admission.finish(1)
         if not queued:
             served_until = now
         if admission.check(arrival(1, time_s, now), queued, [1.0] * queued) is None:
@@ -133,16 +135,39 @@ def test_callers_that_wait_for_their_answers_are_no_overload() -> None:
     admission, queued = experienced(), 0
     for number in range(64 + 5000):
         now = max(0, number - 64) * RATE_S
-        queued = min(queued, 63)
+        if queued == 64:
+            queued = 63
+            admission.finish(1)
         assert admission.check(arrival(1, now=now), queued, [1.0] * queued) is None
         queued += 1
 
 
 def test_overload_is_forgotten_soon_after_it_ends() -> None:
-    admission = experienced()
-    admitted_at(admission, rate=10, seconds=60)
-    later = 60 + 2 * BURST_S
-    assert admission.check(arrival(1, now=later), 64, [1.0] * 64) is None
+    """At once if the queue is empty, else with twice the work of a burst."""
+    busy, empty, queued = experienced(), experienced(), [1.0] * 64
+    for admission in (busy, empty):
+        admitted_at(admission, rate=10, seconds=60)
+        assert admission.check(arrival(1, now=60), 64, queued) is not None
+    assert empty.check(arrival(1, now=60), 0, []) is None
+    assert empty.check(arrival(1, now=60), 64, queued) is None
+    for _ in range(int(2 * BURST_S / RATE_S)):
+        busy.finish(1)
+    assert busy.check(arrival(1, now=60), 64, queued) is None
+
+
+def test_work_that_is_dropped_is_no_longer_offered() -> None:
+    admission, queued = experienced(), [1.0] * 64
+    for _ in range(1000):
+        assert admission.check(arrival(1), 64, queued) is None
+        admission.finish(1)
+
+
+def test_a_short_request_beside_longer_ones_meets_an_overload_no_sooner_than_they_do() -> None:
+    admission = Admission(PLENTY, burst_s=0)
+    work(admission, 0)
+    for number in range(BURST - 8):
+        cost = 1.0 if number % 8 == 7 else 10.0
+        assert admission.check(arrival(cost), number, [10.0] * number) is None
 
 
 def test_retry_after_is_spread_and_never_over_what_clients_heed() -> None:

@@ -23,6 +23,7 @@ from common.observer import UNOBSERVED, TowerObserver
 from common.ranking import Logits
 
 IMAGE_PLACES = 16  # one image takes as many queue places as 16 texts: its pixels take 150 KB
+IMAGE_BURST_S = 1.0  # images arrive in bursts, because downloads take about a second too
 # A text batch closes when its padded tokens exceed max_batch_size × this, so no batch runs long.
 TYPICAL_TOKENS = 32
 DEFAULT_LOGIT_SCALE = 100.0  # CLIP's upper bound (Radford et al. 2021, section 2.5)
@@ -122,7 +123,7 @@ def open_model(
 
     text_limits = replace(limits, max_batch_cost=limits.max_batch_size * TYPICAL_TOKENS)
     places = max(1, limits.max_queue_items // IMAGE_PLACES)
-    image_limits = replace(limits, max_queue_items=places)
+    image_limits = replace(limits, max_queue_items=places, burst_s=IMAGE_BURST_S)
     warm_up = WarmUp()
     return Model(
         spec,
