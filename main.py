@@ -40,9 +40,12 @@ for name in ("fetch_allow_hosts", "fetch_allow_networks"):
             name.upper(),
             ", ".join(map(str, allowed)),
         )
-if settings.preload:
-    # The server forks its worker after this import, and threads do not survive a fork.
-    os.register_at_fork(after_in_child=lambda: service.model.preload(settings.preload))
+# The server forks its worker after this import, and threads do not survive a fork.
+os.register_at_fork(
+    after_in_child=partial(service.model.preload, settings.preload)
+    if settings.preload
+    else service.model.warn_of_failure
+)
 if flask.has_app_context():  # functions-framework executes this file within its app's context
     app = flask.current_app._get_current_object()  # type: ignore[attr-defined]
     fit(app, router.dispatch)

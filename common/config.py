@@ -15,7 +15,7 @@ from common.batcher import BatchLimits
 from common.environment import variables
 from common.images.limits import DecodeLimits, FetchLimits
 from common.images.url_policy import UrlPolicy
-from common.machine import WEIGHTS_DIR, usable_cores
+from common.machine import WEIGHTS_DIR, default_model, usable_cores
 
 PREFIX = "CLIP_"
 
@@ -48,10 +48,10 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     model: str = Field(
-        "clip",
+        default_factory=default_model,
         min_length=1,
-        description="the model to serve: a name in docs/models.md, "
-        "or ARCHITECTURE/PRETRAINED of open_clip",
+        description="the model to serve: a name in docs/models.md, or ARCHITECTURE/PRETRAINED of "
+        "open_clip; default: the packaged model, otherwise clip",
     )
     engine: str = Field(
         "auto",
@@ -105,8 +105,12 @@ class Settings(BaseModel):
         le=1_000_000,
         description="most texts that may wait; beyond it, requests get 429; an image counts as 16",
     )
-    cache_mb: int = Field(
-        0, ge=0, le=65_536, description="memory for a cache of text vectors; 0: no cache"
+    cache_mb: int | None = Field(
+        None,
+        ge=0,
+        le=65_536,
+        description="memory for a cache of text vectors; 0: no cache; default: 32 for a model that "
+        "pads its texts (SigLIP), otherwise 0",
     )
 
     load_timeout_s: Seconds = Field(60, description="how long a request waits for a tower to load")

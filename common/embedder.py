@@ -32,6 +32,7 @@ class Embedder:
     ) -> None:
         self.model = model
         self._pipeline = pipeline
+        self.cache = cache
         self._texts = TextSide(model.text, cache, load_timeout_s)
         self._images = ImageSide(model.image, pipeline, load_timeout_s)
 

@@ -48,7 +48,7 @@ def open_embedder(
     fetching: FetchLimits = FETCHING,
     decoding: DecodeLimits = DECODING,
     policy: UrlPolicy = PUBLIC_INTERNET,
-    cache_bytes: int = 0,
+    cache_bytes: int | None = None,
     load_timeout_s: float = LOAD_TIMEOUT_S,
     engines: Sequence[Engine] = (),
     sources: "Sequence[ImageSource]" = (),
@@ -61,7 +61,8 @@ def open_embedder(
     which share nothing.
 
     `threads` None means one per core. `policy` decides which addresses image URLs may point to.
-    `cache_bytes` is the memory for vectors of texts seen before. `engines` and `sources` add your
+    `cache_bytes` is the memory for vectors of texts seen before; None means 32 MiB for an encoder
+    that pads its texts, and none for others. `engines` and `sources` add your
     own implementations; your source replaces ours for the schemes that it names.
 
     Raises ModelNotFound for an unknown model; ValueError for an unknown engine, or if no engine

@@ -38,7 +38,8 @@ class TextSide:
         if unknown := [text for text in unique if text not in results]:
             new = self._encode(unknown, allowance, observer)
             worked = {text: it for text, it in new.items() if isinstance(it, EncodedText)}
-            self._cache.add(worked)
+            encoder = self._tower.encoder
+            self._cache.add(worked, is_padded=encoder is not None and encoder.info.pads_texts)
             results |= new
         return results
 

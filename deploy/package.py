@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 
 from common.errors import EmbeddingError
 from common.files import replacing, sha256_of
+from common.machine import MODEL_FILE
 from common.models.bundle import MANIFEST, TOKENIZERS, Bundle, BundlePrecision, find_bundle
 from common.models.catalog import resolve
 from common.models.spec import EngineOptions, ModelSpec
@@ -101,7 +102,7 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 
 def _code(choice: Choice, root: Path) -> Files:
-    files: Files = {".gcloudignore": IGNORE.encode()}
+    files: Files = {".gcloudignore": IGNORE.encode(), MODEL_FILE: f"{choice.spec.id}\n".encode()}
     for pattern in CODE + (TORCH_CODE if choice.engine == "torch" else ()):
         for path in sorted(root.glob(pattern)):
             if path.is_file() and not any(path.match(never) for never in NEVER):

@@ -98,7 +98,7 @@ def report(manifest: Manifest, folder: Path, seconds: float) -> None:
     """Print each tower's size and fidelity, in each precision."""
     print(f"{folder}: {manifest.full_name}, {manifest.dimensions} dimensions, {seconds:.0f} s")
     if manifest.random_weights:
-        print("RANDOM WEIGHTS: for benchmarks only; fidelity was measured, the gate not applied")
+        print("RANDOM WEIGHTS, for benchmarks only: the gate checked cosines, not the overlap")
     print(
         f"{'tower':6} {'precision':9} {'MB':>7} {'cosine min':>11} {'mean':>9} "
         f"{'neighbours':>11} {'overlap':>8}"

@@ -28,6 +28,7 @@ from common.models.spec import EncoderInfo, EngineOptions, ModelSpec, Pixels, To
 from export import fidelity, graphs
 from export.optimize import optimize
 from export.quantize import RowQuantizer
+from export.tables import separate_tables
 
 Item = TypeVar("Item", TokenIds, Pixels)
 Described = TypeVar("Described", TextManifest, ImageManifest)
@@ -54,13 +55,15 @@ class BundleBuilder:
         self._options = options
         self._folder = folder
         self._progress = progress
+        self._ranked = fidelity.RANKED
 
     def run(self, precisions: Sequence[BundlePrecision], random_weights: bool) -> Manifest:
         """Write the bundle's files and return its manifest.
 
-        Raises ModelUnavailable if a tower fails the gate in every precision. The gate does not
-        apply to random weights: they give all images similar vectors, so their ranking is noise.
+        Raises ModelUnavailable if a tower fails the gate in every precision. With random weights
+        the gate compares cosines alone: all images get similar vectors, so their ranking is noise.
         """
+        self._ranked = fidelity.FEW if random_weights else fidelity.RANKED
         text_manifest, texts = self._write_text(precisions)
         image_manifest, images = self._write_image(precisions)
         manifest = Manifest(
@@ -83,18 +86,11 @@ class BundleBuilder:
             precision: self._measure(manifest, precision, texts, images) for precision in precisions
         }
         overlaps = {precision: overlap for precision, (_, _, overlap) in measured.items()}
-        text = self._judge(
-            text_manifest,
-            {key: value[0] for key, value in measured.items()},
-            overlaps,
-            random_weights,
-        )
-        image = self._judge(
-            image_manifest,
-            {key: value[1] for key, value in measured.items()},
-            overlaps,
-            random_weights,
-        )
+        ranked = {} if random_weights else overlaps
+        texts_measured = {key: value[0] for key, value in measured.items()}
+        images_measured = {key: value[1] for key, value in measured.items()}
+        text = self._judge(text_manifest, texts_measured, ranked)
+        image = self._judge(image_manifest, images_measured, ranked)
         return manifest.model_copy(
             update={"text": text, "image": image, "overlap": overlaps, "sha256": self._sums()}
         )
@@ -112,7 +108,7 @@ class BundleBuilder:
         module, length = graphs.plain_text(encoder)
         path = self._folder / "text.fp32.onnx"
         graphs.write_text(module, encoder.context_length, length, path)
-        items = [tokens.ids for tokens in encoder.tokenize(fidelity.evaluation_texts())]
+        items = [tokens.ids for tokens in encoder.tokenize(fidelity.evaluation_texts(self._ranked))]
         manifest = TextManifest(
             files=self._write(path, precisions),
             weights_sha256=encoder.info.weights_sha256,
@@ -140,7 +136,9 @@ class BundleBuilder:
             tower_sha256=encoder.info.tower_sha256,
             preprocessing=settings,
         )
-        return manifest, self._encode_reference(encoder, fidelity.evaluation_images(preprocessing))
+        return manifest, self._encode_reference(
+            encoder, fidelity.evaluation_images(preprocessing, self._ranked)
+        )
 
     def _write(
         self, path: Path, precisions: Sequence[BundlePrecision]
@@ -154,8 +152,10 @@ class BundleBuilder:
             files["int8"] = path.name.replace("fp32", "int8")
             onnx.save(RowQuantizer(onnx.load(path)).run(), self._folder / files["int8"])
             optimize(self._folder / files["int8"])
+            separate_tables(self._folder / files["int8"])
         if "fp32" in precisions:
             optimize(path)
+            separate_tables(path)
             files["fp32"] = path.name
         else:
             self._remove(path.name)
@@ -192,7 +192,9 @@ class BundleBuilder:
         return (
             text_fidelity,
             image_fidelity,
-            fidelity.overlap(text_vectors, image_vectors, texts.vectors, images.vectors),
+            fidelity.overlap(
+                text_vectors, image_vectors, texts.vectors, images.vectors, self._ranked
+            ),
         )
 
     def _judge(
@@ -200,20 +202,16 @@ class BundleBuilder:
         described: Described,
         measured: dict[BundlePrecision, Fidelity],
         overlaps: dict[BundlePrecision, float],
-        random_weights: bool,
     ) -> Described:
         """Add the fidelity to a tower's manifest, and remove the files of a precision that failed.
 
-        Raises ModelUnavailable if all precisions failed.
+        `overlaps` is empty if the ranking means nothing. Raises ModelUnavailable if all precisions
+        failed.
         """
         reasons = {
-            key: fidelity.refusal(key, value, overlaps[key]) for key, value in measured.items()
+            key: fidelity.refusal(key, value, overlaps.get(key)) for key, value in measured.items()
         }
-        rejected = (
-            {}
-            if random_weights
-            else {precision: reason for precision, reason in reasons.items() if reason}
-        )
+        rejected = {precision: reason for precision, reason in reasons.items() if reason}
         for precision in rejected:
             self._remove(described.files[precision])
         files = {

@@ -24,7 +24,19 @@ class _Collector:
             tower.name: tower.batcher for tower in self._service.model.towers
         }
         yield from self._service.counters.collect(queues)
+        yield self._cached()
         yield self._model()
+
+    def _cached(self) -> "Metric":
+        """Texts that the cache had and had not, while it is in use."""
+        from prometheus_client.core import CounterMetricFamily
+
+        says = "Texts looked up in the cache of text vectors"
+        family = CounterMetricFamily("clip_text_cache", says, labels=["outcome"])
+        cache = self._service.embedder.cache
+        family.add_metric(["hit"], cache.hits)
+        family.add_metric(["miss"], cache.misses)
+        return family
 
     def _model(self) -> "Metric":
         """The served model. Its fingerprint is empty until it is known."""

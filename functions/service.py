@@ -53,7 +53,7 @@ def open_service(settings: Settings) -> Service:
         fetching=settings.fetching,
         decoding=DecodeLimits(max_pixels=settings.max_image_pixels),
         policy=settings.policy,
-        cache_bytes=settings.cache_mb * 2**20,
+        cache_bytes=None if settings.cache_mb is None else settings.cache_mb * 2**20,
         load_timeout_s=settings.load_timeout_s,
         observer=counters,
     )

@@ -34,6 +34,9 @@ class FakeEngine:
     def fingerprints(self, spec: ModelSpec, options: EngineOptions) -> Fingerprints | None:
         return None
 
+    def foresee(self, spec: ModelSpec, options: EngineOptions) -> str:
+        return str(self.image_failure or "")
+
     def load_text(self, spec: ModelSpec, options: EngineOptions) -> TextEncoder:
         return self.text
 
@@ -43,7 +46,9 @@ class FakeEngine:
         return self.image
 
 
-def fake_embedder(engine: FakeEngine, cache_bytes: int = 0, queue_items: int = 100) -> Embedder:
+def fake_embedder(
+    engine: FakeEngine, cache_bytes: int | None = 0, queue_items: int = 100
+) -> Embedder:
     """An embedder over the engine, which may fetch from loopback."""
     engines: Sequence[FakeEngine] = [engine]
     return open_embedder(

@@ -27,6 +27,19 @@ class Hub:
     token: str = ""
     cut: int | None = None
     requests: list[str] = field(default_factory=list)
+    free: threading.Event = field(default_factory=threading.Event)  # while unset, none is answered
+
+    def __post_init__(self) -> None:
+        self.free.set()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep all clients waiting."""
+        self.free.clear()
+        try:
+            yield
+        finally:
+            self.free.set()
 
 
 @contextmanager
@@ -59,6 +72,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Serves `/REPOSITORY/resolve/REVISION/FILE`, and large files at `/store/…/FILE`."""
         path = unquote(urlsplit(self.path).path)
         self.hub.requests.append(f"{self.command} {path}")
+        self.hub.free.wait()
         if self.hub.refuse:
             self._refuse(self.hub.refuse)
         elif self.hub.token and self.headers["Authorization"] != f"Bearer {self.hub.token}":

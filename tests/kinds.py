@@ -8,6 +8,7 @@ from tests.checkpoints import make_hub_tokenizer, make_tiny_mclip
 from tests.reference import import_open_clip
 
 KINDS = ("siglip", "xlm-roberta", "coca", "timm")
+TIMM_SIZE = 48
 _VISION = {"image_size": 32, "layers": 2, "width": 64, "patch_size": 16}
 _TEXT = {"context_length": 16, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 2}
 
@@ -23,6 +24,7 @@ def make_model(kind: str, folder: Path) -> Any:
     config = _config(kind, folder / "text")
     torch.manual_seed(3)
     open_clip = import_open_clip()
+    register_tiny_vit()
     build = open_clip.CoCa if kind == "coca" else open_clip.CustomTextCLIP
     model = build(**{name: value for name, value in config.items() if name != "custom_text"}).eval()
     with torch.no_grad():
@@ -45,11 +47,11 @@ def _config(kind: str, text: Path) -> dict[str, Any]:
     extra: dict[str, Any] = {}
     if kind == "siglip":
         make_hub_tokenizer(text, "siglip")
-        vision = _timm("vit_tiny_patch16_224", "map", "none")
+        vision = _timm("map", "none")
         words |= {
             "vocab_size": 600,
             "hf_tokenizer_name": str(text),
-            "width": 192,
+            "width": 128,
             "pool_type": "last",
         }
         words |= {"no_causal_mask": True, "proj_bias": True, "norm_kwargs": {"eps": 1e-6}}
@@ -68,8 +70,8 @@ def _config(kind: str, text: Path) -> dict[str, Any]:
         words |= {"embed_cls": True, "output_tokens": True}
         extra = {"multimodal_cfg": _TEXT | {"attn_pooler_heads": 2}}
     else:
-        vision = _timm("vit_tiny_patch16_224", "token", None)
-    dimensions = 192 if kind == "siglip" else 64
+        vision = _timm("token", None)
+    dimensions = 128 if kind == "siglip" else 64
     return {
         "embed_dim": dimensions,
         "custom_text": True,
@@ -78,11 +80,33 @@ def _config(kind: str, text: Path) -> dict[str, Any]:
     } | extra
 
 
-def _timm(name: str, pool: str, projection: str | None) -> dict[str, Any]:
+def register_tiny_vit() -> None:
+    """Make timm know `tiny_vit`, a transformer of two layers with the structure of SigLIP's."""
+    from timm.models import is_model, register_model
+    from timm.models.vision_transformer import VisionTransformer
+
+    def tiny_vit(pretrained: bool = False, **settings: Any) -> VisionTransformer:
+        pool = settings.get("global_pool", "token")
+        return VisionTransformer(
+            img_size=TIMM_SIZE,
+            patch_size=16,
+            embed_dim=128,
+            depth=2,
+            num_heads=2,
+            num_classes=settings.get("num_classes", 0),
+            global_pool=pool,
+            class_token=pool == "token",
+        )
+
+    if not is_model("tiny_vit"):
+        register_model(tiny_vit)
+
+
+def _timm(pool: str, projection: str | None) -> dict[str, Any]:
     return {
-        "timm_model_name": name,
+        "timm_model_name": "tiny_vit",
         "timm_model_pretrained": False,
         "timm_pool": pool,
         "timm_proj": projection,
-        "image_size": 224,
+        "image_size": TIMM_SIZE,
     }

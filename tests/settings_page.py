@@ -26,8 +26,10 @@ functions-framework reads the platform's own `PORT` and `THREADS`. Keep `THREADS
 least at the deployed concurrency.
 """
 COMPUTED = {
+    "model": "`clip`, or the packaged model",
     "num_threads": "the cores",
     "weights_dir": "`weights` beside `main.py`",
+    "cache_mb": "by the model",
     "fetch_user_agent": "`clip-embedding-function/` with the version",
     "protocols": "all",
 }
@@ -61,7 +63,7 @@ def _default(name: str, field: FieldInfo) -> str:
         return value.human_readable(separator=" ", decimal=False).replace(".0", "")
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
-    if value in ("", ()):
+    if value in ("", (), None):
         return ""
     if isinstance(value, float) and value.is_integer():
         value = int(value)

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -109,13 +110,26 @@ def test_a_cache_stays_within_its_bytes() -> None:
 
     cache = TextCache(max_bytes=2000)
     for text in "abc":
-        cache.add({text: entry()})
+        cache.add({text: entry()}, is_padded=False)
     assert set(cache.find("abc")) == {"b", "c"}
-    cache.add({"large": entry(characters=1000)})
+    cache.add({"large": entry(characters=1000)}, is_padded=False)
     assert set(cache.find(["large", "b", "c"])) == {"b", "c"}
     nothing = TextCache(max_bytes=0)
-    nothing.add({"a": entry()})
+    nothing.add({"a": entry()}, is_padded=True)
     assert nothing.find("a") == {}
+    assert (cache.hits, cache.misses, nothing.misses) == (4, 4, 0)
+
+
+@pytest.mark.parametrize("pads", [True, False])
+def test_by_default_only_the_texts_of_an_encoder_that_pads_are_kept(
+    engine: FakeEngine, pads: bool
+) -> None:
+    engine.text.info = replace(engine.text.info, pads_texts=pads)
+    with fake_embedder(engine, cache_bytes=None) as embedder:
+        embed_texts(embedder, "a", "bb")
+        embed_texts(embedder, "bb", "a", "ccc")
+        assert (embedder.cache.hits, embedder.cache.misses) == ((2, 3) if pads else (0, 0))
+    assert [len(batch) for batch in engine.text.batches] == [2, 1 if pads else 3]
 
 
 def test_a_bad_image_costs_its_own_entry_at_each_of_its_places(

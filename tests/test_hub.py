@@ -1,5 +1,6 @@
 """Weights from the model hub: what is fetched and checked, and the messages on failure."""
 
+import errno
 import json
 import time
 from collections.abc import Iterator
@@ -11,7 +12,9 @@ import numpy as np
 import pytest
 
 from common.errors import ModelUnavailable
+from common.models import hub as hub_reasons
 from common.models import torch_engine
+from common.models.engines.torch import TorchEngine
 from common.models.spec import EngineOptions, ModelSpec, OpenClipTower
 from common.models.weights import OPEN_CLIP_FILES, fetch_file
 from tests.checkpoints import make_hub_tokenizer, make_uncut_model
@@ -132,3 +135,34 @@ def test_a_model_and_its_tokenizer_come_from_the_hub_and_equal_open_clips(
         ids = [tokens.ids for tokens in loaded.tokenize(texts)]
         np.testing.assert_allclose(loaded.encode(ids), expected, atol=1e-5)
     assert encoder.info.fingerprint == again.info.fingerprint
+
+
+def test_a_full_disk_is_named() -> None:
+    full = OSError(errno.ENOSPC, "No space left on device")
+    assert hub_reasons.reason_of(full) == "the disk is full"
+
+
+def test_a_hub_that_answers_too_late_is_named(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_reasons, "ANSWER_TIMEOUT_S", 0.2)
+    with hub.held(), pytest.raises(ModelUnavailable, match=r"did not answer within 0\.2 s"):
+        fetch(tmp_path)
+
+
+def test_a_failure_is_foreseen_without_torch_and_without_a_download(
+    hub: Hub, tmp_path: Path
+) -> None:
+    tower = OpenClipTower("ViT-B-32", hub_repo=REPOSITORY)
+    spec = ModelSpec("tiny", "tiny", "", tower, tower)
+    options = EngineOptions(tmp_path / "none", hub_cache=tmp_path / "cache")
+    engine = TorchEngine()
+    failure = engine.foresee(spec, options)
+    assert "nobody/tiny: not in CLIP_WEIGHTS_DIR" in failure
+    assert "no such repository" in failure
+    assert failure.count("make export MODEL=tiny") == 1
+    with pytest.raises(ModelUnavailable, match="no such repository"):
+        engine.load_image(spec, options)
+    hub.files[REPOSITORY] = {"open_clip_model.safetensors": b"weights"}
+    assert engine.foresee(spec, options) == ""
+    assert not any(asked.startswith("GET") for asked in hub.requests)

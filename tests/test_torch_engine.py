@@ -291,12 +291,12 @@ def test_a_broken_file_is_refused_without_telling_where_it_lies(tmp_path: Path) 
 def test_weights_that_are_nowhere_are_named(tmp_path: Path) -> None:
     options = EngineOptions(tmp_path, allow_download=False, hub_cache=tmp_path)
     with pytest.raises(
-        ModelUnavailable, match=r"M-CLIP/XLM-Roberta-Large-Vit-B-16Plus: not in the cache"
+        ModelUnavailable, match=r"M-CLIP/XLM-Roberta-Large-Vit-B-16Plus: not in CLIP_WEIGHTS_DIR"
     ):
         load_text_encoder(resolve("mclip"), options)
     with pytest.raises(
         ModelUnavailable,
-        match=r"timm/vit_base_patch16_plus_clip_240.laion400m_e32: not in the cache",
+        match=r"timm/vit_base_patch16_plus_clip_240.laion400m_e32: not in CLIP_WEIGHTS_DIR",
     ):
         load_image_encoder(resolve("mclip"), options)
     with pytest.raises(ModelUnavailable, match=r"open_clip has no architecture 'ViT-Z'"):

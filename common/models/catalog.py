@@ -29,13 +29,17 @@ def _preset(
     name: str,
     architecture: str,
     pretrained: str,
+    repo: str,
     dimensions: int,
     languages: str,
     licence: str,
     figures: tuple[float, float] | None,
 ) -> ModelSpec:
-    """A model of open_clip's table under a short name; open_clip publishes the `figures`."""
-    tower = OpenClipTower(architecture, pretrained)
+    """A model of open_clip's table under a short name; open_clip publishes the `figures`.
+
+    `repo` is the table's hub repository, so that it is known without importing open_clip.
+    """
+    tower = OpenClipTower(architecture, pretrained, hub_repo=repo)
     full_name = f"OpenCLIP {architecture} {pretrained}"
     description = f"texts ({languages}) and images"
     return ModelSpec(
@@ -51,9 +55,18 @@ CATALOG = (
         "clip", "OpenCLIP ViT-B/32 laion400m_e32", "English texts and images", _CLIP, _CLIP, 512,
         languages=_ENGLISH, licence="MIT", figures=(62.9, 35.3),
     ),
-    _preset("clip-256", "ViT-B-32-256", "datacomp_s34b_b86k", 512, _ENGLISH, "MIT", (72.8, 39.9)),
-    _preset("siglip2", "ViT-B-32-SigLIP2-256", "webli", 768, _MANY, "Apache-2.0", (74.0, 47.2)),
-    _preset("siglip2-b16", "ViT-B-16-SigLIP2", "webli", 768, _MANY, "Apache-2.0", (78.2, 52.1)),
+    _preset(
+        "clip-256", "ViT-B-32-256", "datacomp_s34b_b86k",
+        "laion/CLIP-ViT-B-32-256x256-DataComp-s34B-b86K", 512, _ENGLISH, "MIT", (72.8, 39.9),
+    ),
+    _preset(
+        "siglip2", "ViT-B-32-SigLIP2-256", "webli", "timm/ViT-B-32-SigLIP2-256",
+        768, _MANY, "Apache-2.0", (74.0, 47.2),
+    ),
+    _preset(
+        "siglip2-b16", "ViT-B-16-SigLIP2", "webli", "timm/ViT-B-16-SigLIP2",
+        768, _MANY, "Apache-2.0", (78.2, 52.1),
+    ),
     ModelSpec(
         "mclip",
         "M-CLIP XLM-Roberta-Large-Vit-B-16Plus",
@@ -64,7 +77,8 @@ CATALOG = (
         languages=_MANY,
     ),
     _preset(
-        "mclip-base", "xlm-roberta-base-ViT-B-32", "laion5b_s13b_b90k", 512, _MANY, "MIT", None
+        "mclip-base", "xlm-roberta-base-ViT-B-32", "laion5b_s13b_b90k",
+        "laion/CLIP-ViT-B-32-xlm-roberta-base-laion5B-s13B-b90k", 512, _MANY, "MIT", None,
     ),
     ModelSpec(
         "demo", "Demo CLIP on emoji", f"English; {_DEMO_ONLY}", _DEMO_CLIP, _DEMO_CLIP, 256,

@@ -9,6 +9,7 @@ WAYS_ON = (
     "MODEL={model}` on a machine that reaches the hub, and serve that bundle; or put the model's "
     "files into CLIP_WEIGHTS_DIR"
 )
+UNKNOWN = "the download failed"
 REFUSALS = {
     401: "the hub requires a token; set HF_TOKEN",
     403: "the hub refuses this token (HF_TOKEN), or the repository is gated",
@@ -57,7 +58,7 @@ def reason_of(error: Exception | None) -> str:
         if reason := _reason(error):
             return reason
         error = error.__cause__ if isinstance(error.__cause__, Exception) else None
-    return "the download failed"
+    return UNKNOWN
 
 
 def _reason(error: Exception) -> str:

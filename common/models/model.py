@@ -1,11 +1,13 @@
 """A model at run time: its description and its two towers."""
 
+import logging
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
 from common.batcher import BatchLimits
-from common.models.engines import choose_engine, fingerprints_before_loading
+from common.models.engines import choose_engine, fingerprints_before_loading, foreseen_failure
 from common.models.engines.engine import Engine
 from common.models.fingerprint import Fingerprints
 from common.models.spec import (
@@ -28,6 +30,8 @@ IMAGE_BURST_S = 1.0  # images arrive in bursts, because downloads take about a s
 TYPICAL_TOKENS = 32
 DEFAULT_LOGIT_SCALE = 100.0  # CLIP's upper bound (Radford et al. 2021, section 2.5)
 
+log = logging.getLogger(__name__)
+
 
 class Model:
     """A model and its two towers. `open_model` creates one without loading anything."""
@@ -38,11 +42,13 @@ class Model:
         text: Tower[TextEncoder, TokenIds],
         image: Tower[ImageEncoder, Pixels],
         look_up_fingerprints: Callable[[], Fingerprints | None] = lambda: None,
+        foresee: Callable[[], str] = str,
     ) -> None:
         self.spec = spec
         self.text = text
         self.image = image
         self._look_up_fingerprints = look_up_fingerprints
+        self._foresee = foresee
         self._early_fingerprints: Fingerprints | None = None
 
     @property
@@ -97,6 +103,15 @@ class Model:
             if tower.name in towers:
                 tower.start_loading()
 
+    def warn_of_failure(self) -> None:
+        """Log in a thread why a load would fail now, as far as that is cheap to find out."""
+
+        def foresee() -> None:
+            if failure := self._foresee():
+                log.warning("the model cannot be loaded now: %s", failure)
+
+        threading.Thread(target=foresee, name="foresee", daemon=True).start()
+
     def close(self) -> None:
         """Close both towers: end their queues and release their encoders."""
         for tower in self.towers:
@@ -130,4 +145,5 @@ def open_model(
         Tower("text", load_text, text_limits, len, observer=observer, warm_up=warm_up),
         Tower("image", load_image, image_limits, observer=observer, warm_up=warm_up),
         partial(fingerprints_before_loading, spec, options, engines),
+        partial(foreseen_failure, spec, options, engines),
     )

@@ -109,6 +109,7 @@ class _Session:
             tower_sha256=described.tower_sha256,
             fingerprint=fingerprint_of(tower, bundle, options),
             max_batch_size=MAX_IMAGES if tower == "image" else None,
+            pads_texts=tower == "text" and manifest.text.length is not None,
         )  # fmt: skip
 
     def run(self, batch: Pixels | TokenIds) -> Vectors:

@@ -61,8 +61,8 @@ class TowerSource:
 class OpenClipTower(TowerSource):
     """A tower of an open_clip model.
 
-    A `folder` must contain `open_clip_config.json` too. Without a folder or `hub_repo`, the weights
-    are those that open_clip lists as `pretrained` for the `architecture`.
+    A `folder` must contain `open_clip_config.json` too. With `pretrained`, the weights are those
+    that open_clip lists under this name for the `architecture`.
     """
 
     family: ClassVar[str] = "open_clip"
@@ -128,6 +128,7 @@ class EncoderInfo:
     - `logit_scale` (already exponentiated) and `logit_bias` belong to the pair of towers. They are
       None if the weights file does not have them. Models trained with a sigmoid loss have a bias:
       the probability of a pair is sigmoid(logit_scale × cosine + logit_bias).
+    - `pads_texts` says that a text costs as much as the longest, because the tower sees padding.
     - `max_batch_size` is the largest number of items worth encoding in one forward pass. None means
       that there is no limit.
     """
@@ -143,6 +144,7 @@ class EncoderInfo:
     logit_bias: float | None = None
     tower_sha256: str = ""
     fingerprint: str = ""
+    pads_texts: bool = False
 
 
 @dataclass(frozen=True)

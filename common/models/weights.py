@@ -6,10 +6,10 @@ stands in the catalog or in a `SHA256SUMS` file beside the weights (as `sha256su
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from common.errors import ModelUnavailable
 from common.files import sha256_of
@@ -21,6 +21,11 @@ OPEN_CLIP_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 MCLIP_FILES = ("model.safetensors", "pytorch_model.bin")
 MCLIP_TOKENIZER = "sentencepiece.bpe.model"
 SUMS = "SHA256SUMS"
+TOKENIZER_SUFFIXES = (".json", ".txt", ".model")
+Result = TypeVar("Result")
+# The weights files of each family, by which its folders are recognised.
+FILES_OF = {"open_clip": OPEN_CLIP_FILES, "mclip": MCLIP_FILES}
+
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -82,21 +87,54 @@ def fetch_file(
     `revision` is a commit or tag of the repository; empty means the newest commit. Raises
     ModelUnavailable.
     """
+    return _first(repo, names, spec, options, revision, _download)
+
+
+def check_hub_file(
+    repo: str, names: Sequence[str], spec: ModelSpec, options: EngineOptions, revision: str = ""
+) -> None:
+    """Check that `fetch_file` will find a file in the cache or on the hub; fetch nothing.
+
+    Raises ModelUnavailable.
+    """
+    _first(repo, names, spec, options, revision, _look_for)
+
+
+def _first(
+    repo: str,
+    names: Sequence[str],
+    spec: ModelSpec,
+    options: EngineOptions,
+    revision: str,
+    obtain: Callable[[str, str, EngineOptions, str, bool], Result],
+) -> Result:
+    """Obtain the first of `names`, offline if possible. Raises ModelUnavailable."""
     failure: Exception | None = None
     for offline in (True, False):  # the cache comes first: asking the hub costs a request a start
         if not offline and not options.allow_download:
             continue
         for name in names:
             try:
-                return _download(repo, name, options, revision, offline)
+                return obtain(repo, name, options, revision, offline)
             except Exception as error:  # noqa: BLE001 - hub.reason_of explains every error
                 failure = error
                 if not hub.is_absent(error):
                     break
     tried = f"{' or '.join(names)} of the hub repository {repo}"
     reason = hub.reason_of(failure) if options.allow_download else "CLIP_ALLOW_DOWNLOAD is false"
-    message = f"model {spec.id}: {tried}: not in the cache, and {reason}. {hub.WAYS_ON}"
-    raise ModelUnavailable(message.format(model=spec.id)) from failure
+    looked = "not in CLIP_WEIGHTS_DIR, not in the hub library's cache"
+    message = f"model {spec.id}: {tried}: {looked}, and {reason}. {hub.WAYS_ON}"
+    unknown = failure if reason == hub.UNKNOWN else None  # else a stack of libraries says no more
+    raise ModelUnavailable(message.format(model=spec.id)) from unknown
+
+
+def _look_for(repo: str, name: str, options: EngineOptions, revision: str, offline: bool) -> None:
+    from huggingface_hub import constants
+
+    if offline or constants.HF_HUB_OFFLINE:
+        _download(repo, name, options, revision, offline)  # fetches nothing
+    else:
+        hub.ask(repo, name, revision)
 
 
 def _download(repo: str, name: str, options: EngineOptions, revision: str, offline: bool) -> Path:
@@ -135,8 +173,33 @@ def verify(path: Path, spec: ModelSpec, pinned: str = "") -> WeightsFile:
     return WeightsFile(path, sha256)
 
 
+def verify_tokenizer(folder: Path, spec: ModelSpec) -> None:
+    """Check all files that a tokenizer may read against their sums, if the folder has sums.
+
+    Raises ModelUnavailable.
+    """
+    if (folder / SUMS).is_file():
+        for path in sorted(folder.iterdir()):
+            if path.suffix in TOKENIZER_SUFFIXES:
+                verify(path, spec)
+
+
+def check(spec: ModelSpec, tower: TowerName, options: EngineOptions) -> None:
+    """Check that a tower's weights are here or can be fetched, without fetching them.
+
+    That takes milliseconds if they are here, else one question to the hub. Weights that only
+    open_clip's table knows are not checked. Raises ModelUnavailable.
+    """
+    source = spec.text if tower == "text" else spec.image
+    names = FILES_OF.get(source.family, ())
+    if source.hub_repo and not local_folder(spec, tower, names, options):
+        check_hub_file(source.hub_repo, names, spec, options, source.hub_revision)
+
+
 def read_json(path: Path, spec: ModelSpec) -> dict[str, Any]:
-    """Read a JSON config file that holds an object. Raises ModelUnavailable."""
+    """Verify and read a JSON config file that holds an object. Raises ModelUnavailable."""
+    if path.is_file():
+        verify(path, spec)
     try:
         config = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:

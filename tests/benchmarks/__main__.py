@@ -7,8 +7,6 @@ one machine in one run, so only the ratios hold elsewhere.
 
 import argparse
 import json
-import os
-import platform
 import signal
 import sys
 import time
@@ -16,27 +14,24 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from common.files import replacing
-from common.machine import usable_cores
-from common.models.bundle import MANIFEST, BundlePrecision
-from common.models.catalog import resolve
-from common.models.spec import EngineOptions, MultilingualTower, OpenClipTower
-from export.build import BundleBuilder
-from export.progress import shown
-from export.random_weights import write_random_weights
+from common.models.catalog import CATALOG
+from tests.benchmarks.checkpoints import (
+    BUNDLES,
+    captions,
+    checkpoint_of,
+    precisions_of,
+    write_bundle,
+)
 from tests.benchmarks.encoders import Encoders, alternate, gemm
+from tests.benchmarks.machine import machine
 from tests.benchmarks.services import Service, baseline, ours, pictures
 from tests.paths import ROOT
 
 BUILD = ROOT / "build"
-PRECISIONS: tuple[BundlePrecision, ...] = ("int8", "fp32")
-WORDS = """a photo of red small dog cat house tree on a beach in rain with two people and green
-    car""".split()
 
 
 @dataclass(frozen=True)
@@ -53,12 +48,6 @@ class Result:
     precision: str
 
 
-def texts(count: int) -> list[str]:
-    """Short captions, seven words each: nine tokens."""
-    random = np.random.default_rng(count)
-    return [" ".join(random.choice(WORDS, 7)) for _ in range(count)]
-
-
 class Bench:
     """All groups; `quick` takes fewer and shorter rounds."""
 
@@ -70,33 +59,9 @@ class Bench:
         self.callers = (16,) if quick else (1, 16, 64)
         self.tokens = (9,) if quick else (8, 20, 77)
         self.batches = (8,) if quick else (1, 8, 32)
-        self.weights, self.checkpoints = (
-            BUILD / "bench" / "bundles",
-            BUILD / "bench" / "checkpoints",
-        )
-        spec = resolve(model)
-        self.with_baseline = not isinstance(spec.text, MultilingualTower)
-        assert isinstance(spec.image, OpenClipTower)
-        self.architecture = spec.image.architecture
-        self.checkpoint = self.checkpoints / model / "open_clip_model.safetensors"
-        self.precisions = PRECISIONS if self.with_baseline else PRECISIONS[:1]
+        self.precisions = precisions_of(model)
+        self.checkpoint = checkpoint_of(model)
         self.results: list[Result] = []
-
-    def prepare(self) -> None:
-        """A checkpoint with random weights and its bundle, once."""
-        spec, folder = resolve(self.model), self.weights / self.model
-        if (folder / MANIFEST).is_file():
-            return
-        if not (self.checkpoints / self.model).is_dir():
-            write_random_weights(spec, self.checkpoints)
-        options = EngineOptions(
-            self.checkpoints, allow_download=False, device="cpu", num_threads=usable_cores()
-        )
-        with replacing(folder) as build, shown() as progress:
-            manifest = BundleBuilder(spec, options, build, progress).run(
-                self.precisions, random_weights=True
-            )
-            (build / MANIFEST).write_text(manifest.model_dump_json(indent=2))
 
     def add(self, group: str, name: str, unit: str, values: dict[str, float], higher: bool) -> None:
         """One result for each of our precisions; `values` by precision, and `baseline`."""
@@ -114,12 +79,10 @@ class Bench:
     def services(self, stack: ExitStack, **settings: str) -> dict[str, Service]:
         """All of them running, both towers loaded, by name."""
         entered: dict[str, Service] = {
-            p: stack.enter_context(ours(self.weights, self.model, p, **settings))
+            p: stack.enter_context(ours(BUNDLES, self.model, p, **settings))
             for p in self.precisions
         }
-        if self.with_baseline:
-            entered["baseline"] = stack.enter_context(baseline(self.architecture, self.checkpoint))
-        return entered
+        return entered | {"baseline": stack.enter_context(baseline(self.checkpoint))}
 
     def cold_start(self, image_url: str) -> None:
         """Group 1: from the process's start to the first vectors, and the memory after."""
@@ -130,7 +93,7 @@ class Bench:
             figures.setdefault(f"{what}, memory", {}).setdefault(name, []).append(memory)
 
         for _ in range(self.rounds + 1):
-            for name in (*self.precisions, *(["baseline"] if self.with_baseline else [])):
+            for name in (*self.precisions, "baseline"):
                 text, image = {"texts": ["a fox"]}, {"urls": [image_url]}
                 with self.start(name) as service:
                     note(
@@ -160,13 +123,12 @@ class Bench:
     def start(self, name: str) -> Any:
         """One service, not yet asked for anything."""
         if name == "baseline":
-            return baseline(self.architecture, self.checkpoint)
-        return ours(self.weights, self.model, name)
+            return baseline(self.checkpoint)
+        return ours(BUNDLES, self.model, name)
 
     def encoders(self) -> None:
         """Group 2: the encoders alone, and how near they come to the matrix product's own speed."""
-        checkpoint = self.checkpoint if self.with_baseline else None
-        encoders = Encoders(self.model, self.weights, self.architecture, checkpoint)
+        encoders = Encoders(self.model, self.checkpoint)
         peak = alternate(
             {precision: gemm(precision) for precision in self.precisions}, self.rounds + 2, 0.3
         )
@@ -198,10 +160,10 @@ class Bench:
 
     def http(self, services: dict[str, Service], image_url: str) -> None:
         """Group 3: one text or one image a request, 1, 16 and 64 callers."""
-        captions: list[object] = [{"texts": [text]} for text in texts(500)]
+        short: list[object] = [{"texts": [text]} for text in captions(500)]
         images: list[object] = [{"urls": [f"{image_url}/{number}.jpg"]} for number in range(8)]
         for path, bodies, what in (
-            ("/embed/text", captions, "text"),
+            ("/embed/text", short, "text"),
             ("/embed/image", images, "image"),
         ):
             for callers in self.callers:
@@ -227,7 +189,7 @@ class Bench:
     def large(self, services: dict[str, Service], image_url: str) -> None:
         """Group 4: large requests and large images."""
         cases: list[tuple[str, str, object]] = [
-            ("1,000 texts in one request", "/embed/text", {"texts": texts(1000)}),
+            ("1,000 texts in one request", "/embed/text", {"texts": captions(1000)}),
             (
                 "64 images in one request",
                 "/embed/image",
@@ -248,9 +210,9 @@ class Bench:
 
     def overload(self) -> None:
         """Group 5: twice the sustained rate; how many are refused, and how long the others wait."""
-        bodies: list[object] = [{"texts": [text]} for text in texts(500)]
+        bodies: list[object] = [{"texts": [text]} for text in captions(500)]
         for precision in self.precisions[:1]:
-            with ours(self.weights, self.model, precision, CLIP_MAX_QUEUE_ITEMS="16") as service:
+            with ours(BUNDLES, self.model, precision, CLIP_MAX_QUEUE_ITEMS="16") as service:
                 service.first_answer_s("/embed/text", bodies[0])
                 calm = service.load(16, self.seconds, "/embed/text", bodies)
                 stormy = service.load(
@@ -271,7 +233,7 @@ class Bench:
 
     def run(self) -> None:
         """All groups."""
-        self.prepare()
+        write_bundle(self.model)
         with pictures() as image_url:
             self.cold_start(f"{image_url}/0.jpg")
             with ExitStack() as stack:
@@ -285,28 +247,11 @@ class Bench:
         self.encoders()
 
 
-def machine() -> dict[str, object]:
-    """Where this was measured."""
-    info = Path("/proc/cpuinfo").read_text()
-    name = next(
-        (line.split(":")[1].strip() for line in info.splitlines() if line.startswith("model name")),
-        "",
-    )
-    flags = next((line.split() for line in info.splitlines() if line.startswith("flags")), [])
-    wanted = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8")
-    return {
-        "cpu": name,
-        "cores": usable_cores(),
-        "instructions": [flag for flag in wanted if flag in flags],
-        "python": platform.python_version(),
-        "load_before": round(os.getloadavg()[0], 2),
-    }
-
-
 def main(arguments: Sequence[str]) -> None:
     """Run and write build/bench.json."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="clip")
+    presets = [spec.id for spec in CATALOG if not spec.bundle]
+    parser.add_argument("--model", default="clip", choices=presets)
     parser.add_argument("--quick", action="store_true")
     parsed = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the services are ended too

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from common.models import onnx_engine
 from common.models.bundle import read_bundle
 from common.models.catalog import resolve
 from common.models.spec import EngineOptions
-from tests.reference import import_open_clip
+from tests.benchmarks.checkpoints import BUNDLES, captions
+from tests.benchmarks.eager import load_reference
 
 GEMM = (1024, 1024, 1024)  # rows, inner, columns
 Call = Callable[[], object]
@@ -65,67 +67,41 @@ def gemm(precision: str) -> Call:
 
 
 class Encoders:
-    """Ours in each precision, and the baseline's eager torch where there is one."""
+    """Ours in each precision, and the baseline's eager torch."""
 
-    def __init__(
-        self, model: str, weights: Path, architecture: str, checkpoint: Path | None
-    ) -> None:
+    def __init__(self, model: str, checkpoint: Path) -> None:
         spec = resolve(model)
-        bundle = read_bundle(weights / model, spec)
+        bundle = read_bundle(spec.folder_in(BUNDLES), spec)
         threads = usable_cores()
         self.text: dict[str, Any] = {}
         self.image: dict[str, Any] = {}
         for precision in bundle.manifest.text.files:
-            options = EngineOptions(weights, num_threads=threads, precision=precision)
+            options = EngineOptions(BUNDLES, num_threads=threads, precision=precision)
             self.text[precision] = onnx_engine.load_text_encoder(bundle, options)
             self.image[precision] = onnx_engine.load_image_encoder(bundle, options)
         self.size = next(iter(self.image.values())).preprocessing.size
-        self.reference: Any = None
-        if checkpoint:
-            open_clip = import_open_clip()
-            self.reference = open_clip.create_model(architecture, pretrained=str(checkpoint)).eval()
+        self.reference = load_reference(checkpoint)
 
     def text_calls(self, batch: int, tokens: int) -> dict[str, Call]:
-        """By name, a call that encodes `batch` texts of `tokens` tokens. The baseline pads."""
-        random = np.random.default_rng(tokens)
-        items = [
-            np.array([49406, *random.integers(1000, 40000, tokens - 2), 49407])
-            for _ in range(batch)
-        ]
+        """By name, a call that encodes `batch` texts of about `tokens` tokens; each tokenizes."""
+        texts = captions(batch, tokens - 2)
         calls: dict[str, Call] = {
-            name: _bound(encoder, items) for name, encoder in self.text.items()
+            name: partial(_encode_texts, encoder, texts) for name, encoder in self.text.items()
         }
-        if self.reference is not None:
-            import torch
-
-            padded = torch.zeros(batch, 77, dtype=torch.int64)
-            padded[:, :tokens] = torch.from_numpy(np.stack(items))
-            calls["baseline"] = lambda: self._eager(self.reference.encode_text, padded)
-        return calls
+        return calls | {"baseline": partial(self.reference.encode_texts, texts)}
 
     def image_calls(self, batch: int) -> dict[str, Call]:
         """By name, a call that encodes `batch` images."""
-        pixels = list(
-            np.random.default_rng(batch)
-            .integers(0, 256, (batch, self.size, self.size, 3))
-            .astype(np.uint8)
-        )
-        calls: dict[str, Call] = {
-            name: _bound(encoder, pixels) for name, encoder in self.image.items()
-        }
-        if self.reference is not None:
-            import torch
-
-            images = torch.rand(batch, 3, self.size, self.size)
-            calls["baseline"] = lambda: self._eager(self.reference.encode_image, images)
-        return calls
-
-    def _eager(self, encode: Callable[..., Any], batch: Any) -> object:
         import torch
 
-        with torch.inference_mode():
-            return encode(batch, normalize=True)
+        random = np.random.default_rng(batch)
+        pixels = list(random.integers(0, 256, (batch, self.size, self.size, 3)).astype(np.uint8))
+        calls: dict[str, Call] = {
+            name: partial(encoder.encode, pixels) for name, encoder in self.image.items()
+        }
+        images = list(torch.rand(batch, 3, self.size, self.size))
+        return calls | {"baseline": partial(self.reference.encode_images, images)}
 
 
-def _bound(encoder: Any, items: Sequence[Any]) -> Call:
-    return lambda: encoder.encode(items)
+def _encode_texts(encoder: Any, texts: Sequence[str]) -> object:
+    return encoder.encode([tokens.ids for tokens in encoder.tokenize(texts)])

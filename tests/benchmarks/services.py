@@ -131,6 +131,7 @@ def ours(weights: Path, model: str, precision: str, **settings: str) -> Iterator
         "CLIP_WEIGHTS_DIR": str(weights),
         "CLIP_PRECISION": precision,
         "CLIP_ENGINE": "onnx",
+        "CLIP_CACHE_MB": "0",  # the callers repeat themselves, and the baseline has no cache
         "CLIP_FETCH_ALLOW_NETWORKS": "127.0.0.0/8",
         "LOG_LEVEL": "WARNING",
         "THREADS": "128",
@@ -140,8 +141,8 @@ def ours(weights: Path, model: str, precision: str, **settings: str) -> Iterator
 
 
 @contextmanager
-def baseline(architecture: str, checkpoint: Path) -> Iterator[Service]:
-    """The predecessor's design."""
+def baseline(checkpoint: Path) -> Iterator[Service]:
+    """The predecessor's design, over a folder of `checkpoints`."""
     port = free_port()
     command = [
         sys.executable,
@@ -151,7 +152,7 @@ def baseline(architecture: str, checkpoint: Path) -> Iterator[Service]:
         "--port",
         str(port),
     ]
-    environment = {"ARCHITECTURE": architecture, "CHECKPOINT": str(checkpoint)}
+    environment = {"CHECKPOINT": str(checkpoint)}
     with running("baseline", [*command, "--log-level", "warning"], port, environment) as service:
         yield service
 

@@ -92,6 +92,7 @@ def test_a_package_holds_one_model_and_what_serves_it(tmp_path: Path) -> None:
         "common",
         "functions",
         "LICENSE",
+        "default_model.txt",
         "requirements.txt",
         "constraints.txt",
         ".gcloudignore",
@@ -232,7 +233,8 @@ def test_the_package_passes_the_whole_smoke_test_with_its_own_requirements_alone
 ) -> None:
     """Run from another folder, with a read-only home and only /tmp to write to.
 
-    PYTHONPATH has modules with the names of ours.
+    PYTHONPATH has modules with the names of ours. CLIP_MODEL is not set: the packaged model is
+    served.
     """
     function, home, elsewhere = tmp_path / "function", tmp_path / "home", tmp_path / "elsewhere"
     packaged(function)
@@ -259,6 +261,7 @@ def test_the_package_passes_the_whole_smoke_test_with_its_own_requirements_alone
         serve_python,
         read_only(function, home),
         **settings,
+        CLIP_MODEL="",
         CLIP_ALLOW_DOWNLOAD="false",
     ) as server:
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
@@ -272,5 +275,6 @@ def test_the_package_passes_the_whole_smoke_test_with_its_own_requirements_alone
         assert smoke.returncode == 0, smoke.stdout + smoke.stderr + server.log.read_text()
         assert "FAIL" not in smoke.stdout
         assert server.get("/docs").status_code == 200
+        assert server.get("/").json()["model"] == "demo"
     after = snapshot(function), snapshot(home), snapshot(elsewhere / "shadows")
     assert after == before

@@ -52,6 +52,14 @@ def choose_engine(spec: ModelSpec, options: EngineOptions, engines: Sequence[Eng
     raise ModelUnavailable(f"model {spec.id}: {'; '.join(refusals)}")
 
 
+def foreseen_failure(spec: ModelSpec, options: EngineOptions, engines: Sequence[Engine]) -> str:
+    """Why a load would fail now, as far as that is cheap to find out; else empty."""
+    try:
+        return choose_engine(spec, options, engines).foresee(spec, options)
+    except ModelUnavailable as error:
+        return str(error)
+
+
 def fingerprints_before_loading(
     spec: ModelSpec, options: EngineOptions, engines: Sequence[Engine]
 ) -> Fingerprints | None:

@@ -32,6 +32,13 @@ class Engine(Protocol):
         """
         ...
 
+    def foresee(self, spec: ModelSpec, options: EngineOptions) -> str:
+        """Why a load would fail now, as far as that is cheap to find out; else empty.
+
+        It may ask the model hub, but must not fetch anything.
+        """
+        ...
+
     def load_text(self, spec: ModelSpec, options: EngineOptions) -> TextEncoder:
         """Load the text tower and run it once. Raises ModelUnavailable."""
         ...

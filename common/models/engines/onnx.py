@@ -45,6 +45,15 @@ class OnnxEngine:
             bundle = find_bundle(spec, options)
         return fingerprints_of(bundle, options) if bundle else None
 
+    def foresee(self, spec: ModelSpec, options: EngineOptions) -> str:
+        """Why a bundle in a folder cannot be loaded; a bucket is not asked."""
+        if options.weights_uri:
+            return ""
+        try:
+            return self.refusal(spec, options)
+        except ModelUnavailable as error:
+            return str(error)
+
     def load_text(self, spec: ModelSpec, options: EngineOptions) -> TextEncoder:
         """Load the text tower of the bundle and run it once. Raises ModelUnavailable."""
         from common.models import onnx_engine

@@ -3,8 +3,11 @@
 from typing import Any
 
 from common.errors import ModelUnavailable
+from common.models import weights
 from common.models.fingerprint import Fingerprints
-from common.models.spec import EngineOptions, ImageEncoder, ModelSpec, TextEncoder
+from common.models.spec import EngineOptions, ImageEncoder, ModelSpec, TextEncoder, TowerName
+
+TOWERS: tuple[TowerName, TowerName] = ("text", "image")
 
 
 class TorchEngine:
@@ -24,13 +27,25 @@ class TorchEngine:
         """None: they are over the tensors, which are read with the towers."""
         return None
 
+    def foresee(self, spec: ModelSpec, options: EngineOptions) -> str:
+        """What both towers lack: weights that are not here and cannot be fetched."""
+        reasons = []
+        for tower in TOWERS:
+            try:
+                weights.check(spec, tower, options)
+            except ModelUnavailable as error:
+                reasons.append(str(error))
+        return "; ".join(dict.fromkeys(reasons))
+
     def load_text(self, spec: ModelSpec, options: EngineOptions) -> TextEncoder:
         """Load the text tower from its weights and run it once. Raises ModelUnavailable."""
+        weights.check(spec, "text", options)  # before torch: its import takes seconds
         encoder: TextEncoder = _import_engine(spec).load_text_encoder(spec, options)
         return encoder
 
     def load_image(self, spec: ModelSpec, options: EngineOptions) -> ImageEncoder:
         """Load the image tower from its weights and run it once. Raises ModelUnavailable."""
+        weights.check(spec, "image", options)
         encoder: ImageEncoder = _import_engine(spec).load_image_encoder(spec, options)
         return encoder
 

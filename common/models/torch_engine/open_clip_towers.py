@@ -1,6 +1,7 @@
 """open_clip's text and image towers: find their weights, load one of them and encode."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def _find(
         raise ModelUnavailable(
             f"model {spec.id}: open_clip has no architecture {tower.architecture!r}"
         )
-    if folder or tower.hub_repo:
+    if folder or (tower.hub_repo and not tower.pretrained):
         file = weights.open_clip_file(spec, tower, folder, options)
         return Source(model, {}, file, tower.architecture)
     return _find_in_table(spec, tower, model, options)
@@ -196,7 +197,6 @@ class OpenClipText:
         info: EncoderInfo,
         pad_id: int = PAD_ID,
     ) -> None:
-        self.info = info
         self.context_length = tokenizer.context_length
         self.module = module
         self.tokenizer = tokenizer
@@ -204,6 +204,7 @@ class OpenClipText:
         self._runtime = runtime
         self._masks = isinstance(module, HFTextEncoder)
         self.cuts = self._masks or (isinstance(tokenizer, ClipTokenizer) and can_cut(module))
+        self.info = replace(info, pads_texts=not self.cuts)
 
     def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
         """The token ids of each text, cut at the context length."""

@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 from common.models.bundle import JSON_FILE, XLMR_FILE
 from common.models.spec import Cleaning, EngineOptions, ModelSpec, Tokens
 from common.models.tokenizer import ClipTokenizer, JsonTokenizer, XlmrTokenizer
-from common.models.weights import hub_file, read_json
+from common.models.weights import hub_file, read_json, verify_tokenizer
 
 CLIP_VOCABULARY = 49408
 TOKENIZER_CONFIG = "tokenizer_config.json"
@@ -98,6 +98,7 @@ def _hub_tokenizer(
     sentencepiece reads XLM-RoBERTa's vocabulary, in an eighth of the memory.
     """
     folder = hub_file(name, (TOKENIZER_CONFIG, "config.json"), spec, options).parent
+    verify_tokenizer(folder, spec)
     if _is_xlm_roberta(folder, spec) and not settings:
         vocabulary = hub_file(name, (XLMR_FILE,), spec, options)
         return XlmrTokenizer(vocabulary, context_length, "whitespace")
