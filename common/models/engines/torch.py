@@ -1,5 +1,6 @@
 """The engine that runs any model's original weights with torch."""
 
+from importlib.util import find_spec
 from typing import Any
 
 from common.errors import ModelUnavailable
@@ -7,6 +8,7 @@ from common.models import weights
 from common.models.fingerprint import Fingerprints
 from common.models.spec import EngineOptions, ImageEncoder, ModelSpec, TextEncoder, TowerName
 
+LIBRARIES = ("torch", "open_clip", "transformers", "huggingface_hub")
 TOWERS: tuple[TowerName, TowerName] = ("text", "image")
 
 
@@ -32,32 +34,39 @@ class TorchEngine:
         reasons = []
         for tower in TOWERS:
             try:
-                weights.check(spec, tower, options)
+                _check(spec, tower, options)
             except ModelUnavailable as error:
                 reasons.append(str(error))
         return "; ".join(dict.fromkeys(reasons))
 
     def load_text(self, spec: ModelSpec, options: EngineOptions) -> TextEncoder:
         """Load the text tower from its weights and run it once. Raises ModelUnavailable."""
-        weights.check(spec, "text", options)  # before torch: its import takes seconds
-        encoder: TextEncoder = _import_engine(spec).load_text_encoder(spec, options)
+        _check(spec, "text", options)
+        encoder: TextEncoder = _import_engine().load_text_encoder(spec, options)
         return encoder
 
     def load_image(self, spec: ModelSpec, options: EngineOptions) -> ImageEncoder:
         """Load the image tower from its weights and run it once. Raises ModelUnavailable."""
-        weights.check(spec, "image", options)
-        encoder: ImageEncoder = _import_engine(spec).load_image_encoder(spec, options)
+        _check(spec, "image", options)
+        encoder: ImageEncoder = _import_engine().load_image_encoder(spec, options)
         return encoder
 
 
-def _import_engine(spec: ModelSpec) -> Any:
-    """Import the package that uses torch. Raises ModelUnavailable if torch is not installed."""
-    try:
-        from common.models import torch_engine
-    except ModuleNotFoundError as error:
-        message = (
-            f"model {spec.id}: no bundle found, and the torch engine is not installed "
-            f"({error.name} is missing): pip install -r requirements.txt"
-        )
-        raise ModelUnavailable(message) from error
+def _check(spec: ModelSpec, tower: TowerName, options: EngineOptions) -> None:
+    """Check that torch is installed and the weights can be had, before seconds of imports.
+
+    Raises ModelUnavailable.
+    """
+    for name in LIBRARIES:
+        if find_spec(name) is None:
+            raise ModelUnavailable(
+                f"model {spec.id}: no bundle found, and the torch engine is not installed "
+                f"({name} is missing): pip install -r requirements.txt"
+            )
+    weights.check(spec, tower, options)
+
+
+def _import_engine() -> Any:
+    from common.models import torch_engine
+
     return torch_engine
