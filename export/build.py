@@ -25,7 +25,9 @@ from common.models.bundle import (
     TextManifest,
 )
 from common.models.spec import EncoderInfo, EngineOptions, ModelSpec, Pixels, TokenIds, Vectors
+from common.models.tokenizer import JsonTokenizer
 from export import fidelity, graphs
+from export.lean_vocabulary import lean
 from export.optimize import optimize
 from export.quantize import RowQuantizer
 from export.tables import separate_tables
@@ -100,8 +102,11 @@ class BundleBuilder:
     ) -> tuple[TextManifest, Reference[TokenIds]]:
         self._progress.set_description("text tower")
         encoder = torch_engine.load_text_encoder(self._spec, self._options)
+        tokenizer = encoder.tokenizer
+        if isinstance(tokenizer, JsonTokenizer):
+            tokenizer = lean(tokenizer) or tokenizer
         try:
-            encoder.tokenizer.save(self._folder)
+            tokenizer.save(self._folder)
         except NotImplementedError as reason:
             message = f"{reason}, so a bundle is not possible; set CLIP_ENGINE=torch to serve it"
             raise ModelUnavailable(f"model {self._spec.id}: {message}") from reason
@@ -116,7 +121,7 @@ class BundleBuilder:
             context_length=encoder.context_length,
             pad_id=encoder.pad_id,
             length=length,
-            **encoder.tokenizer.describe(),
+            **tokenizer.describe(),
         )
         return manifest, self._encode_reference(encoder, items)
 

@@ -19,6 +19,7 @@ from open_clip.transformer import (
     TextTransformer,
     VisionTransformer,
 )
+from timm.layers.activations import GELUTanh
 from timm.layers.layer_scale import LayerScale as TimmLayerScale
 from timm.models.vision_transformer import Block as TimmBlock
 from torch import Tensor, nn
@@ -157,6 +158,8 @@ def activation_of(layer: nn.Module) -> Callable[[Tensor], Tensor]:
     """The function of a GELU layer that exports best. Raises Unsupported for another layer."""
     if type(layer) is QuickGELU:
         return quick_gelu
+    if type(layer) is GELUTanh:
+        return partial(F.gelu, approximate="tanh")
     if type(layer) is nn.GELU:
         return partial(F.gelu, approximate=layer.approximate)
     raise Unsupported(type(layer).__name__)

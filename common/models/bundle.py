@@ -17,11 +17,13 @@ from common.models.spec import Cleaning, EngineOptions, ModelSpec, Preprocessing
 MANIFEST = "manifest.json"
 XLMR_FILE = "sentencepiece.bpe.model"
 JSON_FILE = "tokenizer.json"
+PIECES_FILE = "tokenizer.model"
 # The file of each kind of tokenizer. CLIP's vocabulary is part of the code.
 TOKENIZERS = {
     "xlmr": XLMR_FILE,
     "xlmr_cleaned": XLMR_FILE,
     "json": JSON_FILE,
+    "pieces": PIECES_FILE,
 }
 FORMAT: Literal[1] = 1
 
@@ -65,16 +67,19 @@ class TextManifest(TowerManifest):
     """The text tower of a bundle, with its tokenizer.
 
     `length` is the length in tokens that every text is padded to. None means that each batch is
-    padded to its longest text. `cleaning` applies to `json` and `xlmr_cleaned` tokenizers,
-    `erased_id` only to `json`.
+    padded to its longest text. `cleaning` applies to all tokenizers but `clip` and `xlmr`,
+    `erased_id` only to `json`. A `pieces` tokenizer is a `json` one in sentencepiece's format, with
+    the same ids: `vocabulary_sha256` is the sum of the original, `end_id` ends each text.
     """
 
     context_length: int
-    tokenizer: Literal["clip", "xlmr", "xlmr_cleaned", "json"]
+    tokenizer: Literal["clip", "xlmr", "xlmr_cleaned", "json", "pieces"]
     pad_id: int
     length: int | None = None
     cleaning: Cleaning = "lower"
     erased_id: int | None = None
+    end_id: int | None = None
+    vocabulary_sha256: str = ""
 
 
 class ImageManifest(TowerManifest):

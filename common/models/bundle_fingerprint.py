@@ -13,7 +13,7 @@ from common.models.fingerprint import (
 from common.models.spec import EngineOptions, TowerName
 
 TOWERS: tuple[TowerName, TowerName] = ("text", "image")
-CLEANED = ("json", "xlmr_cleaned")  # tokenizers whose cleaning the manifest names
+CLEANED = ("json", "pieces", "xlmr_cleaned")  # tokenizers whose cleaning the manifest names
 
 
 def fingerprints_of(bundle: Bundle, options: EngineOptions) -> Fingerprints:
@@ -40,10 +40,11 @@ def fingerprint_of(tower: TowerName, bundle: Bundle, options: EngineOptions) -> 
 def _text(manifest: Manifest, precision: PrecisionClass) -> str:
     text = manifest.text
     file = TOKENIZERS.get(text.tokenizer, "")
+    is_converted = text.tokenizer == "pieces"  # from a tokenizer.json, whose ids it gives
     ingredients = TextIngredients(
         weights_sha256=_weights(text),
-        tokenizer=text.tokenizer,
-        vocabulary_sha256=manifest.sha256.get(file, ""),
+        tokenizer="json" if is_converted else text.tokenizer,
+        vocabulary_sha256=text.vocabulary_sha256 or manifest.sha256.get(file, ""),
         context_length=text.context_length,
         cleaning=text.cleaning if text.tokenizer in CLEANED else None,
         erased_id=text.erased_id,

@@ -24,7 +24,7 @@ from common.models.spec import (
     TowerName,
     Vectors,
 )
-from common.models.tokenizer import ClipTokenizer, JsonTokenizer, XlmrTokenizer
+from common.models.tokenizer import ClipTokenizer, JsonTokenizer, TextTokenizer, XlmrTokenizer
 
 # Threads spin through the pause between two operators, but not through the pause between two
 # batches: requests need the cores too.
@@ -118,13 +118,18 @@ class _Session:
         return vectors
 
 
-def _load_tokenizer(bundle: Bundle) -> ClipTokenizer | XlmrTokenizer | JsonTokenizer:
+def _load_tokenizer(bundle: Bundle) -> TextTokenizer:
     text = bundle.manifest.text
     if text.tokenizer == "clip":
         return ClipTokenizer(text.context_length)
     name = TOKENIZERS[text.tokenizer]
     try:
         path, _ = bundle.verified(name)
+        if text.tokenizer == "pieces":
+            from common.models.piece_tokenizer import PieceTokenizer
+
+            ends = text.end_id or 0, text.pad_id
+            return PieceTokenizer.read(path, text.context_length, text.cleaning, ends)
         if text.tokenizer != "json":
             cleaning = text.cleaning if text.tokenizer == "xlmr_cleaned" else None
             return XlmrTokenizer(path, text.context_length, cleaning)
