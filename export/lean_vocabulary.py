@@ -18,6 +18,13 @@ from export.fidelity import evaluation_texts
 
 SPACE = "▁"
 PAD_ID = 0  # what open_clip's text towers are padded with
+# Without effect behind the normaliser, which leaves no space to split at.
+_SPLIT = {
+    "type": "Split",
+    "pattern": {"String": " "},
+    "behavior": "MergedWithPrevious",
+    "invert": False,
+}
 _NORMALIZER = {"type": "Replace", "pattern": {"String": " "}, "content": SPACE}
 
 
@@ -30,7 +37,9 @@ def lean(tokenizer: JsonTokenizer) -> PieceTokenizer | None:
     model = settings["model"]
     if not _fits(settings) or tokenizer.cleaning != "canonicalize" or tokenizer.erased_id:
         return None
-    ranks = _ranks(model["vocab"], model["merges"])
+    added = {token["content"] for token in settings["added_tokens"]}
+    merges = [merge for merge in model["merges"] if "".join(merge) not in added]
+    ranks = _ranks(model["vocab"], merges)
     if ranks is None:
         return None
     content = _write(settings, ranks)
@@ -61,7 +70,7 @@ def _fits(settings: Mapping[str, Any]) -> bool:
         model["type"] == "BPE"
         and bool(model.get("byte_fallback"))
         and settings["normalizer"] == _NORMALIZER
-        and settings["pre_tokenizer"] is None
+        and settings["pre_tokenizer"] in (None, _SPLIT)
         and [next(iter(part)) for part in single] == ["Sequence", "SpecialToken"]
         and (settings["padding"] or {}).get("pad_id") == PAD_ID
     )

@@ -40,7 +40,7 @@ def write_gemma_tokenizer(words: Sequence[str], size: int, folder: Path) -> None
     Made-up words fill the rest. As in the original, every token has all its merges, so the file
     takes as much memory to load.
     """
-    from tokenizers import Tokenizer, models, normalizers, processors
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
     tokens = _gemma_tokens(words, size)
@@ -56,6 +56,7 @@ def write_gemma_tokenizer(words: Sequence[str], size: int, folder: Path) -> None
     model = models.BPE(vocabulary, merges, unk_token=unknown, byte_fallback=True, fuse_unk=True)
     tokenizer = Tokenizer(model)
     tokenizer.normalizer = normalizers.Replace(" ", SPACE)
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
     tokenizer.post_processor = processors.TemplateProcessing(
         single="$A <eos>", special_tokens=[("<eos>", vocabulary["<eos>"])]
     )
