@@ -35,7 +35,11 @@ def lean(tokenizer: JsonTokenizer) -> PieceTokenizer | None:
     """
     settings: dict[str, Any] = json.loads(tokenizer.tokenizer.to_str())
     model = settings["model"]
-    if not _fits(settings) or tokenizer.cleaning != "canonicalize" or tokenizer.erased_id:
+    if (
+        not _fits(settings)
+        or tokenizer.cleaning != "canonicalize"
+        or tokenizer.erased_id is not None
+    ):
         return None
     added = {token["content"] for token in settings["added_tokens"]}
     merges = [merge for merge in model["merges"] if "".join(merge) not in added]
