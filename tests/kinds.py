@@ -96,7 +96,7 @@ def register_tiny_vit() -> None:
             num_classes=settings.get("num_classes", 0),
             global_pool=pool,
             class_token=pool == "token",
-            act_layer="gelu_tanh" if pool == "map" else "gelu",  # as in timm's SigLIP
+            act_layer="gelu_tanh" if pool == "map" else None,  # as in timm's SigLIP
         )
 
     if not is_model("tiny_vit"):
