@@ -304,6 +304,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         """Begin to stop. Slow callers get STOP_S; other requests run to their end."""
         self._is_stopping = True
         self._readers.shutdown(wait=False, cancel_futures=True)
+        for future in list(self.futures):
+            if future.cancelled():  # else gunicorn waits for it: nobody else tells that it ended
+                future.set_running_or_notify_cancel()
         timer = threading.Timer(STOP_S, self._cut_slow)
         timer.daemon = True
         timer.start()

@@ -78,6 +78,14 @@ def test_sigterm_beside_held_connections_takes_no_graceful_timeout(tmp_path: Pat
             assert server.process.wait(25) == 0
 
 
+def test_sigterm_waits_for_no_body_that_no_thread_has_begun_to_read(tmp_path: Path) -> None:
+    with serve(tmp_path, THREADS=str(THREADS), CLIP_HEALTH_WAIT_S="60") as server:
+        assert answers_soon(server)
+        with holding(server, [UNFINISHED["half a large body"]] * 10 * THREADS):
+            server.process.send_signal(signal.SIGTERM)
+            assert server.process.wait(25) == 0
+
+
 def test_a_crowd_of_silent_connections_is_served_around_and_forgotten(server: Server) -> None:
     """gunicorn's own worker is deaf for good after 1,000."""
     with holding(server, [b""] * 1100):
