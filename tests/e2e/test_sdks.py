@@ -64,11 +64,18 @@ def test_openais_python_sdk_with_content_parts(demo: Server) -> None:
     assert [item.embedding for item in answer.data] == native(demo)
 
 
-def test_openais_and_coheres_node_sdks(demo: Server) -> None:
+def test_clients_in_node(demo: Server) -> None:
     command: list[str | Path] = ["node", NODE / "clients.mjs", demo.url, FOX]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert json.loads(done.stdout) == {"openai": native(demo), "cohere": native(demo)}
+    text, image = native(demo)
+    assert json.loads(done.stdout) == {
+        "openai": [text, image],
+        "cohere": [text, image],
+        "langchain": [text, text],
+        "ai": [text],
+        "immich": [text, image],
+    }
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
