@@ -36,7 +36,7 @@ def _whole_number(value: Any, _: Limits) -> str:
 
 
 def _literal(value: Any, limits: Limits) -> str:
-    expected = {"True": "true", "False": "false"}.get(limits["expected"], limits["expected"])
+    expected = limits["expected"].replace("True", "true").replace("False", "false")  # as in JSON
     return f"is {_shown_choice(value)}, expected {expected}"
 
 

@@ -12,7 +12,7 @@ from werkzeug.formparser import FormDataParser
 
 from common.items import ImageBytes
 from functions.errors import InvalidRequest
-from functions.request_schema import all_empty
+from functions.request_schema import all_empty, never
 from functions.schemas import MAX_IMAGES
 
 FORM = "multipart/form-data"
@@ -103,7 +103,7 @@ def form_schema(model: type[BaseModel]) -> dict[str, Any]:
         "type": "object",
         "properties": dict(_properties(model)),
         "additionalProperties": False,
-        "not": all_empty(FILES, URLS),
+        **never(all_empty(FILES, URLS)),
     }
 
 

@@ -25,7 +25,8 @@ from functions.envelopes import Envelope, code_of, message_of
 from functions.errors import FieldError, ImagesFailed, InvalidRequest
 from functions.model_names import check_dimensions, check_model
 from functions.openai_examples import EMBEDDINGS_EXAMPLES, IMAGES_EXAMPLES
-from functions.request_schema import FLOAT16_AS_NUMBERS, refusing
+from functions.openai_words import BLANK_INPUT, REFUSED, EmbeddingType, InputType, Task
+from functions.request_schema import refusing
 from functions.responses import status_of
 from functions.route import IMAGE_ERRORS, Answer, Body, Protocol, Route
 from functions.schemas import (
@@ -43,32 +44,18 @@ ERROR_TYPES = {
 _IMAGE_DATA = re.compile(r"\s*data:image/[\w.+-]+(?:\s*;[^,]*,|,\S)", re.IGNORECASE)
 # infinity's client sends this if its caller named no model.
 UNSPECIFIED_MODEL = "default/not-specified"
-TYPE_FIELDS = ("embedding_type", "encoding_format", "output_dtype")
-
-EmbeddingType = Literal["float", "base64", "binary", "ubinary"]
-TASKS = Literal[  # Jina's tasks select an adapter of its models; CLIP has no adapters
-    "retrieval.query", "retrieval.passage", "text-matching", "classification", "separation"
-]
 
 
 class EmbeddingsRequest(EmbeddingRequest):
     """With `modality` image, plain strings are images. `user` has no effect.
 
     `dimensions` must be the model's own, or 0, which infinity's client sends by default.
-    `embedding_type` is Jina's field for the form of the vectors. `task`, `normalized`,
-    `late_chunking` and `truncate` are Jina's too; only values that match this service are valid.
+    `embedding_type` is Jina's field for the form of the vectors, `output_dimension` is Voyage's
+    for `dimensions`. The fields that follow them here are those of Jina, Voyage and NVIDIA; only
+    values that ask for what this service does are valid.
     """
 
-    model_config = ConfigDict(
-        json_schema_extra=refusing(
-            FLOAT16_AS_NUMBERS,
-            {
-                "properties": {name: {"type": "string"} for name in TYPE_FIELDS},
-                "required": ["embedding_type"],
-                "anyOf": [{"required": ["encoding_format"]}, {"required": ["output_dtype"]}],
-            },
-        )
-    )
+    model_config = ConfigDict(json_schema_extra=refusing(*REFUSED))
 
     input: Annotated[list[Input], PlainValidator(read_inputs, json_schema_input_type=Inputs)]
     model: str | None = None
@@ -76,10 +63,14 @@ class EmbeddingsRequest(EmbeddingRequest):
     dimensions: WholeNumber | None = None
     user: str | None = None
     embedding_type: EmbeddingType | None = None
-    task: TASKS | None = None
+    output_dimension: WholeNumber | None = None
+    task: Task | None = None
     normalized: Literal[True] = True
     late_chunking: Literal[False] = False
-    truncate: Literal[True] = True
+    return_multivector: Literal[False] = False
+    truncate: Literal[True, "END"] = True
+    truncation: Literal[True] = True
+    input_type: InputType | None = None
 
     @model_validator(mode="after")
     def _one_way_to_write(self) -> "EmbeddingsRequest":
@@ -87,6 +78,11 @@ class EmbeddingsRequest(EmbeddingRequest):
         if self.embedding_type and given:
             raise ValueError(f"embedding_type and {min(given)} mean the same: give one of them")
         return self
+
+    def check_dimensions(self, own: int | None) -> None:
+        """Raise InvalidRequest if the caller asks for other dimensions than the model's own."""
+        check_dimensions("dimensions", self.dimensions, own)
+        check_dimensions("output_dimension", self.output_dimension, own)
 
     def rows(self, vectors: Vectors) -> Rows:
         """`vectors` in the form that the caller asked for."""
@@ -128,6 +124,16 @@ class EmbeddingsRequest(EmbeddingRequest):
 
 class ImagesRequest(EmbeddingsRequest):
     """The request of POST /v1/embeddings, but plain strings are images."""
+
+    model_config = ConfigDict(
+        json_schema_extra=refusing(
+            *REFUSED,
+            {
+                "properties": {"modality": {"enum": ["image", None]}, "input": BLANK_INPUT},
+                "required": ["input"],
+            },
+        )
+    )
 
     modality: Kind = "image"
 
@@ -198,10 +204,10 @@ def embeddings(body: EmbeddingsRequest, call: Call) -> EmbeddingsResponse:
     joints = body.joints()
     if body.model not in (None, UNSPECIFIED_MODEL):
         check_model(body.model, call)
-    check_dimensions("dimensions", body.dimensions, call.model.dimensions)
+    body.check_dimensions(call.model.dimensions)
     checked_counts(parts_of(joints))
     embedded = call.embed_joints(joints)
-    check_dimensions("dimensions", body.dimensions, embedded.dimensions)  # known at the latest now
+    body.check_dimensions(embedded.dimensions)  # known at the latest now
     if embedded.errors:
         first = embedded.errors[0]
         raise ImagesFailed(
@@ -248,9 +254,10 @@ class OpenAIFault:
 
 @dataclass(frozen=True)
 class OpenAIError:
-    """The shape of OpenAI's errors."""
+    """The shape of OpenAI's errors. Jina's callers read `detail`: Weaviate's and Chroma's."""
 
     error: OpenAIFault
+    detail: str
 
 
 def _error_of(error: BaseException) -> OpenAIError:
@@ -263,7 +270,8 @@ def _error_of(error: BaseException) -> OpenAIError:
         param = FieldError(error.locs[0], "").path
     elif isinstance(error, InvalidRequest) and error.errors:
         param = error.errors[0].path
-    return OpenAIError(OpenAIFault(message_of(error), kind, param, code_of(error)))
+    message = message_of(error)
+    return OpenAIError(OpenAIFault(message, kind, param, code_of(error)), message)
 
 
 PROTOCOL = Protocol(

@@ -40,16 +40,23 @@ def _as_json(value: object) -> str:
 
 
 def refusing(*refused: Schema) -> Callable[[Schema], None]:
-    """A `json_schema_extra` that makes a request invalid if it matches one of `refused`.
-
-    It adds a `not`, which validators obey and type generators ignore.
-    """
+    """A `json_schema_extra` that makes a request invalid if it matches one of `refused`."""
 
     def extend(schema: Schema) -> None:
         describe_optional_fields(schema)
-        schema["not"] = refused[0] if len(refused) == 1 else {"anyOf": list(refused)}
+        schema.update(never(*refused))
 
     return extend
+
+
+def never(*refused: Schema) -> Schema:
+    """Keywords that make a value invalid if it matches one of `refused`.
+
+    Validators obey them and generators of types ignore them. A `not` would mean the same, but
+    openapi-generator makes models of what is in it, and fails.
+    """
+    matched = refused[0] if len(refused) == 1 else {"anyOf": list(refused)}
+    return {"if": matched, "then": {"not": {}}}  # `not` of anything, because linters refuse False
 
 
 def all_empty(*names: str) -> Schema:

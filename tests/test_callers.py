@@ -108,6 +108,27 @@ def test_openais_route_reads_items_as_multimodal_callers_write_them(
         assert data[-1]["embedding"] == pytest.approx(expected, abs=1e-6)
 
 
+def test_voyages_and_nvidias_words_are_accepted_where_they_change_nothing(ask: Ask) -> None:
+    text, _ = native(ask)
+    voyage = {"input_type": "query", "truncation": True, "output_dimension": 256}
+    nvidia = {"input_type": "passage", "truncate": "END"}
+    accepted: list[dict[str, Any]] = [voyage, nvidia, dict.fromkeys([*voyage, *nvidia])]
+    for given in accepted:
+        (row,) = post(ask, "/v1/embeddings", {"input": ["a fox"], **given})["data"]
+        assert row["embedding"] == pytest.approx(text, abs=1e-6)
+    for name, value, words in (
+        ("output_dimension", 128, "but the model has 256"),
+        ("truncation", False, "truncation is false, expected true"),
+        ("truncate", "NONE", "truncate is \"NONE\", expected true or 'END'"),
+        ("input_type", "image", 'input_type is "image"'),
+    ):
+        refused = ask("/v1/embeddings", method="POST", json={"input": "a fox", name: value})
+        assert refused.status_code == 400
+        error = (refused.json or {})["error"]
+        assert error["param"] == name
+        assert words in error["message"]
+
+
 def test_jinas_words_are_accepted_where_they_change_nothing_and_refused_by_name_elsewhere(
     ask: Ask,
 ) -> None:
@@ -118,6 +139,9 @@ def test_jinas_words_are_accepted_where_they_change_nothing_and_refused_by_name_
         "normalized": True,
         "task": "retrieval.passage",
         "dimensions": 256,
+        "late_chunking": False,
+        "return_multivector": False,
+        "truncate": True,
     }
     rows = [item["embedding"] for item in post(ask, "/v1/embeddings", body)["data"]]
     assert np.array(rows) == pytest.approx(np.array([text, image]), abs=1e-6)
@@ -136,6 +160,7 @@ def test_jinas_words_are_accepted_where_they_change_nothing_and_refused_by_name_
     }.items():
         refused = ask("/v1/embeddings", method="POST", json={"input": "a fox", name: value})
         assert (refused.status_code, (refused.json or {})["error"]["param"]) == (400, name)
+        assert (refused.json or {})["detail"] == (refused.json or {})["error"]["message"]
 
 
 def test_token_ids_are_refused_with_langchains_setting(ask: Ask) -> None:

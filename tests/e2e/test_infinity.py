@@ -6,6 +6,7 @@ import io
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,7 +24,7 @@ NAMES = ["fox", "pizza"]
 def clients(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """The packages of tests/clients.txt can be imported."""
     folder = tmp_path_factory.mktemp("clients")
-    options = ["--quiet", "--no-deps", "--no-compile", "--target", folder]
+    options: list[str | Path] = ["--quiet", "--no-deps", "--no-compile", "--target", folder]
     listed = ROOT / "tests" / "clients.txt"
     subprocess.run([sys.executable, "-m", "pip", "install", *options, "-r", listed], check=True)
     with pytest.MonkeyPatch.context() as patch:

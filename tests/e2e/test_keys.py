@@ -25,7 +25,8 @@ ENVELOPES: dict[Envelope, dict[str, object]] = {
             "type": "authentication_error",
             "param": None,
             "code": "unauthorized",
-        }
+        },
+        "detail": NO_KEY,
     },
     cohere.PROTOCOL.envelope: {"message": NO_KEY},
     weaviate.PROTOCOL.envelope: {"error": NO_KEY},
