@@ -1,4 +1,4 @@
-# make serve · browser · test · coverage · test-fast · test-hostile · lint · docs · smoke · export · package · deploy · rollback · release-check. MODEL and PORT choose what is served and where.
+# make serve · browser · test · coverage · test-fast · test-hostile · lint · docs · smoke · export · package · deploy · deploy-job · rollback · release-check. MODEL and PORT choose what is served and where.
 MODEL ?= demo
 PORT ?= 8080
 PYTHON ?= python3
@@ -22,7 +22,7 @@ IN_PROCESSES = -n $(PROCESSES) --dist loadgroup --no-loadscope-reorder
 CAMPAIGNS := tests/hostile tests/e2e/test_contract_campaign.py tests/e2e/test_serve_install.py \
 	tests/test_tokenizer.py tests/test_json_tokenizer.py tests/test_torch_engine.py tests/test_library.py
 
-.PHONY: help serve embed browser test coverage test-fast test-hostile lint format docs smoke export package deploy rollback release-check bench clean
+.PHONY: help serve embed browser test coverage test-fast test-hostile lint format docs smoke export package deploy deploy-job rollback release-check bench bench-bulk clean
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
@@ -75,6 +75,10 @@ deploy: ## deploy with Cloud Build: PROJECT=… REGION=… MODEL=clip [NAME=…]
 	$(PYTHON) -m deploy.submit --project "$(PROJECT)" --region "$(REGION)" --model $(MODEL) $(if $(NAME),--name $(NAME)) \
 		$(if $(OPEN),--open) $(if $(YES),--yes) $(SET)
 
+deploy-job: $(VENV)/.serve ## deploy a job that embeds a corpus: PROJECT=… REGION=… MODEL=clip INPUT=gs://… OUTPUT=gs://… [NAME=…] [YES=1] [DRY=1] [ARGS="--tasks 50 --max-failures 1%"]
+	$(BIN)/python -m deploy.job --project "$(PROJECT)" --region "$(REGION)" --model $(MODEL) --input "$(INPUT)" --output "$(OUTPUT)" \
+		$(if $(NAME),--name $(NAME)) $(if $(YES),--yes) $(if $(DRY),--dry-run) $(ARGS)
+
 rollback: ## give all traffic back to the revision before: PROJECT=… REGION=… [NAME=…]
 	$(PYTHON) -m deploy.rollout rollback --project "$(PROJECT)" --region "$(REGION)" --name $(or $(NAME),clip-embeddings)
 
@@ -83,6 +87,17 @@ release-check: $(VENV)/.serve ## check that version, contract, changelog, docs a
 
 bench: $(VENV)/.dev ## compare with the design that this succeeds: MODEL=clip [QUICK=1]
 	$(BIN)/python -m tests.benchmarks --model $(if $(filter demo,$(MODEL)),clip,$(MODEL)) $(if $(QUICK),--quick)
+
+bench-bulk: $(VENV)/.dev build/peers/clip-retrieval/.installed ## compare bulk with clip-retrieval: [ARGS="--images 600"]
+	$(if $(wildcard weights/clip/manifest.json),,$(BIN)/python -m export clip --random-weights --precisions int8)
+	$(BIN)/python -m tests.benchmarks.bulk $(ARGS)
+	$(BIN)/python -m tests.benchmarks.bulk_chart
+
+build/peers/clip-retrieval/.installed: tests/benchmarks/requirements-clip-retrieval.txt
+	$(PYTHON) -m venv --clear $(@D)
+	$(WITH_INDEX) $(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps $(TORCH)
+	$(WITH_INDEX) $(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r $<
+	touch $@
 
 clean: ## remove what was built
 	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .coverage

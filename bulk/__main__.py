@@ -28,7 +28,10 @@ def main(arguments: Sequence[str]) -> int:
 
     0: done, 3: more rows failed than allowed, 130: interrupted, 1: any other error.
     """
-    given = parser().parse_args(arguments)
+    try:
+        given = parser().parse_args(arguments)
+    except SystemExit as end:  # argparse ends with 2, which says nothing more than 1
+        return FAILED if end.code else 0
     configure("INFO", stream=sys.stderr)
     disable_telemetry()
     try:

@@ -4,12 +4,13 @@ An actor whose node was lost is replaced. Its shards go to any free actor, becau
 have no room for another one. Embedding a shard twice is safe, because a part is written whole.
 """
 
+import socket
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bulk.errors import BulkError
+from bulk.errors import BulkError, reason_of
 from bulk.job import Job
 from bulk.outputs.part import Counts
 from bulk.worker import Note, Worker
@@ -18,6 +19,7 @@ LOCAL = "local"
 LOOPBACK = "127.0.0.1"
 ANY_LOOPBACK = "127."
 SHARDS_OF_AN_ACTOR = 2  # one is being embedded, the next waits at the actor
+CONNECT_TIMEOUT_S = 10.0
 FAILED_STARTS = 3  # in a row, before the run gives up
 
 
@@ -41,6 +43,18 @@ class _Actor:
         counts: list[Counts] = []
         self._worker.retry([shard], counts.append)
         return counts
+
+
+def check_reachable(address: str) -> None:
+    """Raises BulkError if nothing listens at HOST:PORT, for which Ray would wait for minutes."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdecimal() or "/" in host:  # a form that Ray resolves itself
+        return
+    try:
+        socket.create_connection((host, int(port)), CONNECT_TIMEOUT_S).close()
+    except OSError as error:
+        reason = reason_of(error)
+        raise BulkError(f"--ray {address}: no Ray cluster answers there: {reason}") from error
 
 
 def run_on_cluster(address: str, job: Job, method: str, shards: Sequence[int], note: Note) -> None:

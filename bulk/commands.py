@@ -4,6 +4,7 @@ import argparse
 from collections import Counter
 from dataclasses import replace
 
+from bulk.cluster import check_reachable, run_on_cluster
 from bulk.compare import agreement
 from bulk.errors import BadInput, reason_of
 from bulk.job import Job, ModelChoice, OpenInput
@@ -37,6 +38,7 @@ def embed(given: argparse.Namespace) -> int:
     task, tasks = task_of(given.task, variables())
     opened = job.open_input()
     _check_memory(job, opened)
+    check_reachable(given.ray or "")
     folder, run, files = Location.of(job.output), describe(job, opened), opened.reader.files
     check_output(folder, run, files)
     if given.dry_run:
@@ -77,8 +79,6 @@ def _do(
     rows = sum(stop - start for start, stop in map(opened.shards.bounds, shards))
     with progress_of(rows) as progress:
         if given.ray:
-            from bulk.cluster import run_on_cluster
-
             run_on_cluster(given.ray, job, method, shards, progress.note)
         else:
             getattr(worker, method)(shards, progress.note)

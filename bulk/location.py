@@ -1,5 +1,6 @@
 """A file or folder, local or in a bucket, through pyarrow's own file systems."""
 
+import functools
 import os
 import posixpath
 import time
@@ -16,6 +17,12 @@ from common.environment import storage_emulator
 
 REMOTE = "gs://"
 BUCKET_RETRIES = timedelta(seconds=60)  # how long to retry while a bucket does not answer
+CREDENTIALS_TRIES = timedelta(seconds=3)
+NO_TOKEN = "access token"  # noqa: S105 - part of a message
+NO_CREDENTIALS = (
+    "no credentials for gs://; run `gcloud auth application-default login`,"
+    " or set GOOGLE_APPLICATION_CREDENTIALS to a key file"
+)
 LEFTOVER_S = 3600.0  # a temporary file this old is left from a killed process
 
 
@@ -35,7 +42,8 @@ class Location:
     def of(cls, uri: str) -> "Location":
         """A local path or `gs://bucket/path`. Raises BadInput for another scheme."""
         if uri.startswith(REMOTE):
-            return cls(_bucket_filesystem(), uri.removeprefix(REMOTE).rstrip("/"), uri.rstrip("/"))
+            path = uri.removeprefix(REMOTE).rstrip("/")
+            return cls(_bucket_filesystem(path.partition("/")[0]), path, uri.rstrip("/"))
         if "://" in uri:
             raise BadInput(f"{uri}: not a supported location; use a local path or gs://")
         return cls(fs.LocalFileSystem(), str(Path(uri).absolute()), uri)
@@ -128,10 +136,10 @@ class Location:
                 path.unlink(missing_ok=True)
 
 
-def _bucket_filesystem() -> fs.FileSystem:
+def _bucket_filesystem(bucket: str) -> fs.FileSystem:
     emulator = storage_emulator()
     if not emulator:
-        return fs.GcsFileSystem(retry_time_limit=BUCKET_RETRIES)
+        return _with_credentials(bucket)
     scheme, _, host = emulator.rpartition("://")
     return fs.GcsFileSystem(
         anonymous=True,
@@ -139,3 +147,18 @@ def _bucket_filesystem() -> fs.FileSystem:
         scheme=scheme or "http",
         retry_time_limit=BUCKET_RETRIES,
     )
+
+
+@functools.cache
+def _with_credentials(bucket: str) -> fs.FileSystem:
+    """Google's storage. Raises BadInput if this machine has no credentials.
+
+    The first question is retried only for a moment, because missing credentials do not appear
+    later.
+    """
+    try:
+        fs.GcsFileSystem(retry_time_limit=CREDENTIALS_TRIES).get_file_info(bucket)
+    except OSError as error:
+        if NO_TOKEN in str(error):
+            raise BadInput(NO_CREDENTIALS) from error
+    return fs.GcsFileSystem(retry_time_limit=BUCKET_RETRIES)

@@ -23,8 +23,8 @@ STYLE = """
 :root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
 body { margin: 0 auto; max-width: 72rem; padding: 1rem; }
 h1 { font-size: 1.25rem; overflow-wrap: anywhere; }
-ol { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr));
-  list-style: none; padding: 0; }
+ol { display: grid; gap: 1rem; list-style: none; padding: 0;
+  grid-template-columns: repeat(auto-fill, minmax(min(12rem, 42vw), 1fr)); }
 li { border: 1px solid color-mix(in srgb, currentColor 20%, transparent); border-radius: .5rem;
   overflow: hidden; }
 img { aspect-ratio: 1; background: #fff; display: block; object-fit: contain; width: 100%; }

@@ -74,8 +74,9 @@ def check_output(folder: Location, run: RunFile, files: Sequence[InputFile]) -> 
     """Check that this run can use the folder. Writes nothing. Raises BadOutput."""
     try:
         folder.check_writable()
-        there = read_run_file(folder)
+        # Listed first: another task may write the run file and its parts between the two.
         others = [name for file in folder.files() if not _is_ours(name := file.base_name)]
+        there = read_run_file(folder)
         if there is None and others:
             raise BadOutput(
                 f"{folder.uri}: the folder is not empty and holds no run; use another folder"

@@ -84,11 +84,14 @@ class Package:
         return dict(sorted((self.code | self.weights | self.requirements).items()))
 
 
-def plan(choice: Choice, root: Path = ROOT) -> Package:
-    """The package for a choice. Raises PackageError, ModelUnavailable."""
+def plan(choice: Choice, root: Path = ROOT, also_required: Sequence[str] = ()) -> Package:
+    """The package for a choice. Raises PackageError, ModelUnavailable.
+
+    `also_required` are files of requirements that are appended to the function's.
+    """
     notes: list[str] = []
     weights = _weights(choice, root, notes)
-    return Package(_code(choice, root), weights, _requirements(choice, root), notes)
+    return Package(_code(choice, root), weights, _requirements(choice, root, also_required), notes)
 
 
 def _walk(folder: Path) -> Iterator[Path]:
@@ -196,10 +199,11 @@ def _checkpoints(spec: ModelSpec, root: Path, notes: list[str]) -> Files:
     return {path.relative_to(ROOT).as_posix(): path for folder in shipped for path in _walk(folder)}
 
 
-def _requirements(choice: Choice, root: Path) -> Files:
+def _requirements(choice: Choice, root: Path, also: Sequence[str]) -> Files:
     names = ["requirements.txt" if choice.engine == "torch" else "requirements-serve.txt"]
     if choice.uri or choice.storage:
         names.append("requirements-storage.txt")
+    names += also
     files: Files = {"requirements.txt": b"".join((root / name).read_bytes() for name in names)}
     files["constraints.txt"] = root / "constraints.txt"
     if choice.engine == "torch":

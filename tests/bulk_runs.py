@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -75,3 +76,12 @@ def table_of(output: Path) -> pa.Table:
     """The same as a table."""
     parts = sorted(output.glob("part-*.parquet"))
     return pa.concat_tables([pq.read_table(part) for part in parts])
+
+
+def assert_same(found: pa.Table, expected: pa.Table) -> None:
+    """Row for row; vectors may differ by what a batch of another size rounds otherwise."""
+    assert found.column(0).to_pylist() == expected.column(0).to_pylist()
+    ours, theirs = (
+        np.array(table.column("image_vector").to_pylist()) for table in (found, expected)
+    )
+    assert (ours * theirs).sum(axis=1).min() >= 0.99999

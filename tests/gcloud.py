@@ -1,7 +1,9 @@
 """The real gcloud, offline: its table of commands, and its parser without a network."""
 
 import functools
+import json
 import os
+import re
 import runpy
 import shutil
 import subprocess
@@ -14,6 +16,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -99,10 +102,14 @@ def unknown_flags(command: Sequence[str]) -> list[str]:
 
 @dataclass
 class Cloud:
-    """Google's APIs as a wall: every call is 403. `bodies` is what was sent, by path."""
+    """Google's APIs as a wall: every call is 403. `bodies` is what was sent, by path.
+
+    A GET of a path that `absent` matches is 404, as of something that is to be created.
+    """
 
     program: Path
     environment: dict[str, str]
+    absent: re.Pattern[str] | None = None
     bodies: dict[str, bytes] = field(default_factory=dict)
 
     def run(self, command: Sequence[str], cwd: Path) -> "subprocess.CompletedProcess[str]":
@@ -123,11 +130,14 @@ def walled_cloud(folder: Path, program: Path) -> Iterator[Cloud]:
 
     class Handler(BaseHTTPRequestHandler):
         def answer(self) -> None:
-            cloud.bodies[self.path.partition("?")[0]] = self.rfile.read(
-                int(self.headers.get("Content-Length", 0))
-            )
-            body = b'{"error": {"code": 403, "message": "a wall", "status": "PERMISSION_DENIED"}}'
-            self.send_response(403)
+            path = urlsplit(self.path).path
+            length = int(self.headers.get("Content-Length", 0))
+            cloud.bodies[path] = self.rfile.read(length)
+            is_absent = self.command == "GET" and cloud.absent and cloud.absent.fullmatch(path)
+            code, status = (404, "NOT_FOUND") if is_absent else (403, "PERMISSION_DENIED")
+            error = {"code": code, "message": "a wall", "status": status}
+            body = json.dumps({"error": error}).encode()
+            self.send_response(code)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -159,6 +169,10 @@ def walled_cloud(folder: Path, program: Path) -> Iterator[Cloud]:
                 "CLOUDSDK_CORE_DISABLE_PROMPTS": "true",
                 "CLOUDSDK_CORE_DISABLE_USAGE_REPORTING": "true",
                 "CLOUDSDK_AUTH_ACCESS_TOKEN_FILE": str(folder / "token"),
+                # Some commands put the region before an API's host, which only a proxy can answer.
+                "CLOUDSDK_PROXY_TYPE": "http",
+                "CLOUDSDK_PROXY_ADDRESS": "127.0.0.1",
+                "CLOUDSDK_PROXY_PORT": str(server.server_port),
             },
         )
         yield cloud

@@ -6,10 +6,9 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from tests.bulk_runs import DEMO, embed, images_in, start, table_of
+from tests.bulk_runs import DEMO, assert_same, embed, images_in, start, table_of
 
 COUNT = 60
 STORE_BYTES = 80_000_000
@@ -46,12 +45,17 @@ def test_a_node_that_is_lost_in_the_middle_loses_and_doubles_nothing(tmp_path: P
         logging.setLogRecordFactory(records)  # Ray adds a field to all records of the process
         del cluster
         gc.collect()  # Ray leaves sockets to the collector; no other test shall hear of them
-    found, expected = table_of(output), table_of(tmp_path / "alone")
-    assert found.column("path").to_pylist() == expected.column("path").to_pylist()
-    ours, theirs = (
-        np.array(table.column("image_vector").to_pylist()) for table in (found, expected)
-    )
-    assert (ours * theirs).sum(axis=1).min() >= 0.99999
+    assert_same(table_of(output), table_of(tmp_path / "alone"))
+
+
+def test_a_cluster_that_does_not_answer_is_one_line_and_nothing_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = images_in(tmp_path / "in", 1)
+    assert embed(source, tmp_path / "out", "--ray", "127.0.0.1:1") == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("bulk: --ray 127.0.0.1:1: no Ray cluster answers there")
+    assert not (tmp_path / "out").exists()
 
 
 def has_ended(process: "subprocess.Popen[str]") -> bool:

@@ -47,7 +47,7 @@ class TableReader:
     ) -> None:
         self._tables = [open_file(file) for file in files]
         self._schema = self._tables[0].schema
-        self.columns = _resolved(columns, self._schema.names, root.uri)
+        self.columns = _resolved(columns, self._schema.names, files[0].uri)
         self._wanted = [*dict.fromkeys(_named(self.columns))]
         for table, file in zip(self._tables, files, strict=True):
             _check_columns(self._wanted, table.schema.names, file.uri)
