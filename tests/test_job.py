@@ -51,22 +51,12 @@ def test_gcloud_knows_every_flag_of_a_job(name: str) -> None:
 
 
 @needs_gcloud
-def test_gclouds_own_parser_takes_the_job_and_refuses_a_wrong_value(
-    cloud: Cloud, tmp_path: Path
-) -> None:
-    command = [word for word in jobs.deploy_job(JOB) if not word.startswith("--source")]
-    command.append("--image=us-docker.pkg.dev/acme/jobs/bulk")
-    taken = cloud.run(command, tmp_path)
-    assert taken.returncode == 1, taken.stderr
-    assert "a wall" in taken.stderr
-    for spoil in (
-        ("--tasks=10", "--tasks=many"),
-        ("--task-timeout=24h", "--task-timeout=soon"),
-        ("--max-retries", "--max-retry-count"),
-    ):
+def test_gclouds_own_parser_refuses_a_wrong_value(cloud: Cloud, tmp_path: Path) -> None:
+    command = jobs.deploy_job(JOB)
+    for spoil in (("--tasks=10", "--tasks=many"), ("--task-timeout=24h", "--task-timeout=soon")):
         refused = cloud.run([word.replace(*spoil) for word in command], tmp_path)
-        assert "a wall" not in refused.stderr, spoil
-        assert refused.returncode, spoil
+        assert refused.returncode == 2, spoil
+        assert "argument" in refused.stderr, spoil
 
 
 @needs_gcloud

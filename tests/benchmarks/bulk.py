@@ -188,8 +188,10 @@ def main() -> None:
     bench.prepare()
     for name in given.only:
         getattr(bench, name)()
-    report = {"machine": machine(), "figures": bench.figures}
-    (ROOT / "build" / "bench-bulk.json").write_text(json.dumps(report, indent=2))
+    target = ROOT / "build" / "bench-bulk.json"
+    known = json.loads(target.read_text())["figures"] if target.is_file() else {}
+    report = {"machine": machine(), "figures": known | bench.figures}
+    target.write_text(json.dumps(report, indent=2))
 
 
 if __name__ == "__main__":
