@@ -26,7 +26,7 @@ from common.machine import usable_cores
 from common.models.catalog import resolve
 from common.opening import open_embedder
 from export.random_weights import write_random_weights
-from tests.benchmarks.__main__ import machine
+from tests.benchmarks.machine import machine
 from tests.benchmarks.usage import Usage, measure
 from tests.paths import ROOT
 

@@ -17,7 +17,7 @@ def main(source: str, output: str, kind: str, checkpoint: str) -> None:
     """Embed a folder of images, or of one text file per text."""
     for name in ("nms", "qnms"):
         torch.library.define(f"torchvision::{name}", OPERATOR)
-    from clip_retrieval.clip_inference.main import main as inference  # type: ignore[import-untyped]
+    from clip_retrieval.clip_inference.main import main as inference  # type: ignore[import-not-found]
 
     inference(
         source,
