@@ -9,7 +9,7 @@ from pathlib import Path
 import onnx
 from onnx.external_data_helper import set_external_data
 
-TABLE_BYTES = 16 << 20  # a smaller table stays in its graph
+TABLE_BYTES = 20 << 20  # a smaller table stays in its graph
 PAGE_BYTES = 4096  # each table starts at a page, as mapping wants it
 
 
