@@ -25,7 +25,7 @@ from functions.envelopes import Envelope, code_of, message_of
 from functions.errors import FieldError, ImagesFailed, InvalidRequest
 from functions.model_names import check_dimensions, check_model
 from functions.openai_examples import EMBEDDINGS_EXAMPLES, IMAGES_EXAMPLES
-from functions.openai_words import BLANK_INPUT, REFUSED, EmbeddingType, InputType, Task
+from functions.openai_words import BLANK_INPUT, REFUSED, EmbeddingType, InputType, Task, Truncate
 from functions.request_schema import refusing
 from functions.responses import status_of
 from functions.route import IMAGE_ERRORS, Answer, Body, Protocol, Route
@@ -68,7 +68,7 @@ class EmbeddingsRequest(EmbeddingRequest):
     normalized: Literal[True] = True
     late_chunking: Literal[False] = False
     return_multivector: Literal[False] = False
-    truncate: Literal[True, "END"] = True
+    truncate: Truncate = True
     truncation: Literal[True] = True
     input_type: InputType | None = None
 

@@ -1,6 +1,8 @@
 """The values and combinations of fields that POST /v1/embeddings accepts beside OpenAI's own."""
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import WithJsonSchema
 
 from functions.request_schema import FLOAT16_AS_NUMBERS, Schema
 
@@ -16,6 +18,12 @@ Task = Literal[  # Jina's tasks select an adapter of its models; CLIP has no ada
 ]
 InputType = Literal["query", "document", "passage"]  # Voyage's and NVIDIA's: prompts for a text
 
+Truncate = Annotated[  # Jina's and NVIDIA's; generators refuse an enum of two types
+    Literal[True, "END"],
+    WithJsonSchema(
+        {"anyOf": [{"type": "boolean", "const": True}, {"type": "string", "const": "END"}]}
+    ),
+]
 
 _BLANK: Schema = {"type": "string", "pattern": r"^\s*$"}
 BLANK_INPUT: Schema = {"anyOf": [_BLANK, {"type": "array", "items": {}, "contains": _BLANK}]}
