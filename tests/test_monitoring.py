@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from flask import Request
+from prometheus_client.parser import text_string_to_metric_families
 from werkzeug.test import Client
 
 from common import logging as records
@@ -14,9 +15,9 @@ from common.batcher import BatchLimits
 from common.config import Settings
 from common.errors import ModelUnavailable
 from common.models.tower import Tower
-from functions.counters import Counters
 from functions.router import Router
 from functions.service import open_service
+from tests.asking import asking
 from tests.fake_encoders import FakeText
 from tests.paths import ROOT
 from tests.spoken import PROTOCOLS
@@ -178,5 +179,6 @@ def test_the_page_names_every_file_and_every_prometheus_metric() -> None:
     page = (ROOT / "docs/operations.md").read_text("utf-8")
     for path in sorted(FOLDER.iterdir()):
         assert f"deploy/monitoring/{path.name}" in page
-    exposed = {family.name for family in Counters().collect({})}
+    scraped = asking()("/metrics").text
+    exposed = {family.name for family in text_string_to_metric_families(scraped)}
     assert set(re.findall(r"`(clip_\w+)`", page)) == exposed | set(METRICS)
