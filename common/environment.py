@@ -41,9 +41,3 @@ def hub_cache(environ: Mapping[str, str] = os.environ) -> Path | None:
 def storage_emulator() -> str:
     """The address of the server that replaces Cloud Storage in tests; empty otherwise."""
     return os.environ.get("STORAGE_EMULATOR_HOST", "")
-
-
-def cloud_run_task() -> tuple[int, int]:
-    """The index of this Cloud Run task, from 0, and the number of tasks; (0, 1) elsewhere."""
-    index = int(os.environ.get("CLOUD_RUN_TASK_INDEX", "0"))
-    return index, int(os.environ.get("CLOUD_RUN_TASK_COUNT", "1"))

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from http.server import ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 from gcp_storage_emulator.handlers import buckets
@@ -15,6 +14,7 @@ from gcp_storage_emulator.server import RequestHandler
 from gcp_storage_emulator.storage import Storage
 
 from common.cloud_storage import CloudStorage
+from tests.loopback import Quiet, answering
 
 BUCKET = "weights"
 
@@ -64,7 +64,7 @@ def serving_bucket() -> Iterator[Bucket]:
     buckets.create_bucket(BUCKET, storage)
     served = Bucket("")
 
-    class Handler(RequestHandler):  # type: ignore[misc]
+    class Handler(Quiet, RequestHandler):  # type: ignore[misc]
         def do_GET(self) -> None:  # noqa: N802 - the standard library's name
             if asked := self.headers.get("Range"):
                 served.ranges.setdefault(self.path.rpartition("/")[2].partition("?")[0], []).append(
@@ -74,12 +74,8 @@ def serving_bucket() -> Iterator[Bucket]:
                     served.together.wait(30)
             super().do_GET()
 
-        def log_message(self, format: str, *arguments: Any) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, storage)) as server:
-        served.host = f"http://127.0.0.1:{server.server_port}"
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, storage))
+    served.host = f"http://127.0.0.1:{server.server_port}"
+    with answering(server):
         yield served
         served.reader.close()
-        server.shutdown()

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ from tests.paths import ROOT
 from tests.reach import HEAVY, TORCH, reaches
 
 SLOW_FOLDERS = ("e2e", "hostile")
+# The processes of the tests, a hundred and more, compile our modules once and not each by itself.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 # Generated cases are the same in every run. `make test-hostile` takes more of them.
 hypothesis.settings.register_profile("short", max_examples=200, deadline=None, derandomize=True)
 hypothesis.settings.register_profile("long", max_examples=5000, deadline=None, derandomize=True)
@@ -77,9 +81,17 @@ def no_garbage() -> Iterator[None]:
     """Collects each module's garbage at its end.
 
     Otherwise a socket that one module leaves open is found at any time, and fails another test.
+    What is left is not looked at again: it is modules, caches and fixtures of the session, and
+    looking through it takes a second.
     """
     yield
     gc.collect()
+    gc.freeze()
+
+
+def pytest_collection_finish() -> None:
+    """Garbage is looked for only among what the tests themselves make."""
+    gc.freeze()
 
 
 def pytest_configure(config: pytest.Config) -> None:

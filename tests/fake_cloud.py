@@ -5,20 +5,16 @@ machine stands for every host: what is not modelled is 404, and nothing leaves t
 """
 
 import json
-import os
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from tests.gcloud import APIS
+from tests.gcloud import Answer, behind, google_apis
 
-Answer = tuple[int, Any]
 FUNCTION = re.compile(r"/v2/(projects/[^/]+/locations/[^/]+)/functions(?:/([^/:]+))?")
 SERVICE = re.compile(r"/apis/serving\.knative\.dev/v1/namespaces/[^/]+/services/([^/:]+)")
 POLICY = re.compile(r"/v1/projects/[^/]+/locations/[^/]+/services/([^/:]+):([gs]etIamPolicy)")
@@ -189,43 +185,6 @@ class FakeCloud:
 def fake_cloud(folder: Path) -> Iterator[FakeCloud]:
     """The cloud, and the environment in which gcloud talks to it alone."""
     cloud = FakeCloud()
-
-    class Handler(BaseHTTPRequestHandler):
-        def handle_call(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            status, answer = cloud.answer(self.command, self.path, body)
-            content = json.dumps(answer).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        do_GET = do_POST = do_PUT = do_PATCH = handle_call  # noqa: N815 - the library's names
-
-        def log_message(self, format: str, *arguments: Any) -> None:
-            pass
-
-    (folder / "token").write_text("none")
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        outside = ("CLOUDSDK", "GOOGLE", "HTTP_", "HTTPS_", "NO_PROXY", "ALL_PROXY")
-        own = {k: v for k, v in os.environ.items() if not k.upper().startswith(outside)}
-        for name in (*APIS, "LOGGING"):
-            own[f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{name}"] = f"http://{name.lower()}.test/"
-        own |= {
-            "CLOUDSDK_PROXY_TYPE": "http",
-            "CLOUDSDK_PROXY_ADDRESS": "127.0.0.1",
-            "CLOUDSDK_PROXY_PORT": str(server.server_port),
-            "http_proxy": f"http://127.0.0.1:{server.server_port}",
-            "https_proxy": f"http://127.0.0.1:{server.server_port}",
-            "CLOUDSDK_CONFIG": str(folder / "configuration"),
-            "CLOUDSDK_CORE_CHECK_GCE_METADATA": "false",
-            "CLOUDSDK_CORE_DISABLE_PROMPTS": "true",
-            "CLOUDSDK_CORE_DISABLE_USAGE_REPORTING": "true",
-            "CLOUDSDK_COMPONENT_MANAGER_DISABLE_UPDATE_CHECK": "true",
-            "CLOUDSDK_AUTH_ACCESS_TOKEN_FILE": str(folder / "token"),
-        }
-        cloud.environment = own
+    with google_apis(cloud.answer) as proxy:
+        cloud.environment = behind(proxy, folder)
         yield cloud
-        server.shutdown()

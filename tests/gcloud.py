@@ -8,9 +8,8 @@ import runpy
 import shutil
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,6 +19,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.loopback import Quiet, answering
 from tests.paths import ROOT
 
 GCLOUD = shutil.which("gcloud")
@@ -35,10 +35,12 @@ APIS = (
     "SERVICEUSAGE",
     "CLOUDRESOURCEMANAGER",
     "CLOUDSCHEDULER",
+    "LOGGING",
 )
 # gcloud's own table of every command and flag, which its completion in shells reads.
 TABLE = "data/cli/gcloud_completions.py"
 Commands = dict[str, Any]
+Answer = tuple[int, Any]
 PROGRAM = """#!{python} -SE
 import json, os, socket, sys
 with socket.socket(socket.AF_UNIX) as call:
@@ -125,55 +127,66 @@ class Cloud:
 
 
 @contextmanager
-def walled_cloud(folder: Path, program: Path) -> Iterator[Cloud]:
-    """gcloud with an empty configuration, a token that is none, and every API on this machine."""
+def google_apis(answer: Callable[[str, str, bytes], Answer]) -> Iterator[str]:
+    """The address of a proxy that stands for every host, and answers (method, URL, body)."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def answer(self) -> None:
-            path = urlsplit(self.path).path
-            length = int(self.headers.get("Content-Length", 0))
-            cloud.bodies[path] = self.rfile.read(length)
-            is_absent = self.command == "GET" and cloud.absent and cloud.absent.fullmatch(path)
-            code, status = (404, "NOT_FOUND") if is_absent else (403, "PERMISSION_DENIED")
-            error = {"code": code, "message": "a wall", "status": status}
-            body = json.dumps({"error": error}).encode()
-            self.send_response(code)
+    class Handler(Quiet, BaseHTTPRequestHandler):
+        def handle_call(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            status, content = answer(self.command, self.path, body)
+            written = json.dumps(content).encode()
+            self.send_response(status)
             self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Content-Length", str(len(written)))
             self.end_headers()
-            self.wfile.write(body)
+            self.wfile.write(written)
 
-        do_GET = do_POST = do_PUT = do_PATCH = answer  # noqa: N815 - the standard library's names
+        do_GET = do_POST = do_PUT = do_PATCH = handle_call  # noqa: N815 - the library's names
 
-        def log_message(self, format: str, *arguments: Any) -> None:
-            pass
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    with answering(server):
+        yield f"http://127.0.0.1:{server.server_port}"
 
+
+def behind(proxy: str, folder: Path) -> dict[str, str]:
+    """The environment of a gcloud with an empty configuration, a token that is none, and `proxy`.
+
+    A proxy, because some commands put the region before an API's host.
+    """
     (folder / "token").write_text("none")
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        own = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("CLOUDSDK", "GOOGLE"))
-        }
-        own |= {
-            f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{name}": f"http://127.0.0.1:{server.server_port}/"
-            for name in APIS
-        }
-        cloud = Cloud(
-            program,
-            own
-            | {
-                "CLOUDSDK_CONFIG": str(folder / "configuration"),
-                "CLOUDSDK_CORE_CHECK_GCE_METADATA": "false",
-                "CLOUDSDK_CORE_DISABLE_PROMPTS": "true",
-                "CLOUDSDK_CORE_DISABLE_USAGE_REPORTING": "true",
-                "CLOUDSDK_AUTH_ACCESS_TOKEN_FILE": str(folder / "token"),
-                # Some commands put the region before an API's host, which only a proxy can answer.
-                "CLOUDSDK_PROXY_TYPE": "http",
-                "CLOUDSDK_PROXY_ADDRESS": "127.0.0.1",
-                "CLOUDSDK_PROXY_PORT": str(server.server_port),
-            },
-        )
+    outside = ("CLOUDSDK", "GOOGLE", "HTTP_", "HTTPS_", "NO_PROXY", "ALL_PROXY")
+    own = {
+        name: value for name, value in os.environ.items() if not name.upper().startswith(outside)
+    }
+    for name in APIS:
+        own[f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{name}"] = f"http://{name.lower()}.test/"
+    return own | {
+        "CLOUDSDK_PROXY_TYPE": "http",
+        "CLOUDSDK_PROXY_ADDRESS": "127.0.0.1",
+        "CLOUDSDK_PROXY_PORT": proxy.rpartition(":")[2],
+        "http_proxy": proxy,
+        "https_proxy": proxy,
+        "CLOUDSDK_CONFIG": str(folder / "configuration"),
+        "CLOUDSDK_CORE_CHECK_GCE_METADATA": "false",
+        "CLOUDSDK_CORE_DISABLE_PROMPTS": "true",
+        "CLOUDSDK_CORE_DISABLE_USAGE_REPORTING": "true",
+        "CLOUDSDK_COMPONENT_MANAGER_DISABLE_UPDATE_CHECK": "true",
+        "CLOUDSDK_AUTH_ACCESS_TOKEN_FILE": str(folder / "token"),
+    }
+
+
+@contextmanager
+def walled_cloud(folder: Path, program: Path) -> Iterator[Cloud]:
+    """gcloud, whose every call is refused."""
+    cloud = Cloud(program, {})
+
+    def refuse(method: str, url: str, body: bytes) -> Answer:
+        path = urlsplit(url).path
+        cloud.bodies[path] = body
+        is_absent = method == "GET" and cloud.absent and cloud.absent.fullmatch(path)
+        code, status = (404, "NOT_FOUND") if is_absent else (403, "PERMISSION_DENIED")
+        return code, {"error": {"code": code, "message": "a wall", "status": status}}
+
+    with google_apis(refuse) as proxy:
+        cloud.environment = behind(proxy, folder)
         yield cloud
-        server.shutdown()

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
 
+from tests.loopback import Quiet, answering
+
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 LARGE = (".safetensors", ".bin")  # kept in another store, to which the hub redirects
 
@@ -49,17 +51,11 @@ def serving() -> Iterator[Hub]:
     handler = type("Handler", (_Handler,), {"hub": hub})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     hub.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with answering(server):
         yield hub
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Quiet, BaseHTTPRequestHandler):
     hub: Hub
 
     def do_HEAD(self) -> None:
@@ -126,9 +122,6 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command == "GET":
             large = self.path.startswith("/store/")
             self.wfile.write(part[: self.hub.cut] if large and self.hub.cut is not None else part)
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Silent."""
 
 
 def _etag(content: bytes) -> str:

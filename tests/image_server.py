@@ -12,6 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from PIL import Image
 
+from tests.loopback import Quiet, answering
+
 
 def picture(
     image_format: str = "PNG", size: tuple[int, int] = (96, 64), colour: str = "tomato"
@@ -24,7 +26,7 @@ def picture(
     return file.getvalue()
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Quiet, BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: "ImageServer"
 
@@ -38,9 +40,6 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.answer(path)(self)
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Stay quiet."""
 
     def reply(self, status: int = 200, body: bytes = b"", **headers: str) -> None:
         self.send_response(status)
@@ -95,11 +94,10 @@ class ImageServer(ThreadingHTTPServer):
         with self.changed:
             return self.changed.wait_for(lambda: self.requests[path] > 0, timeout=30)
 
-    def stop(self) -> None:
+    def shutdown(self) -> None:
         """Stop answering, slow answers included."""
         self._stopping.set()
-        self.shutdown()
-        self.server_close()
+        super().shutdown()
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Clients of a hostile server hang up: no news."""
@@ -225,12 +223,5 @@ class ImageServer(ThreadingHTTPServer):
 def serving() -> Iterator[ImageServer]:
     """A fresh server that answers until the end."""
     server = ImageServer()
-    thread = threading.Thread(
-        target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
-    )
-    thread.start()
-    try:
+    with answering(server):
         yield server
-    finally:
-        server.stop()
-        thread.join()

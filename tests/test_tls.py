@@ -2,7 +2,6 @@
 
 import socket
 import ssl
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -20,6 +19,7 @@ from common.images.limits import FetchLimits
 from common.images.transport import AddressInfo
 from common.images.url_policy import UrlPolicy
 from tests.image_server import ImageServer, picture
+from tests.loopback import answering
 
 NAME = "images.example.com"
 
@@ -40,16 +40,9 @@ def serving_tls(certificate: trustme.LeafCert) -> Iterator[ImageServer]:
     server = ImageServer()
     context.sni_callback = lambda _, name, __: server.names_asked.append(name)
     server.socket = context.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(
-        target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
-    )
-    thread.start()
-    try:
-        server.serve("/a.png", picture())
+    server.serve("/a.png", picture())
+    with answering(server):
         yield server
-    finally:
-        server.stop()
-        thread.join()
 
 
 def fetch(host: str, port: int, timeout_s: float = 5) -> bytes:

@@ -5,7 +5,6 @@ import functools
 import http.server
 import json
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from playwright.sync_api import Browser
 
 from export.emoji import picture_of
 from tests.e2e.server import Server, serve
+from tests.loopback import Quiet, answering
 from tests.paths import ROOT
 
 NODE = ROOT / "tests" / "node"
@@ -78,25 +78,20 @@ def test_clients_in_node(demo: Server) -> None:
     }
 
 
-class _Quiet(http.server.SimpleHTTPRequestHandler):
+class _Files(Quiet, http.server.SimpleHTTPRequestHandler):
     extensions_map: ClassVar[dict[str, str]] = {  # type: ignore[misc]
         **http.server.SimpleHTTPRequestHandler.extensions_map,
         ".mjs": "text/javascript",
     }
 
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
 
 @contextmanager
 def pages(folder: Path) -> Iterator[str]:
     """The origin of a site with the files of `folder`."""
-    with http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), functools.partial(_Quiet, directory=folder)
-    ) as site:
-        threading.Thread(target=site.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{site.server_address[1]}"
-        site.shutdown()
+    handler = functools.partial(_Files, directory=folder)
+    site = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    with answering(site):
+        yield f"http://127.0.0.1:{site.server_port}"
 
 
 def test_openais_javascript_sdk_on_a_page_of_an_allowed_origin(

@@ -298,7 +298,8 @@ def test_an_image_host_that_dies_midway_costs_its_own_images(
         ]
         answer = pool.submit(server.post, "/embed/image", {"urls": urls})
         assert dying.seen("/drip")
-        dying.stop()
+        dying.shutdown()
+        dying.server_close()
         body = answer.result().json()
     assert body["indices"] == [2]
     assert [error["index"] for error in body["errors"]] == [0, 1, 3, 4]
