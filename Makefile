@@ -22,7 +22,7 @@ IN_PROCESSES = -n $(PROCESSES) --dist loadgroup --no-loadscope-reorder
 CAMPAIGNS := tests/hostile tests/e2e/test_contract_campaign.py tests/e2e/test_serve_install.py \
 	tests/test_tokenizer.py tests/test_json_tokenizer.py tests/test_torch_engine.py tests/test_library.py
 
-.PHONY: help serve embed browser test coverage test-fast test-hostile lint format docs smoke export package deploy deploy-job rollback release-check bench bench-bulk clean
+.PHONY: help serve embed browser test coverage test-fast test-hostile lint format docs smoke export package deploy deploy-job rollback release-check bench bench-bulk bench-peers clean
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
@@ -92,6 +92,18 @@ bench-bulk: $(VENV)/.dev build/peers/clip-retrieval/.installed ## compare bulk w
 	$(if $(wildcard weights/clip/manifest.json),,$(BIN)/python -m export clip --random-weights --precisions int8)
 	$(BIN)/python -m tests.benchmarks.bulk $(ARGS)
 	$(BIN)/python -m tests.benchmarks.bulk_chart
+
+PEERS ?= infinity sentence-transformers immich modern-onnx-clip openvino faster-clip
+bench-peers: $(VENV)/.dev $(PEERS:%=build/peers/%/.installed) ## compare with other services and encoders: [PEERS="infinity immich"] [QUICK=1]
+	$(BIN)/python -m tests.benchmarks.peers --peers $(PEERS) $(if $(QUICK),--quick)
+	$(BIN)/python -m tests.benchmarks.peers.report
+
+# Every peer sees the torch of this environment, which is a CPU build: pip would bring gigabytes of CUDA with another.
+build/peers/%/.installed: tests/benchmarks/peers/%.txt | $(VENV)/.dev
+	$(BIN)/python -m venv --clear $(@D)
+	ln -s $(addprefix $(abspath $(VENV))/lib/python3.*/site-packages/,torch torch-*.dist-info torchgen functorch) $(@D)/lib/python3.*/site-packages
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r $<
+	touch $@
 
 build/peers/clip-retrieval/.installed: tests/benchmarks/requirements-clip-retrieval.txt
 	$(PYTHON) -m venv --clear $(@D)

@@ -18,9 +18,6 @@ from common.machine import usable_cores
 from common.models.bundle import MANIFEST, BundlePrecision
 from common.models.catalog import resolve
 from common.models.spec import EngineOptions, MultilingualTower
-from export.build import BundleBuilder
-from export.progress import shown
-from export.random_weights import CAPTION_WORDS, write_random_weights
 from tests.paths import ROOT
 
 CHECKPOINTS = ROOT / "build" / "bench" / "checkpoints"
@@ -35,6 +32,8 @@ def precisions_of(model: str) -> tuple[BundlePrecision, ...]:
 
 def checkpoint_of(model: str) -> Path:
     """The folder of a model's random weights; they are written if they are not there."""
+    from export.random_weights import write_random_weights  # it imports torch
+
     folder = resolve(model).folder_in(CHECKPOINTS)
     if not folder.is_dir():
         try:
@@ -47,6 +46,9 @@ def checkpoint_of(model: str) -> Path:
 
 def write_bundle(model: str) -> dict[str, float]:
     """Write a model's bundle if it is not there; return what that took."""
+    from export.build import BundleBuilder
+    from export.progress import shown
+
     spec = resolve(model)
     folder = spec.folder_in(BUNDLES)
     if (folder / MANIFEST).is_file():
@@ -67,6 +69,8 @@ def write_bundle(model: str) -> dict[str, float]:
 def captions(count: int, words: int = 7) -> list[str]:
     """Short captions of `words` words; each word is one token."""
     import numpy as np
+
+    from export.random_weights import CAPTION_WORDS
 
     random = np.random.default_rng(count)
     return [" ".join(random.choice(CAPTION_WORDS, words)) for _ in range(count)]
