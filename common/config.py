@@ -33,7 +33,9 @@ def _split(value: object) -> object:
 
 Strings = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_split)]
-ProtocolName = Literal["openai", "cohere", "weaviate", "immich", "bigquery"]
+ProtocolName = Literal[
+    "openai", "cohere", "voyage", "ollama", "tei", "weaviate", "immich", "bigquery"
+]
 Protocols = Annotated[tuple[ProtocolName, ...], BeforeValidator(_split)]
 Towers = Annotated[tuple[Literal["text", "image"], ...], BeforeValidator(_split)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]

@@ -15,27 +15,44 @@ from werkzeug.wsgi import get_input_stream
 from common.allowance import Allowance
 from common.errors import DeadlineExceeded
 from functions import strict_json
+from functions.connection import Connection
 from functions.errors import InvalidRequest, TooLarge, UnsupportedMediaType
 from functions.field_errors import kind_of, validate
 from functions.forms import FORM, read_form, read_single_fields
 from functions.schemas import MAX_BODY_BYTES
+from functions.unpacking import check_coding, unpack
 
 Body = TypeVar("Body", bound=BaseModel)
 
+JSON_TYPES = ("", "application/json", "text/json")  # and every one that ends with +json
 TOO_SLOW = "the request body did not arrive in time"
 TOO_LATE = "the request's time ran out before the service could start on it; try again"
 
 
 def read_body(request: Request, allowance: Allowance) -> bytes:
-    """The request body, at most MAX_BODY_BYTES.
+    """The request body, unpacked if it is gzip. Packed and unpacked at most MAX_BODY_BYTES.
 
-    Raises TooLarge; UnsupportedMediaType for a Content-Encoding; InvalidRequest for a body that
-    ends early; DeadlineExceeded for a body that does not arrive in the request's time.
+    Raises TooLarge; UnsupportedMediaType for another Content-Encoding; InvalidRequest for a body
+    that ends early or is not gzip; DeadlineExceeded for a body that does not arrive in the
+    request's time; Overloaded if there is no memory to unpack it.
     """
-    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise UnsupportedMediaType(
-            "compressed request bodies are not supported; send the body without Content-Encoding"
-        )
+    coding = request.headers.get("Content-Encoding", "").strip().lower()
+    if coding in ("", "identity"):
+        return _read_as_sent(request, allowance)
+    check_coding(coding)
+    connection = request.environ.get("gunicorn.socket")
+    reserve = connection.reserve if isinstance(connection, Connection) else _always
+    body = unpack(_read_as_sent(request, allowance), MAX_BODY_BYTES, reserve)
+    if len(body) > MAX_BODY_BYTES:
+        raise _too_large(f"more than {MAX_BODY_BYTES:,} bytes when unpacked")
+    return body
+
+
+def _always(_: int) -> bool:
+    return True
+
+
+def _read_as_sent(request: Request, allowance: Allowance) -> bytes:
     if (request.content_length or 0) > MAX_BODY_BYTES:
         raise _too_large(f"{request.content_length:,} bytes")
     try:
@@ -67,7 +84,7 @@ def parse_json(request: Request, model: type[Body], allowance: Allowance) -> Bod
 
     Raises InvalidRequest that names each wrong field; TooLarge; UnsupportedMediaType.
     """
-    if request.mimetype not in ("", "application/json") and not request.mimetype.endswith("+json"):
+    if request.mimetype not in JSON_TYPES and not request.mimetype.endswith("+json"):
         raise UnsupportedMediaType(
             f"the content type {request.mimetype[:100]!r} is not supported; send application/json"
         )

@@ -1,6 +1,7 @@
-"""Cohere's embed API, version 2: POST /v2/embed."""
+"""Cohere's embed API: POST /v2/embed, and version 1 at POST /v1/embed."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, model_validator
@@ -15,10 +16,10 @@ from functions import schemas
 from functions.call import Call
 from functions.content import ContentInput, Part
 from functions.envelopes import Envelope, message_of
-from functions.errors import FieldError, ImagesFailed, InvalidRequest
+from functions.errors import ImagesFailed
 from functions.examples import FOX, Example
 from functions.model_names import check_dimensions, check_model
-from functions.request_schema import NULL, Schema, all_null, refusing
+from functions.request_schema import all_given, all_null, refusing
 from functions.route import IMAGE_ERRORS, Answer, Body, Protocol, Route
 
 LISTS = ("texts", "images", "inputs")
@@ -29,18 +30,13 @@ Inputs = Annotated[
 ]
 
 
-def _both(one: str, other: str) -> Schema:
-    lists: Schema = {name: {"not": NULL} for name in (one, other)}
-    return {"properties": lists, "required": [one, other]}
-
-
 class EmbedRequest(schemas.Request):
     """Give one of `texts`, `images` and `inputs`. `input_type` and `priority` have no effect."""
 
     model_config = ConfigDict(
         json_schema_extra=refusing(
             all_null(*LISTS),
-            *(_both(*pair) for pair in (LISTS[:2], LISTS[1:], LISTS[::2])),
+            *(all_given(*pair) for pair in (LISTS[:2], LISTS[1:], LISTS[::2])),
         )
     )
 
@@ -83,7 +79,7 @@ def _item(part: Part) -> Item:
 class ApiVersion:
     """The version of Cohere's API that this answer follows."""
 
-    version: str = "2"
+    version: Literal["1", "2"] = "2"
 
 
 @dataclass(frozen=True)
@@ -112,6 +108,24 @@ class EmbedResponse:
     response_type: str = "embeddings_by_type"
 
 
+@dataclass(frozen=True)
+class EmbedV1Response(EmbedResponse):
+    """Version 1 also repeats the texts."""
+
+    texts: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class FloatsResponse:
+    """Vectors in the order of the inputs, for a request of version 1 without `embedding_types`."""
+
+    id: str
+    embeddings: Rows
+    texts: Sequence[str]
+    meta: Meta
+    response_type: str = "embeddings_floats"
+
+
 def embed(body: EmbedRequest, call: Call) -> EmbedResponse:
     """Vectors of texts, images, or both together.
 
@@ -129,17 +143,23 @@ def embed(body: EmbedRequest, call: Call) -> EmbedResponse:
         first = result.errors[0]
         message = f"{body.field}[{first.index}]: {first.detail} ({first.code})"
         raise ImagesFailed(message, result.errors, field=body.field)
-    if result.truncated and body.truncate == "NONE":
-        fault = FieldError(
-            (body.field, result.truncated[0]),
-            "is longer than the model's context; send truncate END to cut it",
-        )
-        raise InvalidRequest(f"{fault.path} {fault.message}", [fault])
+    if body.truncate == "NONE":
+        schemas.check_not_truncated(result.truncated, body.field, "truncate END")
     kinds: dict[EmbeddingType, None] = dict.fromkeys(body.embedding_types or ["float"])
     images = sum(isinstance(part, ImageUrl) for part in parts)
     meta = Meta(ApiVersion(), BilledUnits(result.tokens, images))
     rows = {kind: _rows(result.vectors, kind) for kind in kinds}
     return EmbedResponse(call.record.request_id, rows, meta)
+
+
+def embed_v1(body: EmbedRequest, call: Call) -> EmbedV1Response | FloatsResponse:
+    """Vectors as version 1 of the API returns them. Raises as `embed` does."""
+    answer = embed(body, call)
+    meta = replace(answer.meta, api_version=ApiVersion("1"))
+    texts = body.texts or ()
+    if body.embedding_types is None:
+        return FloatsResponse(answer.id, answer.embeddings["float"], texts, meta)
+    return EmbedV1Response(answer.id, answer.embeddings, meta, texts=texts)
 
 
 def _rows(vectors: Vectors, kind: EmbeddingType) -> Rows:
@@ -173,7 +193,7 @@ EXAMPLES: dict[str, Example] = {
 }
 PROTOCOL = Protocol(
     tag="Cohere",
-    description="Cohere's embed API, version 2.",
+    description="Cohere's embed API, versions 1 and 2.",
     envelope=Envelope(CohereError, lambda error: CohereError(message_of(error))),
     routes=(
         Route(
@@ -181,6 +201,15 @@ PROTOCOL = Protocol(
             "/v2/embed",
             embed,
             Answer(EmbedResponse, "The embeddings."),
+            Body(EmbedRequest),
+            raises=(*IMAGE_ERRORS, ModelNotFound),
+            examples=EXAMPLES,
+        ),
+        Route(
+            "POST",
+            "/v1/embed",
+            embed_v1,
+            Answer(EmbedV1Response | FloatsResponse, "The embeddings."),
             Body(EmbedRequest),
             raises=(*IMAGE_ERRORS, ModelNotFound),
             examples=EXAMPLES,

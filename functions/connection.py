@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,6 +69,8 @@ class Connection(socket.socket):
         super().__init__(family, kind, protocol, accepted.detach())
         self.pace: Pace | None = None  # for reads in a thread
         self.is_stuck = False  # whether a thread waits for the caller right now
+        # Reserves memory for the request that is served, if so many bytes are free.
+        self.reserve: Callable[[int], bool] = lambda _: True
         self._outgoing = outgoing
         self._unsent: deque[memoryview] = deque()
 

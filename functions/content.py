@@ -3,10 +3,17 @@
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from functions.field_errors import field_errors, summary
-from functions.request_schema import all_null, refusing
+from functions.request_schema import Schema, all_null, refusing
 from functions.schemas import MAX_IMAGES, MAX_TEXTS, Request, Text
 
 Kind = Literal["text", "image"]
@@ -85,14 +92,59 @@ class ImageUrlPart(Request):
 ContentPart = Annotated[TextPart | ImageUrlPart, Field(discriminator="type")]
 
 
+_Parts = Annotated[list[ContentPart], Field(min_length=1, max_length=16)]
+
+
 class ContentInput(Request):
     """Content parts that get one vector together."""
 
-    content: Annotated[list[ContentPart], Field(min_length=1, max_length=16)]
+    content: _Parts
 
     def parts(self) -> Input:
         """All parts in order."""
         return tuple(part for own in self.content for part in own.parts())
+
+
+def _as_parts(value: object) -> object:
+    """A message's content may be a string in place of a list with one text."""
+    return [{"type": "text", "text": value}] if isinstance(value, str) else value
+
+
+_EMPTY: Schema = {
+    "anyOf": [
+        {"const": ""},
+        {"type": "array", "items": {"properties": {"text": {"const": ""}}, "required": ["text"]}},
+    ]
+}
+
+
+class Message(Request):
+    """A chat message. One of the user has what is embedded: its parts get one vector together.
+
+    One of the system is an instruction, which CLIP cannot follow, so it has no effect.
+    One of the assistant is empty: some callers end a conversation with it.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra=refusing(
+            {"properties": {"role": {"const": "assistant"}, "content": {"not": _EMPTY}}}
+        )
+    )
+
+    role: Literal["user", "system", "assistant"]
+    content: Annotated[_Parts, BeforeValidator(_as_parts, json_schema_input_type=Text | _Parts)]
+
+    @model_validator(mode="after")
+    def _assistant_says_nothing(self) -> "Message":
+        if self.role == "assistant" and any(part.value for part in self.parts()):
+            raise ValueError("is the assistant's and not empty: only the user's is embedded")
+        return self
+
+    def parts(self) -> Input:
+        """All parts in order, without an empty text beside an image."""
+        parts = tuple(part for own in self.content for part in own.parts())
+        images = [part for part in parts if part.kind == "image"]
+        return tuple(part for part in parts if part.value or part in images or not images)
 
 
 _Single = Text | PairInput | TextPart | ImageUrlPart | ContentInput

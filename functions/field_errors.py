@@ -68,6 +68,9 @@ SENTENCES: dict[str, Callable[[Any, Limits], str]] = {
     "too_long": lambda value, limits: (
         f"has {len(value):,} items, the limit is {limits['max_length']:,}"
     ),
+    "bool_type": _expected("true or false"),
+    "dict_type": _expected("an object"),
+    "none_required": lambda value, _: f"is {_shown_choice(value)}, expected null",
     "int_type": _whole_number,
     "float_type": _expected("a number"),
     "finite_number": lambda value, _: f"is {value}, expected a finite number",

@@ -108,7 +108,7 @@ def form_schema(model: type[BaseModel]) -> dict[str, Any]:
 
 
 def _properties(model: type[BaseModel]) -> Iterator[tuple[str, dict[str, Any]]]:
-    text = {"type": "string", "minLength": 1}
+    text = {"type": "string", "pattern": r"\S"}
     lists = {FILES: {"type": "array", "items": FILE}, URLS: {"type": "array", "items": text}}
     for name, field in model.model_fields.items():
         choices = {"type": "string", "enum": list(get_args(field.annotation))}

@@ -19,6 +19,13 @@ class Incoming(SocketUnreader):  # type: ignore[misc]  # gunicorn has no types
         self._received = received
         self._reserved_bytes += reserved_bytes
 
+    def reserve(self, size: int) -> bool:
+        """Reserve memory until `release`. Returns False if the budget has no room."""
+        if not self._budget.take(size):
+            return False
+        self._reserved_bytes += size
+        return True
+
     def chunk(self) -> bytes:
         """Up to `mxchunk` bytes; empty at the end of the connection."""
         if not self._received:

@@ -3,139 +3,31 @@
 Images may be sent in the forms of infinity, Jina and OpenAI's content parts.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Annotated, Literal
 
-from pydantic import ConfigDict, PlainValidator, model_validator
-
-from common.encoding import Row, Rows, encode
+from common.encoding import Row
 from common.errors import ModelNotFound
-from common.images.url_policy import as_url
-from common.items import ImageUrl, Item, Text
-from common.joint import Joint, parts_of
+from common.joint import parts_of
 from common.models.model import Model
-from common.models.spec import Vectors
 from common.version import SERVICE
 from functions.call import Call
-from functions.content import Input, Inputs, Kind, Part, read_inputs
 from functions.envelopes import Envelope, code_of, message_of
 from functions.errors import FieldError, ImagesFailed, InvalidRequest
-from functions.model_names import check_dimensions, check_model
+from functions.model_names import check_model
 from functions.openai_examples import EMBEDDINGS_EXAMPLES, IMAGES_EXAMPLES
-from functions.openai_words import BLANK_INPUT, REFUSED, EmbeddingType, InputType, Task, Truncate
-from functions.request_schema import refusing
+from functions.openai_requests import EmbeddingsRequest, ImagesRequest
 from functions.responses import status_of
 from functions.route import IMAGE_ERRORS, Answer, Body, Protocol, Route
-from functions.schemas import (
-    MAX_TEXT_CHARS,
-    EmbeddingRequest,
-    WholeNumber,
-    checked_counts,
-)
+from functions.schemas import checked_counts
 
 ERROR_TYPES = {
     HTTPStatus.UNAUTHORIZED: "authentication_error",
     HTTPStatus.TOO_MANY_REQUESTS: "rate_limit_error",
 }
-# Matches a data: URL of an image, but not a text that mentions one.
-_IMAGE_DATA = re.compile(r"\s*data:image/[\w.+-]+(?:\s*;[^,]*,|,\S)", re.IGNORECASE)
 # infinity's client sends this if its caller named no model.
 UNSPECIFIED_MODEL = "default/not-specified"
-
-
-class EmbeddingsRequest(EmbeddingRequest):
-    """With `modality` image, plain strings are images. `user` has no effect.
-
-    `dimensions` must be the model's own, or 0, which infinity's client sends by default.
-    `embedding_type` is Jina's field for the form of the vectors, `output_dimension` is Voyage's
-    for `dimensions`. The fields that follow them here are those of Jina, Voyage and NVIDIA; only
-    values that ask for what this service does are valid.
-    """
-
-    model_config = ConfigDict(json_schema_extra=refusing(*REFUSED))
-
-    input: Annotated[list[Input], PlainValidator(read_inputs, json_schema_input_type=Inputs)]
-    model: str | None = None
-    modality: Kind = "text"
-    dimensions: WholeNumber | None = None
-    user: str | None = None
-    embedding_type: EmbeddingType | None = None
-    output_dimension: WholeNumber | None = None
-    task: Task | None = None
-    normalized: Literal[True] = True
-    late_chunking: Literal[False] = False
-    return_multivector: Literal[False] = False
-    truncate: Truncate = True
-    truncation: Literal[True] = True
-    input_type: InputType | None = None
-
-    @model_validator(mode="after")
-    def _one_way_to_write(self) -> "EmbeddingsRequest":
-        given = self.model_fields_set & {"encoding_format", "output_dtype"}
-        if self.embedding_type and given:
-            raise ValueError(f"embedding_type and {min(given)} mean the same: give one of them")
-        return self
-
-    def check_dimensions(self, own: int | None) -> None:
-        """Raise InvalidRequest if the caller asks for other dimensions than the model's own."""
-        check_dimensions("dimensions", self.dimensions, own)
-        check_dimensions("output_dimension", self.output_dimension, own)
-
-    def rows(self, vectors: Vectors) -> Rows:
-        """`vectors` in the form that the caller asked for."""
-        match self.embedding_type:
-            case None:
-                return encode(vectors, self.encoding_format, self.output_dtype)
-            case "base64":
-                return encode(vectors, "base64", "float")
-            case dtype:
-                return encode(vectors, "float", dtype)
-
-    def joints(self) -> list[Joint]:
-        """The inputs in order.
-
-        Raises InvalidRequest if a text is too long or an image's reference is empty.
-        """
-        return [
-            Joint(tuple(self._item(index, part) for part in parts))
-            for index, parts in enumerate(self.input)
-        ]
-
-    def _kind_of(self, value: str) -> Kind:
-        """The kind of a plain string. Without `modality`, a data: URL of an image is an image."""
-        is_left_open = "modality" not in self.model_fields_set
-        return "image" if is_left_open and _IMAGE_DATA.match(value) else self.modality
-
-    def _item(self, index: int, part: Part) -> Item:
-        kind, value = part.kind or self._kind_of(part.value), part.value
-        if kind == "text" and len(value) > MAX_TEXT_CHARS:
-            fault = FieldError(
-                ("input", index), f"has {len(value):,} characters, the limit is {MAX_TEXT_CHARS:,}"
-            )
-        elif kind == "image" and not value.strip():
-            fault = FieldError(("input", index), "is an empty string")
-        else:
-            return Text(value) if kind == "text" else ImageUrl(as_url(value))
-        raise InvalidRequest(f"{fault.path} {fault.message}", [fault])
-
-
-class ImagesRequest(EmbeddingsRequest):
-    """The request of POST /v1/embeddings, but plain strings are images."""
-
-    model_config = ConfigDict(
-        json_schema_extra=refusing(
-            *REFUSED,
-            {
-                "properties": {"modality": {"enum": ["image", None]}, "input": BLANK_INPUT},
-                "required": ["input"],
-            },
-        )
-    )
-
-    modality: Kind = "image"
 
 
 @dataclass(frozen=True)
@@ -157,8 +49,9 @@ class Usage:
 
 @dataclass(frozen=True)
 class EmbeddingsResponse:
-    """Vectors in the order of the inputs."""
+    """Vectors in the order of the inputs. `id` is the request id; Mistral's client requires one."""
 
+    id: str
     data: Sequence[Embedding]
     model: str
     usage: Usage
@@ -210,11 +103,11 @@ def embeddings(body: EmbeddingsRequest, call: Call) -> EmbeddingsResponse:
     body.check_dimensions(embedded.dimensions)  # known at the latest now
     if embedded.errors:
         first = embedded.errors[0]
-        raise ImagesFailed(
-            f"input[{first.index}]: {first.detail} ({first.code})", embedded.errors, field="input"
-        )
+        message = f"{body.field}[{first.index}]: {first.detail} ({first.code})"
+        raise ImagesFailed(message, embedded.errors, field=body.field)
     data = [Embedding(index, row) for index, row in enumerate(body.rows(embedded.vectors))]
-    return EmbeddingsResponse(data, call.model.spec.id, Usage(embedded.tokens, embedded.tokens))
+    usage = Usage(embedded.tokens, embedded.tokens)
+    return EmbeddingsResponse(call.record.request_id, data, call.model.spec.id, usage)
 
 
 def models(call: Call) -> ModelsResponse:

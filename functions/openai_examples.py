@@ -7,6 +7,7 @@ EMBEDDINGS_EXAMPLES = {
     "a text and an image": Example(
         {"input": ["a fox", {"image": FOX}], **SIGNS},
         {
+            "id": "example",  # what the caller sends as X-Request-Id
             "data": [
                 {"index": 0, "embedding": TEXT_SIGNS, "object": "embedding"},
                 {"index": 1, "embedding": FOX_SIGNS, "object": "embedding"},

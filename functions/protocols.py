@@ -2,13 +2,27 @@
 
 from collections.abc import Iterable
 
-from functions import bigquery, cohere, immich, native, openai, operation, weaviate
+from functions import (
+    bigquery,
+    cohere,
+    immich,
+    native,
+    ollama,
+    openai,
+    operation,
+    tei,
+    voyage,
+    weaviate,
+)
 from functions.route import Protocol
 
 # By the names in CLIP_PROTOCOLS. The function's own protocol is always on.
 OPTIONAL = {
     "openai": openai.PROTOCOL,
     "cohere": cohere.PROTOCOL,
+    "voyage": voyage.PROTOCOL,
+    "ollama": ollama.PROTOCOL,
+    "tei": tei.PROTOCOL,
     "weaviate": weaviate.PROTOCOL,
     "immich": immich.PROTOCOL,
     "bigquery": bigquery.PROTOCOL,

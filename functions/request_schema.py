@@ -69,6 +69,11 @@ def all_null(*names: str) -> Schema:
     return {"properties": {name: NULL for name in names}}
 
 
+def all_given(*names: str) -> Schema:
+    """An object in which each of these fields is present and not null."""
+    return {"properties": {name: {"not": NULL} for name in names}, "required": list(names)}
+
+
 FLOAT16_AS_NUMBERS: Schema = {
     "properties": {
         "output_dtype": {"const": "float16"},

@@ -19,7 +19,7 @@ from pydantic import (
 from common import items
 from common.encoding import EncodingFormat
 from common.quantization import OutputDtype
-from functions.errors import InvalidRequest
+from functions.errors import FieldError, InvalidRequest
 from functions.request_schema import (
     FLOAT16_AS_NUMBERS,
     all_null,
@@ -50,7 +50,14 @@ def _as_whole(value: object) -> object:
     return int(value) if is_whole else value  # type: ignore[call-overload]
 
 
-WholeNumber = Annotated[int, BeforeValidator(_as_whole)]
+def _as_list(value: object) -> object:
+    """One text as a list with it."""
+    return [value] if isinstance(value, str) else value
+
+
+_Several = Annotated[list[Text], Field(min_length=1, max_length=MAX_TEXTS)]
+TextOrTexts = Annotated[_Several, BeforeValidator(_as_list, json_schema_input_type=Text | _Several)]
+WholeNumber = Annotated[int, Field(ge=-MAX_EXACT, le=MAX_EXACT), BeforeValidator(_as_whole)]
 Count = Annotated[int, Field(ge=1), BeforeValidator(_as_whole)]
 
 
@@ -113,6 +120,14 @@ def checked_counts(given: Sequence[items.Item]) -> None:
             f"{texts:,} texts and {images:,} images, "
             f"the limits are {MAX_TEXTS:,} and {MAX_IMAGES:,}"
         )
+
+
+def check_not_truncated(truncated: Sequence[int], field: str, remedy: str) -> None:
+    """Raise InvalidRequest if a text of the list `field` was cut. `remedy` is how to allow it."""
+    if truncated:
+        why = f"is longer than the model's context; send {remedy} to cut it"
+        fault = FieldError((field, truncated[0]), why)
+        raise InvalidRequest(f"{fault.path} {fault.message}", [fault])
 
 
 class EmbeddingRequest(Request):

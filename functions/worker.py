@@ -133,6 +133,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                 break
             conn.sock.pace = Pace(time.monotonic() + self._timeout_s)
             keepalive, _ = super().handle(conn)
+            incoming.release()
         return keepalive, conn
 
     def handle_error(self, _: Any, connection: Connection, __: Any, error: Exception) -> None:
@@ -233,6 +234,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         incoming = conn.parser.unreader
         if not isinstance(incoming, Incoming):
             incoming = conn.parser.unreader = Incoming(conn.sock, self._incoming)
+            conn.sock.reserve = incoming.reserve
         incoming.give(held.received, held.reserved_bytes)
         conn.sock.pace = held.pace
         self._wrap_future(pool.submit(self.handle, conn), conn)

@@ -15,7 +15,18 @@ SOURCES = [
     ROOT / "main.py",
     *(path for name in ("common", *DOORS) for path in sorted((ROOT / name).rglob("*.py"))),
 ]
-PROTOCOLS = {"native", "openai", "cohere", "weaviate", "immich", "bigquery", "operation"}
+PROTOCOLS = {
+    "native",
+    "openai",
+    "cohere",
+    "ollama",
+    "tei",
+    "voyage",
+    "weaviate",
+    "immich",
+    "bigquery",
+    "operation",
+}
 HANDLERS = {
     "text",
     "image",

@@ -1,5 +1,6 @@
 """Request bodies: bounded reads, strict JSON, and errors that name the field and the limit."""
 
+import gzip
 import io
 from typing import Any
 
@@ -8,13 +9,16 @@ from flask import Request
 from werkzeug.test import EnvironBuilder
 
 from common.allowance import Allowance
+from common.errors import Overloaded
 from common.items import ImageBytes, ImageUrl
 from functions.bodies import Body, parse_json, read_body
+from functions.connection import Budget
 from functions.errors import InvalidRequest, TooLarge, UnsupportedMediaType
 from functions.image import ImageRequest
 from functions.mixed import MixedRequest
 from functions.schemas import MAX_BODY_BYTES
 from functions.text import TextRequest
+from functions.unpacking import unpack
 from tests.spoken import ROUTES
 
 
@@ -131,8 +135,42 @@ def test_other_media_types_are_refused() -> None:
     for content_type in ("text/html", "application/x-www-form-urlencoded", "image/png"):
         with pytest.raises(UnsupportedMediaType, match=content_type):
             parse(request("{}", content_type=content_type), TextRequest)
-    with pytest.raises(UnsupportedMediaType, match="without Content-Encoding"):
-        parse(request("{}", Content_Encoding="gzip"), TextRequest)
+    for coding in ("br", "deflate", "gzip, gzip"):
+        with pytest.raises(UnsupportedMediaType, match=f"'{coding}' is not supported; .* gzip"):
+            parse(request("{}", Content_Encoding=coding), TextRequest)
+
+
+@pytest.mark.parametrize("content_type", ["text/json", "application/vnd.api+json; charset=utf-8"])
+def test_json_by_any_of_its_media_types_is_read(content_type: str) -> None:
+    assert parse(request('{"texts": ["a"]}', content_type), TextRequest).texts == ["a"]
+
+
+@pytest.mark.parametrize("coding", ["gzip", "x-gzip", "GZIP"])
+def test_a_gzip_body_is_unpacked(coding: str) -> None:
+    packed = gzip.compress(b'{"texts": ["a fox"]}')
+    assert parse(request(packed, Content_Encoding=coding), TextRequest).texts == ["a fox"]
+    assert read(request(b"{}", Content_Encoding="identity")) == b"{}"
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [b"{}", b"", gzip.compress(b"{}")[:-4], gzip.compress(b"{}") + gzip.compress(b"{}")],
+    ids=["plain", "empty", "ends early", "two members"],
+)
+def test_a_body_that_is_not_the_gzip_that_it_says_is_refused(packed: bytes) -> None:
+    with pytest.raises(InvalidRequest, match="not valid gzip"):
+        read(request(packed, Content_Encoding="gzip"))
+
+
+def test_a_gzip_body_is_unpacked_no_further_than_the_limit_and_the_memory() -> None:
+    bomb = gzip.compress(bytes(MAX_BODY_BYTES + 1), 1)
+    with pytest.raises(TooLarge, match="more than 33,554,432 bytes when unpacked"):
+        read(request(bomb, Content_Encoding="gzip"))
+    assert len(unpack(gzip.compress(bytes(MAX_BODY_BYTES), 1), MAX_BODY_BYTES, Budget(2**25).take))
+    budget = Budget(2**21)
+    with pytest.raises(Overloaded, match="no memory is free"):
+        unpack(bomb, MAX_BODY_BYTES, budget.take)
+    assert not budget.take(1), "two pieces were reserved, and the third was not unpacked further"
 
 
 def test_a_body_over_the_limit_is_refused_with_and_without_a_length() -> None:

@@ -15,16 +15,22 @@ from functions.image import ImageForm, ImageRequest
 from functions.immich import Entries, PredictRequest
 from functions.listed import ItemsRequest
 from functions.mixed import MixedRequest
+from functions.ollama import OllamaRequest
 from functions.openai import EmbeddingsRequest, ImagesRequest
 from functions.rank import RankRequest
 from functions.schemas import Request
+from functions.tei import TeiRequest
 from functions.text import TextRequest
+from functions.voyage import MultimodalRequest
 from functions.weaviate import VectorizeRequest
 from tests.spoken import ROUTES
 
 MODELS: list[type[Request]] = [*(route.body.model for route in ROUTES if route.body), ImageForm]
 RAISED_BY = {  # a node of a core schema → the types of error that it alone can raise
     "str": {"string_type", "string_unicode"},
+    "bool": {"bool_type"},
+    "dict": {"dict_type"},
+    "none": {"none_required"},
     "int": {"int_type"},
     "float": {"float_type", "finite_number"},
     "list": {"list_type"},
@@ -42,6 +48,7 @@ RAISED_BY_LIMIT = {
     ("list", "min_length"): "too_short",
     ("list", "max_length"): "too_long",
     ("int", "ge"): "greater_than_equal",
+    ("int", "le"): "less_than_equal",
     ("float", "ge"): "greater_than_equal",
     ("float", "le"): "less_than_equal",
 }
@@ -84,6 +91,24 @@ CASES: list[tuple[str, type[Request], dict[str, Any], str]] = [
     ("list_type", TextRequest, {"texts": "a"}, "texts is a string, expected a list"),
     ("too_short", TextRequest, {"texts": []}, "texts is empty, at least one item is required"),
     ("too_long", MixedRequest, {"urls": ["a"] * 257}, "urls has 257 items, the limit is 256"),
+    (
+        "bool_type",
+        TeiRequest,
+        {"inputs": "a", "truncate": 1},
+        "truncate is a number, expected true or false",
+    ),
+    (
+        "dict_type",
+        OllamaRequest,
+        {"model": "a", "input": "a", "options": []},
+        "options is a list, expected an object",
+    ),
+    (
+        "none_required",
+        TeiRequest,
+        {"inputs": "a", "prompt_name": "query"},
+        'prompt_name is "query", expected null',
+    ),
     (
         "int_type",
         EmbeddingsRequest,
@@ -295,15 +320,24 @@ VALID: dict[type[Request], dict[str, Any]] = {
     ItemsRequest: {"items": [FOX]},
     ImagesRequest: {"input": "a"},
     EmbedRequest: {"texts": ["a"]},
+    OllamaRequest: {"model": "a", "input": "a"},
+    TeiRequest: {"inputs": "a"},
+    MultimodalRequest: {"inputs": [{"content": [{"type": "text", "text": "a"}]}]},
     PredictRequest: {"entries": "{}"},
+}
+# What is valid in place of a field that is optional because another one may stand for it.
+MESSAGES = {"messages": [{"role": "user", "content": "a"}]}
+OTHERS: dict[tuple[type[Request], str], dict[str, Any]] = {
+    (EmbedRequest, "texts"): {"images": ["a"]},
+    (EmbeddingsRequest, "input"): MESSAGES,
+    (ImagesRequest, "input"): MESSAGES,
 }
 
 
 @pytest.mark.parametrize(("model", "name"), optional_fields())
 def test_null_means_absent_for_every_optional_field(model: type[Request], name: str) -> None:
     valid = VALID.get(model, {"texts": ["a"], "urls": ["b"]})
-    if model is EmbedRequest and name == "texts":  # it needs one list
-        valid = {"images": ["a"]}
+    valid = OTHERS.get((model, name), valid)
     absent = {key: value for key, value in valid.items() if key != name}
     assert validate(absent | {name: None}, model) == validate(absent, model)
 

@@ -1,6 +1,7 @@
 """Bodies that real clients send, through every route that reads them."""
 
 import base64
+import gzip
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import requests
 
 from export.emoji import picture_of
+from functions.schemas import MAX_BODY_BYTES
 from tests.e2e.server import Server
 
 PNG = picture_of("fox")
@@ -86,6 +88,19 @@ def test_half_an_emoji_costs_no_batch(demo: Server) -> None:
     answer = requests.post(demo.url + "/embed/text", body, headers=headers, timeout=60)
     mended = {"texts": ["a fox", "a pizza \ufffd", "a cat \ufffd"]}
     assert answer.json()["embeddings"] == demo.post("/embed/text", mended).json()["embeddings"]
+
+
+def test_gzip_bodies_are_unpacked_and_their_memory_is_given_back(demo: Server) -> None:
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    bomb = gzip.compress(bytes(MAX_BODY_BYTES + 1), 1)
+    with requests.Session() as session:
+        for _ in range(3):  # two of them reserve all memory of bodies
+            refused = session.post(demo.url + "/embed/text", bomb, headers=headers, timeout=60)
+            assert refused.status_code == 413
+            assert "when unpacked" in refused.json()["detail"]
+        packed = gzip.compress(b'{"texts": ["a fox"]}')
+        answer = session.post(demo.url + "/embed/text", packed, headers=headers, timeout=60)
+    assert answer.json() == demo.post("/embed/text", {"texts": ["a fox"]}).json()
 
 
 def test_an_openai_input_that_is_a_data_url_of_an_image_is_an_image(demo: Server) -> None:

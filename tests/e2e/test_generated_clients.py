@@ -64,7 +64,7 @@ def test_a_typescript_program_with_generated_types_calls_every_route(
     options += ["--lib", "es2022,dom,dom.iterable", "--types", "node", "--skipLibCheck"]
     run(BIN / "tsc", *options, "typed.ts", cwd=tmp_path)
     answer = json.loads(run("node", "typed.js", demo.url, FOX_URL, cwd=tmp_path))
-    assert answer["statuses"] == [200] * 17
+    assert answer["statuses"] == [200] * 22
     text, image = vectors(demo)
     assert answer["text"] == pytest.approx(text, abs=1e-6)
     for row in (answer["image"], *answer["uploads"]):
@@ -123,7 +123,25 @@ def test_a_generated_python_client_calls_every_route_that_embeds(
     named = call("open_ai.post_v1_embeddings", body=models.EmbeddingsRequest(input_=inputs))
     assert named.data[1].embedding == pytest.approx(image, abs=1e-6)
     assert call("open_ai.get_v1_models").data[0].id == "demo"
+    legacy = call("open_ai.post_embeddings_image", body=models.ImagesRequest(input_=[FOX_URL]))
+    assert legacy.data[0].embedding == pytest.approx(image, abs=1e-6)
+    said = models.Message(role=models.MessageRole.USER, content="a fox")
+    call("open_ai.post_v1_embeddings", body=models.EmbeddingsRequest(messages=[said]))
+    assert call("open_ai.get_v1_models_id", id="demo").id == "demo"
     call("cohere.post_v2_embed", body=models.EmbedRequest(texts=["a fox"]))
+    call("cohere.post_v1_embed", body=models.EmbedRequest(texts=["a fox"]))
+    part = models.VoyageImageBase64(type_="image_base64", image_base64=FOX_URL)
+    inputs = [models.VoyageInput(content=[part])]
+    shown = call(
+        "voyage.post_v1_multimodalembeddings", body=models.MultimodalRequest(inputs=inputs)
+    )
+    assert shown.data[0].embedding == pytest.approx(image, abs=1e-6)
+    said = call("ollama.post_api_embed", body=models.OllamaRequest(model="demo", input_="a fox"))
+    assert said.embeddings[0] == pytest.approx(text, abs=1e-6)
+    assert call("tei.post_embed", body=models.TeiRequest(inputs="a fox"))[0] == pytest.approx(
+        text, abs=1e-6
+    )
+    assert call("weaviate.get_meta").model == "demo"
     call("weaviate.post_vectorize", body=models.VectorizeRequest(texts=["a fox"]))
     call("big_query.post_bigquery", body=models.RemoteRequest(calls=[["a fox"]]))
     entries = json.dumps({"clip": {"visual": {"modelName": "demo"}}})

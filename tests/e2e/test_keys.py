@@ -3,7 +3,7 @@
 import pytest
 import requests
 
-from functions import bigquery, cohere, immich, openai, weaviate
+from functions import bigquery, cohere, immich, ollama, openai, tei, voyage, weaviate
 from functions.envelopes import PROBLEM, Envelope
 from functions.route import Route
 from tests.e2e.server import Server
@@ -29,6 +29,9 @@ ENVELOPES: dict[Envelope, dict[str, object]] = {
         "detail": NO_KEY,
     },
     cohere.PROTOCOL.envelope: {"message": NO_KEY},
+    ollama.PROTOCOL.envelope: {"error": NO_KEY},
+    tei.PROTOCOL.envelope: {"error": NO_KEY, "error_type": "validation"},
+    voyage.PROTOCOL.envelope: {"detail": NO_KEY},
     weaviate.PROTOCOL.envelope: {"error": NO_KEY},
     immich.PROTOCOL.envelope: {"detail": NO_KEY},
     bigquery.PROTOCOL.envelope: {"errorMessage": NO_KEY},

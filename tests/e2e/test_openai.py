@@ -127,7 +127,7 @@ def test_a_failing_image_is_an_error_with_its_index(demo: Server) -> None:
         ({"input": ["a" * 100_001]}, "input[0]", "100,001 characters"),
         ({"input": [None]}, "input", "neither a string"),
         ({"input": "a", "encoding": "float"}, "encoding", "not a known field"),
-        ({}, "input", "required"),
+        ({}, "", "input is required, or messages"),
     ],
 )
 def test_bad_requests_are_its_bad_request_error(

@@ -1,4 +1,4 @@
-"""Cohere's and OpenAI's SDKs as users call them: in Python, in Node, and on a page in Chromium."""
+"""Cohere's, OpenAI's and other SDKs as users call them: in Python, Node, and a page in Chromium."""
 
 import base64
 import functools
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import cohere
+import huggingface_hub
 import openai
 import pytest
 from playwright.sync_api import Browser
@@ -54,6 +55,29 @@ def test_coheres_python_sdk(demo: Server) -> None:
             client.embed(texts=["a fox"], **given | {"model": "embed-v4.0"})
 
 
+@pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning")  # the SDK's
+def test_coheres_python_sdk_of_version_1(demo: Server) -> None:
+    """langchain-cohere, LlamaIndex and Chroma call this one."""
+    text, image = native(demo)
+    given: Any = {"model": "demo", "input_type": "search_document"}
+    with cohere.Client(api_key="any", base_url=demo.url) as client:
+        assert client.embed(texts=["a fox"], **given).embeddings == [text]
+        typed: Any = client.embed(texts=["a fox"], embedding_types=["float"], **given)
+        assert typed.embeddings.float_ == [text]
+        shown: Any = client.embed(images=[FOX], embedding_types=["float"], **given)
+        assert shown.embeddings.float_ == [image]
+
+
+@pytest.mark.parametrize("path", ["", "/embed"])
+def test_hugging_faces_python_client(demo: Server, path: str) -> None:
+    """Haystack, LangChain and LlamaIndex call a server of Text Embeddings Inference with it."""
+    text, _ = native(demo)
+    client = huggingface_hub.InferenceClient(model=demo.url + path)
+    assert list(client.feature_extraction("a fox")) == [text]
+    right: Any = {"normalize": True, "truncate": True, "truncation_direction": "right"}
+    assert list(client.feature_extraction(["a fox"], **right)) == [text]  # type: ignore[arg-type]
+
+
 def test_openais_python_sdk_with_content_parts(demo: Server) -> None:
     with openai.OpenAI(base_url=f"{demo.url}/v1", api_key="any") as client:
         parts: Any = [
@@ -75,6 +99,9 @@ def test_clients_in_node(demo: Server) -> None:
         "langchain": [text, text],
         "ai": [text],
         "immich": [text, image],
+        "ollama": [text],
+        "voyage": [text, text, image],
+        "huggingface": [text, text],
     }
 
 

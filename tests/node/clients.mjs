@@ -1,10 +1,14 @@
-// node clients.mjs URL IMAGE: the SDKs of OpenAI and Cohere, LangChain and the AI SDK, with their
-// defaults, and the requests of an Immich server; IMAGE is a data: URL. Prints vectors as JSON.
+// node clients.mjs URL IMAGE: the SDKs of OpenAI, Cohere, Ollama, Voyage and Hugging Face, LangChain
+// and the AI SDK, with their defaults, and the requests of an Immich server; IMAGE is a data: URL.
+// Prints vectors as JSON.
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
+import { InferenceClient } from "@huggingface/inference";
 import { OpenAIEmbeddings } from "@langchain/openai";
 import { embedMany } from "ai";
 import { CohereClientV2 } from "cohere-ai";
+import { Ollama } from "ollama";
 import OpenAI from "openai";
+import { VoyageAIClient } from "voyageai";
 
 const [url, image] = process.argv.slice(2);
 const baseURL = `${url}/v1`;
@@ -29,6 +33,17 @@ const predict = async (tower, name, value) => {
   const response = await fetch(new URL("/predict", url), { method: "POST", body: form });
   return JSON.parse((await response.json()).clip);
 };
+const ollama = await new Ollama({ host: url }).embed({ model: "demo", input: ["a fox"] });
+const voyage = new VoyageAIClient({ apiKey: "any", environment: baseURL });
+const plain = await voyage.embed({ model: "demo", input: ["a fox"] });
+const both = await voyage.multimodalEmbed({
+  model: "demo",
+  inputs: [
+    { content: [{ type: "text", text: "a fox" }] },
+    { content: [{ type: "image_base64", imageBase64: image }] },
+  ],
+});
+const face = new InferenceClient("any");
 const bytes = await (await fetch(image)).arrayBuffer();
 console.log(JSON.stringify({
   openai: listed.data.map(({ embedding }) => embedding),
@@ -38,5 +53,11 @@ console.log(JSON.stringify({
   immich: [
     await predict("textual", "text", "a fox"),
     await predict("visual", "image", new Blob([bytes])),
+  ],
+  ollama: ollama.embeddings,
+  voyage: [...plain.data, ...both.data].map(({ embedding }) => embedding),
+  huggingface: [
+    ...await face.featureExtraction({ endpointUrl: url, inputs: ["a fox"] }),
+    ...await face.endpoint(`${url}/embed`).featureExtraction({ inputs: ["a fox"] }),
   ],
 }));

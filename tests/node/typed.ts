@@ -36,6 +36,15 @@ const answers = [
   await GET("/v1/models"),
   await GET("/v1/models/{id}", { params: { path: { id: "demo" } } }),
   await POST("/v2/embed", { body: { texts: ["a fox"] } }),
+  await POST("/v1/embed", { body: { texts: ["a fox"] } }),
+  await POST("/v1/multimodalembeddings", {
+    body: { inputs: [{ content: [{ type: "image_base64", image_base64: image }] }] },
+  }),
+  await POST("/api/embed", { body: { model: "demo", input: "a fox" } }),
+  await POST("/embed", { body: { inputs: ["a fox"] } }),
+  await POST("/v1/embeddings", {
+    body: { messages: [{ role: "user", content: [{ type: "text", text: "a fox" }] }] },
+  }),
   await POST("/vectorize", { body: { texts: ["a fox"] } }),
   await GET("/meta"),
   await POST("/bigquery", { body: { calls: [["a fox"]] } }),

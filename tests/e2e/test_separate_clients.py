@@ -1,4 +1,4 @@
-"""infinity's own clients: the generated one, and InfinityVisionAPI for images."""
+"""Clients in a folder of their own: Ollama's, infinity's generated one, and its one for images."""
 
 import base64
 import importlib
@@ -6,6 +6,7 @@ import io
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def native(server: Server, texts: list[str], urls: list[str]) -> list[Any]:
 
 
 @pytest.mark.parametrize("encoding", ["base64", "float"])
-def test_its_vision_client_gets_the_native_routes_vectors(
+def test_infinitys_vision_client_gets_the_native_routes_vectors(
     demo: Server, clients: None, encoding: str
 ) -> None:
     vision = importlib.import_module("infinity_client.vision_client")
@@ -65,7 +66,7 @@ def test_its_vision_client_gets_the_native_routes_vectors(
     assert (no_tokens, tokens) == (0, 8)
 
 
-def test_its_generated_client_with_its_defaults(demo: Server, clients: None) -> None:
+def test_infinitys_generated_client_with_its_defaults(demo: Server, clients: None) -> None:
     """It sends "default/not-specified" as model and 0 as dimensions."""
     infinity = importlib.import_module("infinity_client")
     models = importlib.import_module("infinity_client.models")
@@ -86,3 +87,14 @@ def test_its_generated_client_with_its_defaults(demo: Server, clients: None) -> 
     assert images == legacy == native(demo, [], urls)
     assert (card.id, card.stats["queue_absolute"]) == ("demo", 0)
     assert card.owned_by == models.ModelInfoOwnedBy.INFINITY
+
+
+def test_ollamas_client(demo: Server, clients: None) -> None:
+    ollama = importlib.import_module("ollama")
+    options: dict[str, Any] = {"truncate": True, "options": {"num_ctx": 512}, "keep_alive": "5m"}
+    with closing(ollama.Client(host=demo.url)) as client:
+        assert client.embed(model="demo", input=TEXTS).embeddings == native(demo, TEXTS, [])
+        answer = client.embed(model="demo:latest", input="a fox", **options)
+        assert answer.embeddings == native(demo, TEXTS[:1], [])
+        with pytest.raises(ollama.ResponseError, match="not served here"):
+            client.embed(model="nomic-embed-text", input="a fox")
