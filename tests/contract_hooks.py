@@ -15,6 +15,7 @@ SERVED: dict[str, Any] = {
     "output_dimension": 256,
     "truncate": "END",
 }
+NAMED = {"id": "demo", "name": "show.js"}  # in paths: a model, and a file of the documentation
 TEXT_ENTRIES = json.dumps({"clip": {"textual": {"modelName": "demo"}}})
 
 
@@ -24,7 +25,9 @@ def before_call(_: schemathesis.HookContext, case: schemathesis.Case[Any], kwarg
     if case.meta is None or not case.meta.generation.mode.is_positive:
         return
     case.headers.pop("X-Expect-Fingerprint", None)
-    case.path_parameters.update({name: "demo" for name in case.path_parameters if name == "id"})
+    case.path_parameters.update(
+        {name: value for name, value in NAMED.items() if name in case.path_parameters}
+    )
     if isinstance(case.body, dict):
         given = {name: value for name, value in SERVED.items() if case.body.get(name) is not None}
         case.body.update(given)

@@ -3,7 +3,7 @@
 import base64
 import importlib
 import json
-import shutil
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +35,12 @@ def run(*command: str | Path, cwd: Path = NODE) -> str:
     return done.stdout + done.stderr
 
 
+def posted(document: Path) -> dict[str, str]:
+    """The paths that requests are posted to, each with its operation's id."""
+    paths = json.loads(document.read_text())["paths"]
+    return {path: own["post"]["operationId"] for path, own in paths.items() if "post" in own}
+
+
 def vectors(server: Server) -> tuple[list[float], list[float]]:
     body = server.post("/embed/mixed", {"texts": ["a fox"], "urls": [FOX_URL]}).json()
     return body["text_embeddings"][0], body["image_embeddings"][0]
@@ -50,7 +56,8 @@ def test_a_typescript_program_with_generated_types_calls_every_route(
 ) -> None:
     (tmp_path / "node_modules").symlink_to(NODE / "node_modules")
     (tmp_path / "package.json").write_text('{"type": "module"}')
-    shutil.copy(NODE / "typed.ts", tmp_path)
+    typed = (NODE / "typed.ts").read_text()
+    (tmp_path / "typed.ts").write_text(typed)
     run(BIN / "openapi-typescript", document, "-o", tmp_path / "schema.d.ts", cwd=tmp_path)
     options = [
         "--strict",
@@ -65,6 +72,7 @@ def test_a_typescript_program_with_generated_types_calls_every_route(
     run(BIN / "tsc", *options, "typed.ts", cwd=tmp_path)
     answer = json.loads(run("node", "typed.js", demo.url, FOX_URL, cwd=tmp_path))
     assert answer["statuses"] == [200] * 22
+    assert set(posted(document)) <= set(re.findall(r'POST\("([^"]+)"', typed))
     text, image = vectors(demo)
     assert answer["text"] == pytest.approx(text, abs=1e-6)
     for row in (answer["image"], *answer["uploads"]):
@@ -94,7 +102,10 @@ def test_a_generated_python_client_calls_every_route_that_embeds(
     )
     made = importlib.import_module("clip_client.types")
 
+    called = set()
+
     def call(name: str, **given: Any) -> Any:
+        called.add(name.rpartition(".")[2])
         with clip.Client(base_url=demo.url) as client:
             answer = importlib.import_module(f"clip_client.api.{name}").sync_detailed(
                 client=client, **given
@@ -147,3 +158,4 @@ def test_a_generated_python_client_calls_every_route_that_embeds(
     entries = json.dumps({"clip": {"visual": {"modelName": "demo"}}})
     shown = call("immich.post_predict", body=models.PostPredictBody(entries=entries, image=file))
     assert json.loads(shown.clip) == pytest.approx(image, abs=1e-6)
+    assert set(posted(document).values()) <= called
