@@ -31,7 +31,8 @@ def before_call(_: schemathesis.HookContext, case: schemathesis.Case[Any], kwarg
     if isinstance(case.body, dict):
         given = {name: value for name, value in SERVED.items() if case.body.get(name) is not None}
         case.body.update(given)
-        for place, said in enumerate(case.body.get("messages") or ()):
+        messages: Any = case.body.get("messages") or ()
+        for place, said in enumerate(messages):
             said["role"] = "system" if place else "user"  # the generator ignores maxContains
         if "entries" in case.body:
             case.body = {"entries": TEXT_ENTRIES, "text": "a fox"}

@@ -16,7 +16,7 @@ from functions.immich import Entries, PredictRequest
 from functions.listed import ItemsRequest
 from functions.mixed import MixedRequest
 from functions.ollama import OllamaRequest
-from functions.openai import EmbeddingsRequest, ImagesRequest
+from functions.openai_requests import EmbeddingsRequest, ImagesRequest
 from functions.rank import RankRequest
 from functions.schemas import Request
 from functions.tei import TeiRequest
