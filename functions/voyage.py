@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from common.encoding import encode
+from common.encoding import Row, encode
 from common.errors import ModelNotFound
 from common.images.url_policy import as_url
 from common.items import ImageUrl, Item, Text
@@ -18,7 +18,6 @@ from functions.envelopes import Envelope, message_of
 from functions.errors import ImagesFailed
 from functions.examples import FOX, Example
 from functions.model_names import check_dimensions, check_model
-from functions.openai import Embedding
 from functions.route import IMAGE_ERRORS, Answer, Body, Protocol, Route
 
 
@@ -77,6 +76,15 @@ class MultimodalRequest(schemas.EmbeddingRequest):
 
 
 @dataclass(frozen=True)
+class MultimodalEmbedding:
+    """One vector, as numbers or as base64."""
+
+    index: int
+    embedding: Row
+    object: str = "embedding"
+
+
+@dataclass(frozen=True)
 class MultimodalUsage:
     """The number of tokens that the model read. Pixels are not counted."""
 
@@ -90,7 +98,7 @@ class MultimodalUsage:
 class MultimodalResponse:
     """Vectors in the order of the inputs."""
 
-    data: Sequence[Embedding]
+    data: Sequence[MultimodalEmbedding]
     model: str
     usage: MultimodalUsage
     object: str = "list"
@@ -115,7 +123,7 @@ def embed(body: MultimodalRequest, call: Call) -> MultimodalResponse:
     if not body.truncation:
         schemas.check_not_truncated(result.truncated, "inputs", "truncation true")
     rows = encode(result.vectors, body.encoding_format, body.output_dtype)
-    data = [Embedding(index, row) for index, row in enumerate(rows)]
+    data = [MultimodalEmbedding(index, row) for index, row in enumerate(rows)]
     usage = MultimodalUsage(result.tokens, result.tokens)
     return MultimodalResponse(data, call.model.spec.id, usage)
 
