@@ -16,7 +16,8 @@ BUNDLED := $(filter demo demo-mclip,$(MODEL))$(wildcard weights/$(subst /,-,$(MO
 
 # A PYTHON that is named rebuilds the environment if it has another version.
 ASKED := $(if $(filter file,$(origin PYTHON)),,yes)
-PROCESSES ?= 2
+# Three on two cores, because some tests wait for a host, a timeout or a server's start.
+PROCESSES ?= 3
 IN_PROCESSES = -n $(PROCESSES) --dist loadgroup --no-loadscope-reorder
 # What takes more cases, larger models or real installs with --hostile.
 CAMPAIGNS := tests/hostile tests/e2e/test_contract_campaign.py tests/e2e/test_serve_install.py \

@@ -52,9 +52,9 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With two processes, a module's tests stay in one of them, and one of them loads torch.
+    """With several processes, a module's tests stay in one of them, and one of them loads torch.
 
-    What takes long comes first, so that both end at the same time.
+    What takes long comes first, so that all end at the same time.
     """
     if not os.environ.get("PYTEST_XDIST_WORKER"):
         return
@@ -73,7 +73,8 @@ def _length(group: str) -> int:
     """The longest groups have the lowest number."""
     if group == "torch":
         return 0
-    return 1 if Path(group).parent.name in SLOW_FOLDERS else 2
+    module = Path(group)
+    return 1 if module.parent.name in SLOW_FOLDERS or reaches(module, HEAVY) else 2
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -1,9 +1,11 @@
 """Bundles of random weights, for tests of what an export writes."""
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from torch.onnx._internal.exporter._registration import ONNXRegistry
 from tqdm import tqdm
 
 from common.files import replacing
@@ -11,6 +13,8 @@ from common.models.bundle import Bundle, BundlePrecision, read_bundle
 from common.models.spec import EngineOptions, ModelSpec
 from export.build import BundleBuilder
 
+# torch reads its table of operators anew for each tower that it exports, a second each time.
+ONNXRegistry.from_torchlib = staticmethod(cache(ONNXRegistry.from_torchlib))  # type: ignore[assignment, method-assign]
 BOTH: tuple[BundlePrecision, ...] = ("fp32", "int8")
 
 

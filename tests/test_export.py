@@ -202,6 +202,7 @@ def test_towers_that_do_not_fit_the_plain_ones_are_exported_as_they_are(tmp_path
 def test_the_command_says_what_fails_the_gate_and_does_not_write_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(fidelity, "RANKED", 60)
     monkeypatch.setitem(fidelity.FLOORS, "int8", fidelity.Floor(cosine_min=1.1, cosine_mean=0.9))
     assert main(["demo", "--out", str(tmp_path)]) == 0
     printed = capsys.readouterr().out

@@ -7,15 +7,14 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from tqdm import tqdm
 
 from common.models import onnx_engine, torch_engine
-from common.models.bundle import Bundle, read_bundle
+from common.models.bundle import Bundle
 from common.models.bundle_fingerprint import fingerprint_of, fingerprints_of
 from common.models.preprocess import normalize
 from common.models.spec import EngineOptions, ModelSpec, OpenClipTower, Pixels
 from common.models.torch_engine import open_clip_build
-from export.build import BundleBuilder
+from tests.exports import export_with
 from tests.kinds import KINDS, make_model
 from tests.reference import import_open_clip
 
@@ -55,12 +54,7 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="module")
 def bundle(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    folder = tmp_path_factory.mktemp("bundle")
-    manifest = BundleBuilder(SPEC, made.options(), folder, tqdm(total=0, disable=True)).run(
-        ["fp32", "int8"], True
-    )
-    (folder / "manifest.json").write_text(manifest.model_dump_json())
-    return read_bundle(folder, SPEC)
+    return export_with(SPEC, tmp_path_factory.mktemp("bundle") / "kind", made.options())
 
 
 def pixels(size: int) -> list[Pixels]:

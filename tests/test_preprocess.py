@@ -70,7 +70,10 @@ def make(kind: str, size: tuple[int, int]) -> Image.Image:
             else Image.merge("LAB", image.split()[:3])
         )
     if kind.startswith("P"):
-        palette = image.convert("RGB").convert("P", palette=Image.Palette.ADAPTIVE, colors=64)
+        # A palette of few pixels' colours: to find the best one for the noise takes seconds.
+        few = image.convert("RGB").resize((8, 8), Image.Resampling.NEAREST)
+        few = few.convert("P", palette=Image.Palette.ADAPTIVE, colors=64)
+        palette = image.convert("RGB").quantize(palette=few, dither=Image.Dither.NONE)
         if kind == "P transparent":
             palette.info["transparency"] = 3
         return palette.convert("PA") if kind == "PA" else palette

@@ -108,6 +108,11 @@ def demo_vocabulary() -> Path:
 
 
 @cache
+def xlmr() -> XlmrTokenizer:
+    return XlmrTokenizer(demo_vocabulary())
+
+
+@cache
 def xlmr_reference() -> Any:
     import_open_clip()  # lets transformers import beside a CPU torch
     from transformers import XLMRobertaTokenizerFast
@@ -117,7 +122,7 @@ def xlmr_reference() -> Any:
 
 @pytest.mark.parametrize("text", KINDS)
 def test_xlmr_ids_of_many_kinds_of_text_are_transformers_own(text: str) -> None:
-    (tokens,) = XlmrTokenizer(demo_vocabulary())([text])
+    (tokens,) = xlmr()([text])
     assert tokens.ids.tolist() == xlmr_reference()(text)["input_ids"]
 
 
@@ -127,21 +132,19 @@ def test_xlmr_ids_of_many_kinds_of_text_are_transformers_own(text: str) -> None:
     )
 )
 def test_xlmr_ids_of_any_text_are_transformers_own(text: str) -> None:
-    (tokens,) = XlmrTokenizer(demo_vocabulary())([text])
+    (tokens,) = xlmr()([text])
     assert tokens.ids.tolist() == xlmr_reference()(text)["input_ids"]
 
 
 @pytest.mark.parametrize("text", ["a </s> b", "</s>", "<s>a<pad>", "a ＜/s＞ b", "<mask>"])
 def test_xlmr_special_tokens_spelled_out_are_text(text: str) -> None:
-    (tokens,) = XlmrTokenizer(demo_vocabulary())([text])
+    (tokens,) = xlmr()([text])
     assert (tokens.ids[0], tokens.ids[-1]) == (0, 2)
     assert not {0, 1, 2} & set(tokens.ids[1:-1].tolist())
 
 
 def test_xlmr_texts_are_cut_at_512_tokens() -> None:
-    exact, over, empty = XlmrTokenizer(demo_vocabulary())(
-        ["a " * 255, "a " * 256, ""]
-    )  # two pieces each
+    exact, over, empty = xlmr()(["a " * 255, "a " * 256, ""])  # two pieces each
     assert (len(exact.ids), exact.truncated) == (512, False)
     assert (len(over.ids), over.truncated) == (512, True)
     assert over.ids[-1] == 2

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -179,12 +180,13 @@ def test_it_works_under_a_path(browser: Browser, demo: Server, path: str) -> Non
 
 
 def test_another_model_gets_no_emoji_unasked(browser: Browser, tmp_path: Path) -> None:
+    """The demo's bundle under another name."""
+    folder = tmp_path / "emoji-small"
+    shutil.copytree(ROOT / "common/models/demo/bundles/demo", folder)
+    manifest = folder / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"model": "demo"', '"model": "emoji/small"'))
     settings: dict[str, Any] = {"CLIP_MODEL": "emoji/small", "CLIP_WEIGHTS_DIR": str(tmp_path)}
-    (tmp_path / "emoji-small").symlink_to(ROOT / "common/models/demo/clip")
-    with (
-        serve(tmp_path, **settings, CLIP_ALLOW_DOWNLOAD="false") as server,
-        visit(browser, server.url) as opened,
-    ):
+    with serve(tmp_path, **settings) as server, visit(browser, server.url) as opened:
         page = opened.page
         expect(page.locator("#model")).to_have_text("emoji/small")
         expect(page.get_by_label("Texts, one per line")).to_have_value("")
