@@ -14,11 +14,11 @@ from common.images.memory_budget import decode_bytes
 from common.memory import instance_bytes
 from tests.e2e.cost import send
 from tests.e2e.server import Server, serve
-from tests.hostile.seeds import colours, heic, png_bomb, saved
+from tests.hostile.seeds import colours, heic, png_bomb
 from tests.image_server import ImageServer
 from tests.image_urls import data_url
 from tests.paths import ROOT
-from tests.variants import bmp, with_chunk
+from tests.variants import bmp, saved, with_chunk
 
 WIDTH, HEIGHT = 2400, 1600
 BUDGET_BYTES = decode_bytes(instance_bytes())  # of the server that is started below
