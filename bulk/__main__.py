@@ -1,8 +1,9 @@
 """The command line: `python -m bulk embed | status | search | compare`. See docs/bulk.md."""
 
+import argparse
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
 import pyarrow as pa
 
@@ -15,12 +16,6 @@ from common.logging import configure
 
 INTERRUPTED = 130
 FAILED = 1
-COMMANDS: Mapping[str, Callable[..., int]] = {
-    "embed": commands.embed,
-    "status": commands.status,
-    "search": commands.search,
-    "compare": commands.compare,
-}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -35,7 +30,7 @@ def main(arguments: Sequence[str]) -> int:
     configure("INFO", stream=sys.stderr)
     disable_telemetry()
     try:
-        return COMMANDS[given.command](given)
+        return _call(given)
     except KeyboardInterrupt:
         print("interrupted; the same command continues from here", file=sys.stderr)
         return INTERRUPTED
@@ -44,6 +39,20 @@ def main(arguments: Sequence[str]) -> int:
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         return _failed(f"{reason_of(error)}{where}")
+
+
+def _call(given: argparse.Namespace) -> int:
+    if given.command == "embed":
+        return commands.embed(given)
+    if given.command == "status":
+        return commands.status(given)
+    from bulk import search_commands  # Pillow too, which a run that is complete does not need
+
+    return (
+        search_commands.search(given)
+        if given.command == "search"
+        else search_commands.compare(given)
+    )
 
 
 def _failed(message: str) -> int:

@@ -30,13 +30,13 @@ LEFTOVER_S = 3600.0  # a temporary file this old is left from a killed process
 class Location:
     """A file or folder in a file system. `uri` is its name in messages.
 
-    `size_bytes` is set for files from a listing.
+    `listed` is what a listing said of a file, so that it need not be asked again.
     """
 
     filesystem: fs.FileSystem
     path: str
     uri: str
-    size_bytes: int | None = None
+    listed: fs.FileInfo | None = None
 
     @classmethod
     def of(cls, uri: str) -> "Location":
@@ -63,19 +63,19 @@ class Location:
         """An address of the same place that does not depend on the current folder."""
         return self.path if self.is_local else self.uri
 
-    def child(self, name: str, size_bytes: int | None = None) -> "Location":
+    def child(self, name: str, listed: fs.FileInfo | None = None) -> "Location":
         """A file or folder inside it."""
         joined = posixpath.join(self.path, name)
-        return Location(self.filesystem, joined, posixpath.join(self.uri, name), size_bytes)
+        return Location(self.filesystem, joined, posixpath.join(self.uri, name), listed)
 
     def info(self) -> fs.FileInfo:
         """Its kind and size."""
         info: fs.FileInfo = self.filesystem.get_file_info(self.path)
         return info
 
-    def size(self) -> int:
-        """The file's size in bytes."""
-        return int(self.info().size) if self.size_bytes is None else self.size_bytes
+    def seen(self) -> fs.FileInfo:
+        """Its size and time of change, as listed if it was."""
+        return self.listed or self.info()
 
     def files(self, recursive: bool = False) -> list[fs.FileInfo]:
         """The files inside it, sorted by path; none if it does not exist."""

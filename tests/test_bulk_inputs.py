@@ -12,6 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from bulk.inputs import open_input
+from bulk.inputs.reader import Columns
+from bulk.shards import Span
 from common import ImageBytes, Text, open_embedder
 from common.config import Settings
 from export.emoji import picture_at
@@ -135,6 +138,23 @@ def test_a_pattern_takes_files_of_one_kind_and_numbers_rows_through(tmp_path: Pa
         (2, "c"),
         (3, "d"),
     ]
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_files_are_open_only_while_they_are_read(tmp_path: Path, ending: str) -> None:
+    """An input may have more files than a process may have open."""
+    for index in range(5):
+        path = tmp_path / f"{index}.{ending}"
+        if ending == "csv":
+            path.write_text("text\na\nb\n")
+        else:
+            write_rows(path, [{"text": "a"}, {"text": "b"}])
+    _, reader = open_input(str(tmp_path), Columns())
+    descriptors = Path("/proc/self/fd")
+    before = len([*descriptors.iterdir()])
+    for file in range(5):
+        assert reader.read([Span(file, 0, 2)], 2 * file).texts == ["a", "b"]
+        assert len([*descriptors.iterdir()]) == before
 
 
 def test_every_input_row_is_an_output_row_with_the_functions_error_codes(tmp_path: Path) -> None:

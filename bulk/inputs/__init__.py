@@ -11,7 +11,7 @@ from bulk.errors import BadInput
 from bulk.inputs.folder import ImageFolder
 from bulk.inputs.lines import TextFiles
 from bulk.inputs.parquet import ParquetTable
-from bulk.inputs.reader import Columns, Format, Reader
+from bulk.inputs.reader import Columns, Format, Listing, Reader, no_listing
 from bulk.inputs.streams import CsvBatches, JsonLinesBatches, LineBatches, StreamTable
 from bulk.inputs.tables import Tables
 from bulk.inputs.webdataset import TarBatches
@@ -28,8 +28,13 @@ FORMATS: tuple[Format, ...] = (
 WILDCARDS = "*?["
 
 
-def open_input(uri: str, columns: Columns) -> tuple[Location, Reader]:
+def open_input(
+    uri: str, columns: Columns, listing: Listing = no_listing
+) -> tuple[Location, Reader]:
     """The input's root, below which relative image paths lie, and its reader.
+
+    `listing` gives the files as an earlier run saw them. Rows are not counted again in those that
+    have not changed.
 
     Raises BadInput if there is nothing to read, or files of several kinds.
     """
@@ -43,7 +48,7 @@ def open_input(uri: str, columns: Columns) -> tuple[Location, Reader]:
             f"{uri}: files of several kinds ({', '.join(kinds)}); choose one, as in *.csv"
         )
     (index,) = by_format
-    reader = FORMATS[index].open(root, files, columns)
+    reader = FORMATS[index].open(root, files, columns, listing)
     if not sum(file.rows for file in reader.files):
         raise BadInput(f"{uri}: no rows")
     return root, reader
@@ -54,7 +59,7 @@ def _find(location: Location) -> tuple[Location, list[Location]]:
     folder, name = posixpath.split(location.path)
     if any(character in name for character in WILDCARDS):
         root = Location(location.filesystem, folder, posixpath.dirname(location.uri))
-        found = [root.child(posixpath.basename(info.path), info.size) for info in root.files()]
+        found = [root.child(posixpath.basename(info.path), info) for info in root.files()]
         named = [file for file in found if fnmatch.fnmatchcase(file.name, name)]
         return root, [file for file in named if _format_of(file.name) is not None]
     info = location.info()
@@ -65,9 +70,7 @@ def _find(location: Location) -> tuple[Location, list[Location]]:
         root = Location(location.filesystem, folder, posixpath.dirname(location.uri) or ".")
         return root, [location]
     start = len(location.path.rstrip("/")) + 1
-    files = [
-        location.child(info.path[start:], info.size) for info in location.files(recursive=True)
-    ]
+    files = [location.child(info.path[start:], info) for info in location.files(recursive=True)]
     return location, [
         file
         for file in files

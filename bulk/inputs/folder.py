@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import pyarrow as pa
 
 from bulk.errors import BadInput
-from bulk.inputs.reader import Columns, InputFile, Reader
+from bulk.inputs.reader import Columns, InputFile, Listing, Reader
 from bulk.inputs.values import as_image
 from bulk.location import Location
 from bulk.rows import Rows
@@ -22,7 +22,7 @@ class FolderReader:
             raise BadInput(f"{root.uri}: a folder of images has no columns but {ID!r}")
         self.columns = Columns(image=columns.image or ID, id=ID)
         start = len(root.path.rstrip("/")) + 1
-        self.files = [InputFile(file.path[start:], file.size(), 1) for file in files]
+        self.files = [InputFile(file.path[start:], int(file.seen().size), 1) for file in files]
 
     def read(self, spans: Iterable[Span], first_row: int) -> Rows:  # noqa: ARG002
         """See Reader: the images' bytes are read later, side by side."""
@@ -38,6 +38,12 @@ class ImageFolder:
         *(".avif", ".heic", ".heif"),
     )
 
-    def open(self, root: Location, files: Sequence[Location], columns: Columns) -> Reader:
+    def open(
+        self,
+        root: Location,
+        files: Sequence[Location],
+        columns: Columns,
+        listing: Listing,  # noqa: ARG002 - a file is a row
+    ) -> Reader:
         """See Format."""
         return FolderReader(root, files, columns)

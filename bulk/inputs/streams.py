@@ -55,6 +55,10 @@ class StreamTable:
         found = self._cursor.rows(start, stop, columns)
         return pa.concat_tables(found) if found else self.schema.empty_table().select(columns)
 
+    def close(self) -> None:
+        """See TableFile."""
+        self._cursor.close()
+
     def _open_at(self, start: int, columns: Sequence[str]) -> tuple[int, Iterator[pa.Table]]:  # noqa: ARG002
         return 0, self._batches.tables(self._location, columns)
 

@@ -1,13 +1,13 @@
 """Reads tables of any kind: chooses the columns, and gives the rows of a shard."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
 import pyarrow as pa
 
 from bulk.errors import BadInput
-from bulk.inputs.reader import Columns, InputFile, Reader
+from bulk.inputs.reader import Columns, InputFile, Listing, Reader
 from bulk.inputs.values import as_image, as_text
 from bulk.location import Location
 from bulk.rows import Rows
@@ -34,6 +34,10 @@ class TableFile(Protocol):
         """Rows `start` to `stop` with these columns. May be called from several threads."""
         ...
 
+    def close(self) -> None:
+        """Let go of what a read keeps open. A later read opens the file again."""
+        ...
+
 
 class TableReader:
     """Rows of one or more files with the same columns."""
@@ -44,6 +48,7 @@ class TableReader:
         files: Sequence[Location],
         columns: Columns,
         open_file: Callable[[Location], TableFile],
+        listing: Listing,
     ) -> None:
         self._tables = [open_file(file) for file in files]
         self._schema = self._tables[0].schema
@@ -52,8 +57,9 @@ class TableReader:
         for table, file in zip(self._tables, files, strict=True):
             _check_columns(self._wanted, table.schema.names, file.uri)
         start = len(root.path.rstrip("/")) + 1 if len(files) > 1 else 0
+        known = listing()
         self.files = [
-            InputFile(file.path[start:] or file.name, file.size(), table.count())
+            _counted(file, file.path[start:] or file.name, table, known)
             for file, table in zip(files, self._tables, strict=True)
         ]
 
@@ -85,6 +91,8 @@ class TableReader:
             raise BadInput(
                 f"{file.path}: can no longer be read ({type(error).__name__})"
             ) from error
+        if span.stop == file.rows:  # an input may have more files than a process may have open
+            self._tables[span.file].close()
         if table.num_rows != span.stop - span.start:
             raise BadInput(f"{file.path}: the file has fewer rows than at the start of the run")
         return table
@@ -97,9 +105,23 @@ class Tables:
         self.endings = endings
         self._open_file = open_file
 
-    def open(self, root: Location, files: Sequence[Location], columns: Columns) -> Reader:
+    def open(
+        self, root: Location, files: Sequence[Location], columns: Columns, listing: Listing
+    ) -> Reader:
         """See Format."""
-        return TableReader(root, files, columns, self._open_file)
+        return TableReader(root, files, columns, self._open_file, listing)
+
+
+def _counted(
+    location: Location, path: str, table: TableFile, known: Mapping[str, InputFile]
+) -> InputFile:
+    """The file with its rows, which are counted unless the file is as it was."""
+    seen = location.seen()
+    size, modified_ns = int(seen.size), int(seen.mtime_ns or 0)
+    before = known.get(path)
+    if before and modified_ns and (size, modified_ns) == (before.size_bytes, before.modified_ns):
+        return before
+    return InputFile(path, size, table.count(), modified_ns)
 
 
 def _resolved(columns: Columns, names: Sequence[str], uri: str) -> Columns:
