@@ -22,9 +22,11 @@ def search(given: argparse.Namespace) -> int:
     hits = output.search(_queries(output, choice_of(given), [given.query]), given.top)[0]
     for hit in hits:
         print(f"{hit.cosine:.3f}  {hit.id}")
+    if not hits:
+        print("no row has a vector")
     if given.html:
         cards = cards_of(hits, output.run, given.input or output.run.input)
-        given.html.write_text(page_of(given.query, cards), "utf-8")
+        given.html.write_text(page_of(given.query, cards, output.run), "utf-8")
     return DONE
 
 
