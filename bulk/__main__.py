@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -16,12 +17,14 @@ from common.logging import configure
 
 INTERRUPTED = 130
 FAILED = 1
+MESSAGE_CHARS = 1000  # a message may quote a row of any length
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run a command. Returns the exit status.
 
-    0: done, 3: more rows failed than allowed, 130: interrupted, 1: any other error.
+    0: done, 3: more rows failed than allowed, 130: interrupted, 1: any other error, which is
+    told in one line.
     """
     try:
         given = parser().parse_args(arguments)
@@ -34,8 +37,10 @@ def main(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("interrupted; the same command continues from here", file=sys.stderr)
         return INTERRUPTED
-    except (BulkError, EmbeddingError, ValueError) as error:
+    except (BulkError, EmbeddingError, ValueError, pa.ArrowException) as error:
         return _failed(str(error))
+    except MemoryError:
+        return _failed("not enough memory; choose smaller --shard-rows, or a larger machine")
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         return _failed(f"{reason_of(error)}{where}")
@@ -56,16 +61,21 @@ def _call(given: argparse.Namespace) -> int:
 
 
 def _failed(message: str) -> int:
-    print(f"bulk: {message.splitlines()[0]}", file=sys.stderr)
+    line = next(iter(message.splitlines()), "")
+    print(f"bulk: {line[:MESSAGE_CHARS]}", file=sys.stderr)
     return FAILED
 
 
 def run() -> None:
     """Run the command line and end the process, without waiting for downloads in other threads."""
     pa.set_cpu_count(1)  # the encoder needs the cores
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a platform stops a task with it
     status = main(sys.argv[1:])
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError, AttributeError):  # whoever reads has gone, or never was
+            status = status or FAILED
     os._exit(status)
 
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from bulk.cluster import check_reachable, run_on_cluster
 from bulk.errors import BadOutput
 from bulk.job import Job, OpenInput
-from bulk.limits import USUAL_DIMENSIONS, AllowedFailures, check_memory
+from bulk.limits import USUAL_DIMENSIONS, AllowedFailures, check_memory, check_names
 from bulk.location import Location
 from bulk.options import job_of
 from bulk.outputs.part import Counts
 from bulk.progress import progress_of
-from bulk.run import Totals, begin, check_output, check_run, describe
+from bulk.run import Totals, begin, check_apart, check_output, check_run, describe
 from bulk.run_file import RunFile
 from bulk.shards import shards_of_task
 from bulk.summary import Summary
@@ -38,6 +38,8 @@ def embed(given: argparse.Namespace) -> int:
     allowed = AllowedFailures.of(given.max_failures)
     task, tasks = task_of(given.task, variables())
     opened = job.open_input()
+    check_names(opened.reader.columns)
+    check_apart(job.input, job.output)
     _check_memory(job, opened)
     check_reachable(given.ray or "")
     folder, run = Location.of(job.output), describe(job, opened)

@@ -69,6 +69,13 @@ def read_run_file(folder: Location) -> RunFile | None:
         raise BadOutput(f"{place.uri}: cannot be read as a run file") from error
 
 
+def check_apart(source: str, output: str) -> None:
+    """Raises BadOutput if the output lies inside the folder that is read: parts would be input."""
+    inside, folder = Location.of(output).real, Location.of(source)
+    if (inside + "/").startswith(folder.real + "/") and not folder.info().is_file:
+        raise BadOutput(f"{output}: lies inside the input {source}; use a folder outside of it")
+
+
 def check_output(folder: Location, run: RunFile, files: Sequence[InputFile]) -> None:
     """Check that this run can use the folder. Writes nothing. Raises BadOutput."""
     try:
@@ -88,7 +95,7 @@ def _run_file_of_another_task(folder: Location) -> RunFile | None:
 
     The files are listed first, because another task may write the run file and then its parts.
     """
-    others = [name for file in folder.files() if not _is_ours(name := file.base_name)]
+    others = [name for file in folder.files() if not _is_ours(name := file.name)]
     there = read_run_file(folder)
     if there is None and others:
         raise BadOutput(
@@ -108,7 +115,9 @@ def begin(folder: Location, run: RunFile, files: Sequence[InputFile]) -> None:
         return
     try:
         folder.child(LISTING_NAME).write(listing_to_parquet(files))
-        folder.child(NAME).write(run.to_json())
+        folder.child(NAME).write(run.to_json(), is_new=True)
+    except FileExistsError:  # another run or task began at the same time
+        check_run(folder, run)
     except OSError as error:
         raise BadOutput(f"{folder.uri}: cannot be written to: {reason_of(error)}") from error
 

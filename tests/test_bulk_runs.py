@@ -281,8 +281,9 @@ def test_a_killed_run_goes_on_and_no_half_part_is_ever_visible(
     assert_whole(tmp_path, whole)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_ends_a_run_at_once_and_says_how_to_go_on(
-    tmp_path: Path, image_server: ImageServer
+    tmp_path: Path, image_server: ImageServer, number: signal.Signals
 ) -> None:
     (tmp_path / "urls.txt").write_text(f"{image_server.url}/gated\n" * 3)
     process = start(
@@ -293,7 +294,7 @@ def test_an_interrupt_ends_a_run_at_once_and_says_how_to_go_on(
         environ={"CLIP_FETCH_ALLOW_NETWORKS": "127.0.0.0/8", "CLIP_FETCH_TIMEOUT_S": "60"},
     )
     assert image_server.seen("/gated")
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, errors = process.communicate(timeout=8)  # a download may take 10 s
     assert process.returncode == 130
     assert errors.splitlines()[-1] == "interrupted; the same command continues from here"

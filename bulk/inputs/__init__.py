@@ -59,7 +59,7 @@ def _find(location: Location) -> tuple[Location, list[Location]]:
     folder, name = posixpath.split(location.path)
     if any(character in name for character in WILDCARDS):
         root = Location(location.filesystem, folder, posixpath.dirname(location.uri))
-        found = [root.child(posixpath.basename(info.path), info) for info in root.files()]
+        found = [root.child(listed.name, listed) for listed in root.files()]
         named = [file for file in found if fnmatch.fnmatchcase(file.name, name)]
         return root, [file for file in named if _format_of(file.name) is not None]
     info = location.info()
@@ -70,7 +70,8 @@ def _find(location: Location) -> tuple[Location, list[Location]]:
         root = Location(location.filesystem, folder, posixpath.dirname(location.uri) or ".")
         return root, [location]
     start = len(location.path.rstrip("/")) + 1
-    files = [location.child(info.path[start:], info) for info in location.files(recursive=True)]
+    listing = location.files(recursive=True)
+    files = [location.child(listed.path[start:], listed) for listed in listing]
     return location, [
         file
         for file in files

@@ -58,6 +58,11 @@ class Reader(Protocol):
         """The files, in order."""
         ...
 
+    @property
+    def row_bytes(self) -> float:
+        """About how much memory a row takes as `read` returns it."""
+        ...
+
     def read(self, spans: Iterable[Span], first_row: int) -> Rows:
         """The rows of these spans; `first_row` is the number of the first in the whole input.
 

@@ -26,8 +26,8 @@ class TableFile(Protocol):
         """The columns and their types."""
         ...
 
-    def count(self) -> int:
-        """How many rows it has."""
+    def count(self, columns: Sequence[str]) -> int:
+        """How many rows it has. Raises BadInput if these columns cannot be read to the end."""
         ...
 
     def rows(self, start: int, stop: int, columns: Sequence[str]) -> pa.Table:
@@ -54,14 +54,21 @@ class TableReader:
         self._schema = self._tables[0].schema
         self.columns = _resolved(columns, self._schema.names, files[0].uri)
         self._wanted = [*dict.fromkeys(_named(self.columns))]
+        _check_types(self.columns, self._schema, files[0].uri)
         for table, file in zip(self._tables, files, strict=True):
             _check_columns(self._wanted, table.schema.names, file.uri)
         start = len(root.path.rstrip("/")) + 1 if len(files) > 1 else 0
         known = listing()
         self.files = [
-            _counted(file, file.path[start:] or file.name, table, known)
+            _counted(file, file.path[start:] or file.name, table, self._wanted, known)
             for file, table in zip(files, self._tables, strict=True)
         ]
+
+    @property
+    def row_bytes(self) -> float:
+        """See Reader."""
+        rows = sum(file.rows for file in self.files)
+        return sum(file.size_bytes for file in self.files) / max(1, rows)
 
     def read(self, spans: Iterable[Span], first_row: int) -> Rows:
         """See Reader."""
@@ -113,15 +120,17 @@ class Tables:
 
 
 def _counted(
-    location: Location, path: str, table: TableFile, known: Mapping[str, InputFile]
+    location: Location,
+    path: str,
+    table: TableFile,
+    wanted: Sequence[str],
+    known: Mapping[str, InputFile],
 ) -> InputFile:
     """The file with its rows, which are counted unless the file is as it was."""
-    seen = location.seen()
-    size, modified_ns = int(seen.size), int(seen.mtime_ns or 0)
-    before = known.get(path)
-    if before and modified_ns and (size, modified_ns) == (before.size_bytes, before.modified_ns):
+    seen, before = location.seen(), known.get(path)
+    if before and 0 < before.modified_ns == seen.modified_ns and before.size_bytes == seen.size:
         return before
-    return InputFile(path, size, table.count(), modified_ns)
+    return InputFile(path, seen.size, table.count(wanted), seen.modified_ns)
 
 
 def _resolved(columns: Columns, names: Sequence[str], uri: str) -> Columns:
@@ -145,6 +154,19 @@ def _check_columns(wanted: Sequence[str], names: Sequence[str], uri: str) -> Non
     for name in wanted:
         if name not in names:
             raise BadInput(f"{uri}: no column {name!r}; it has {', '.join(names)}")
+        if names.count(name) > 1:
+            raise BadInput(f"{uri}: {names.count(name)} columns have the name {name!r}")
+
+
+def _check_types(columns: Columns, schema: pa.Schema, uri: str) -> None:
+    """Raises BadInput if the values of a column cannot be texts or images."""
+    for name, kind in ((columns.text, "texts"), (columns.image, "images")):
+        if schema.get_field_index(name) < 0:
+            continue
+        column = schema.field(name).type
+        is_image_struct = kind == "images" and pa.types.is_struct(column)
+        if pa.types.is_nested(column) and not is_image_struct:
+            raise BadInput(f"{uri}: column {name!r} holds {column}, and not {kind}")
 
 
 def _with_id(kept: pa.Table, id_name: str, first_row: int, count: int) -> pa.Table:
