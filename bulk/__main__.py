@@ -61,8 +61,7 @@ def _call(given: argparse.Namespace) -> int:
 
 
 def _failed(message: str) -> int:
-    line = next(iter(message.splitlines()), "")
-    print(f"bulk: {line[:MESSAGE_CHARS]}", file=sys.stderr)
+    print(f"bulk: {' '.join(message.splitlines())[:MESSAGE_CHARS]}", file=sys.stderr)
     return FAILED
 
 

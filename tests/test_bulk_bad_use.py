@@ -90,6 +90,10 @@ def test_an_output_inside_the_input_is_refused(
     assert len([*source.iterdir()]) == 1
 
 
+def test_a_folder_may_have_the_name_of_a_pattern(tmp_path: Path) -> None:
+    assert embed(images_in(tmp_path / "in[1]", 1), tmp_path / "out") == 0
+
+
 def test_a_file_in_a_folder_may_have_its_output_beside_it(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_bytes(CSV)
     assert embed(tmp_path / "rows.csv", tmp_path / "out") == 0
@@ -189,6 +193,15 @@ def test_a_line_without_an_end_is_not_read_into_memory(
     (tmp_path / "rows.txt").write_bytes(b"short\n" + b"x" * 100)
     assert embed(tmp_path / "rows.txt", tmp_path / "out") == 1
     assert "a line is longer than 10 bytes" in capsys.readouterr().err
+
+
+def test_a_row_of_csv_that_is_too_long_is_named_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where an end of a quote is missing, for example."""
+    (tmp_path / "rows.csv").write_bytes(CSV + b"x\n" * 4_000_000 + b'"' + b"y" * 9_000_000)
+    assert embed(tmp_path / "rows.csv", tmp_path / "out") == 1
+    assert "a row is longer than 8,388,608 bytes" in capsys.readouterr().err
 
 
 def test_of_two_runs_that_begin_at_once_the_second_is_refused(

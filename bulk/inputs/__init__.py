@@ -7,6 +7,8 @@ import fnmatch
 import posixpath
 from functools import partial
 
+from pyarrow import fs
+
 from bulk.errors import BadInput
 from bulk.inputs.folder import ImageFolder
 from bulk.inputs.lines import TextFiles
@@ -57,12 +59,13 @@ def open_input(
 def _find(location: Location) -> tuple[Location, list[Location]]:
     """The root and the files of known kinds; only the last part of a path may be a pattern."""
     folder, name = posixpath.split(location.path)
-    if any(character in name for character in WILDCARDS):
+    info = location.info()
+    is_there = info.type != fs.FileType.NotFound  # under a name that looks like a pattern
+    if not is_there and any(character in name for character in WILDCARDS):
         root = Location(location.filesystem, folder, posixpath.dirname(location.uri))
         found = [root.child(listed.name, listed) for listed in root.files()]
         named = [file for file in found if fnmatch.fnmatchcase(file.name, name)]
         return root, [file for file in named if _format_of(file.name) is not None]
-    info = location.info()
     if info.is_file:
         if _format_of(location.name) is None:
             endings = ", ".join(ending for kind in FORMATS for ending in kind.endings)

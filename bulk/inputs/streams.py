@@ -20,6 +20,7 @@ BLOCK_BYTES = 8 * 2**20
 SAMPLE_ROWS = 10_000  # of a JSON Lines file, whose columns' types are those of its first rows
 LINES_AT_ONCE = 4096
 MAX_LINE_BYTES = 64 * 2**20
+STRADDLING = "straddling object"  # what pyarrow says of a row that does not fit into a block
 
 
 class Batches(Protocol):
@@ -86,9 +87,12 @@ class CsvBatches:
 
     def tables(self, location: Location, columns: Sequence[str]) -> Iterator[pa.Table]:
         """See Batches."""
-        with self._open(location, columns) as reader:
-            for batch in reader:
-                yield pa.Table.from_batches([batch])
+        try:
+            with self._open(location, columns) as reader:
+                for batch in reader:
+                    yield pa.Table.from_batches([batch])
+        except pa.ArrowInvalid as error:
+            raise _not_csv(location, error) from error
 
     def _open(self, location: Location, columns: Sequence[str] | None) -> Any:
         names = columns if columns is not None else self._names(location)
@@ -106,15 +110,21 @@ class CsvBatches:
                 ),
             )
         except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
-            raise BadInput(f"{location.uri}: not a CSV file with a header: {error}") from error
+            raise _not_csv(location, error) from error
 
     def _names(self, location: Location) -> list[str]:
         stream = location.filesystem.open_input_stream(location.path)
         try:
             names: list[str] = pyarrow.csv.open_csv(stream, READ, PARSE).schema.names
         except pa.ArrowInvalid as error:
-            raise BadInput(f"{location.uri}: not a CSV file with a header: {error}") from error
+            raise _not_csv(location, error) from error
         return names
+
+
+def _not_csv(location: Location, error: Exception) -> BadInput:
+    if STRADDLING in str(error):
+        return BadInput(f"{location.uri}: a row is longer than {BLOCK_BYTES:,} bytes")
+    return BadInput(f"{location.uri}: cannot be read as CSV with a header and commas: {error}")
 
 
 class JsonLinesBatches:
