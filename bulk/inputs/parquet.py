@@ -31,7 +31,7 @@ class ParquetTable:
         self._starts = [0, *accumulate(sizes)][:-1]
         self._cursor = Cursor(self._open_at)
 
-    def count(self, columns: Sequence[str]) -> int:  # noqa: ARG002 - the footer knows
+    def count(self, columns: Sequence[str] = ()) -> int:  # noqa: ARG002 - the footer knows
         """See TableFile."""
         return int(self._metadata.num_rows)
 
@@ -54,19 +54,13 @@ class ParquetTable:
             self._location.open() as source,
             pq.ParquetFile(source, metadata=self._metadata, buffer_size=BYTES_AT_ONCE) as file,
         ):
-            rows = self._rows_at_once(columns)
+            rows = self._rows_at_once()
             batches = file.iter_batches(rows, row_groups=groups, columns=list(columns))
             for batch in batches:
                 yield pa.Table.from_batches([batch])
 
-    def _rows_at_once(self, columns: Sequence[str]) -> int:
+    def _rows_at_once(self) -> int:
         """How many rows of usual size to read at a time."""
         groups = map(self._metadata.row_group, range(self._metadata.num_row_groups))
-        sizes = [
-            group.column(number).total_uncompressed_size
-            for group in groups
-            for number in range(group.num_columns)
-            if group.column(number).path_in_schema.partition(".")[0] in columns
-        ]
-        row_bytes = sum(sizes) / max(1, self._metadata.num_rows)
+        row_bytes = sum(group.total_byte_size for group in groups) / max(1, self.count())
         return max(1, min(ROWS_AT_ONCE, int(BYTES_AT_ONCE / max(1.0, row_bytes))))

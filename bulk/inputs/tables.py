@@ -6,7 +6,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from bulk.errors import BadInput
+from bulk.errors import BadInput, reason_of
 from bulk.inputs.reader import Columns, InputFile, Listing, Reader
 from bulk.inputs.values import as_image, as_text
 from bulk.location import Location
@@ -95,9 +95,7 @@ class TableReader:
                 f"{file.path}: the rows do not match the columns' types: {error}"
             ) from error
         except OSError as error:
-            raise BadInput(
-                f"{file.path}: can no longer be read ({type(error).__name__})"
-            ) from error
+            raise BadInput(f"{file.path}: can no longer be read: {reason_of(error)}") from error
         if span.stop == file.rows:  # an input may have more files than a process may have open
             self._tables[span.file].close()
         if table.num_rows != span.stop - span.start:

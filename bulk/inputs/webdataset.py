@@ -4,6 +4,7 @@ import json
 import posixpath
 import tarfile
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import pyarrow as pa
@@ -22,11 +23,12 @@ class TarBatches:
     """Columns are `key`, `image`, `text`, and the keys of a row's `.json` member."""
 
     def schema(self, location: Location) -> pa.Schema:
-        """See Batches. The members of the first row name the columns."""
-        first = next(self._rows(location), None)
-        if first is None:
+        """See Batches. The members of the first rows name the columns."""
+        first = [*islice(self._rows(location), ROWS_AT_ONCE)]
+        if not first:
             raise BadInput(f"{location.uri}: the tar file has no rows")
-        return pa.schema([(name, _TYPES.get(name, pa.string())) for name in first])
+        names = dict.fromkeys(name for row in first for name in row)
+        return pa.schema([(name, _TYPES.get(name, pa.string())) for name in names])
 
     def checked(self, columns: Sequence[str]) -> Sequence[str]:  # noqa: ARG002
         """See Batches. The headers are enough; the images are read once, later."""
