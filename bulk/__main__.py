@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -69,12 +70,13 @@ def run() -> None:
     """Run the command line and end the process, without waiting for downloads in other threads."""
     pa.set_cpu_count(1)  # the encoder needs the cores
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a platform stops a task with it
+    nowhere = Path(os.devnull).open("w")  # noqa: SIM115 - until the process ends
+    sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere  # they may be closed
     status = main(sys.argv[1:])
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (OSError, ValueError, AttributeError):  # whoever reads has gone, or never was
-            status = status or FAILED
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        status = status or _failed(f"the results could not be printed: {reason_of(error)}")
     os._exit(status)
 
 
