@@ -194,8 +194,8 @@ def _walked(folder: str, recursive: bool, above: frozenset[tuple[int, int]]) -> 
     """
     if not Path(folder).is_dir():
         return
-    status = Path(folder).stat()
-    above |= {(status.st_dev, status.st_ino)}
+    here = Path(folder).stat()
+    above |= {(here.st_dev, here.st_ino)}
     with os.scandir(folder) as entries:
         for entry in entries:
             status = _status(entry)
