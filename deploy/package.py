@@ -19,7 +19,14 @@ from pathlib import Path, PurePosixPath
 from common.errors import EmbeddingError
 from common.files import replacing, sha256_of
 from common.machine import MODEL_FILE
-from common.models.bundle import MANIFEST, TOKENIZERS, Bundle, BundlePrecision, find_bundle
+from common.models.bundle import (
+    BESIDE,
+    MANIFEST,
+    TOKENIZERS,
+    Bundle,
+    BundlePrecision,
+    find_bundle,
+)
 from common.models.catalog import resolve
 from common.models.spec import EngineOptions, ModelSpec
 
@@ -38,7 +45,7 @@ CODE = (  # patterns of all code that is deployed; a new package of the function
 )
 TORCH_CODE = ("common/models/torch_engine/*.py",)
 NEVER = ("__pycache__", "*.pyc", ".*")
-OF_A_BUNDLE = ("*.onnx", "*.onnx.data", MANIFEST)
+OF_A_BUNDLE = ("*.onnx", *(f"*.onnx{suffix}" for suffix in BESIDE), MANIFEST)
 CHECKPOINTS = {".safetensors", ".bin", ".pt"}
 IGNORE = """# This folder is the function, except for what Python writes into it.
 __pycache__/
@@ -156,7 +163,8 @@ def _bundle(bundle: Bundle, precision: str, place: str, notes: list[str]) -> Fil
     manifest = bundle.manifest
     text, image = bundle.choose("text", precision), bundle.choose("image", precision)
     names = [manifest.text.files[text], manifest.image.files[image]]
-    names += [f"{name}.data" for name in names if f"{name}.data" in manifest.sha256]
+    beside = [name + suffix for name in names for suffix in BESIDE]
+    names += [name for name in beside if name in manifest.sha256]
     names += [name for name in TOKENIZERS.values() if name in manifest.sha256]
     sources: Files = {f"{place}/{name}": bundle.verified(name)[0] for name in names}
     kept = manifest.model_copy(

@@ -30,7 +30,7 @@ from export import fidelity, graphs
 from export.lean_vocabulary import lean
 from export.optimize import optimize
 from export.quantize import RowQuantizer
-from export.tables import separate_tables
+from export.tables import separate_weights
 
 Item = TypeVar("Item", TokenIds, Pixels)
 Described = TypeVar("Described", TextManifest, ImageManifest)
@@ -157,10 +157,10 @@ class BundleBuilder:
             files["int8"] = path.name.replace("fp32", "int8")
             onnx.save(RowQuantizer(onnx.load(path)).run(), self._folder / files["int8"])
             optimize(self._folder / files["int8"])
-            separate_tables(self._folder / files["int8"])
+            separate_weights(self._folder / files["int8"])
         if "fp32" in precisions:
             optimize(path)
-            separate_tables(path)
+            separate_weights(path)
             files["fp32"] = path.name
         else:
             self._remove(path.name)

@@ -144,7 +144,7 @@ def submitted() -> list[list[str]]:
     deployment = Deployment("acme", "us-central1", "mclip", is_open=True)
     pairs = submit.create_accounts(deployment)
     return [
-        submit.enable_apis(submit.APIS, deployment.project),
+        submit.enable_apis(deployment),
         *(command for pair in pairs for command in pair),
         *submit.grant_roles(deployment),
         submit.submit_build(deployment),
@@ -317,7 +317,7 @@ def test_weights_go_up_and_tests_do_not(tmp_path: Path, gcloud: Path) -> None:
         (clone / name).mkdir(parents=True)
     places = """main.py requirements.txt requirements-serve.txt constraints.txt common/a.py
         functions/b.py weights/clip/manifest.json weights/clip/text.int8.onnx
-        weights/clip/text.fp32.onnx.data""".split()
+        weights/clip/text.fp32.onnx.data weights/clip/text.fp32.onnx.weights""".split()
     left = """tests/smoke.py tests/e2e/server.py .git/config .venv/bin/x.py build/function/main.py
         common/a.pyc docs/a.md README.md .coverage""".split()
     for place in places + left:

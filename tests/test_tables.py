@@ -1,4 +1,4 @@
-"""Large vocabulary tables stand beside their graph; the runtime maps them."""
+"""Large weights stand beside their graph; the runtime maps them."""
 
 from pathlib import Path
 from typing import Any
@@ -54,14 +54,29 @@ def test_only_large_tables_leave_the_graph_and_vectors_stay(
     path = tmp_path / "text.int8.onnx"
     graph_with_tables(path)
     whole = run(path)
-    tables.separate_tables(path)
+    tables.separate_weights(path)
     assert [file.name for file in tmp_path.iterdir()] == ["text.int8.onnx"]
     monkeypatch.setattr(tables, "TABLE_BYTES", ROWS.nbytes)
-    tables.separate_tables(path)
+    tables.separate_weights(path)
     data = tmp_path / "text.int8.onnx.data"
     assert data.stat().st_size == 3 * tables.PAGE_BYTES + ROWS.nbytes * 4
     assert data.read_bytes()[: ROWS.nbytes] == ROWS.tobytes()
     np.testing.assert_array_equal(run(path), whole)
     before = sha256_of(path)
-    tables.separate_tables(path)  # a second time changes nothing
+    monkeypatch.setattr(tables, "MATRIX_BYTES", 1024)
+    tables.separate_weights(path)  # a second time changes nothing
     assert sha256_of(path) == before
+
+
+def test_large_matrices_leave_the_graph_for_a_file_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "text.fp32.onnx"
+    graph_with_tables(path)
+    whole = run(path)
+    monkeypatch.setattr(tables, "MATRIX_BYTES", 1024)
+    tables.separate_weights(path)
+    names = {file.name for file in tmp_path.iterdir()}
+    assert names == {"text.fp32.onnx", "text.fp32.onnx.weights"}
+    assert (tmp_path / "text.fp32.onnx.weights").read_bytes() == np.eye(16, dtype="f4").tobytes()
+    np.testing.assert_array_equal(run(path), whole)

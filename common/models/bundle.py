@@ -26,6 +26,9 @@ TOKENIZERS = {
     "pieces": PIECES_FILE,
 }
 FORMAT: Literal[1] = 1
+# What a graph's name ends with in the files beside it: tables that stay mapped, and matrices that
+# are read while a session starts.
+TABLES, MATRICES = BESIDE = ".data", ".weights"
 
 BundlePrecision = Literal["int8", "fp32"]
 
@@ -145,13 +148,13 @@ class Bundle:
     def verified(self, name: str) -> tuple[Path, str]:
         """Check a file of the bundle against the manifest; return its path and its sha256.
 
-        If the weights of a graph are in a separate file, that file is checked too. Raises
+        If weights of a graph are in files beside it, those are checked too. Raises
         ModelUnavailable with the name of a file that is unreadable or has the wrong sum.
         """
         path = self.folder / name
-        weights = f"{name}.data"
-        if weights in self.manifest.sha256:
-            self.verified(weights)
+        for beside in (name + suffix for suffix in BESIDE):
+            if beside in self.manifest.sha256:
+                self.verified(beside)
         expected = self.manifest.sha256.get(name, "")
         try:
             sha256 = sha256_of(path)

@@ -48,7 +48,7 @@ def export(model: str) -> Figures:
 
 def _names(manifest: Manifest) -> dict[str, list[str]]:
     """The files of each precision, with the tokenizer's."""
-    others = [name for name in manifest.sha256 if not name.endswith((".onnx", ".onnx.data"))]
+    others = [name for name in manifest.sha256 if not name.endswith((".onnx", ".data", ".weights"))]
     towers = (manifest.text, manifest.image)
     return {
         precision: [tower.files[precision] for tower in towers if precision in tower.files] + others
