@@ -1,7 +1,6 @@
 """The command line: its options, and the job that they describe."""
 
 import argparse
-import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -112,6 +111,7 @@ def choice_of(given: argparse.Namespace) -> ModelChoice:
 
 
 def _positive(text: str) -> int:
-    if not re.fullmatch(r"\d{1,18}", text) or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
-    return int(text)
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return number

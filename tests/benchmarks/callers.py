@@ -93,6 +93,7 @@ def run(
     elapsed = time.perf_counter() - started
     times = sorted(tally.times) or [float("nan")]
     return {
+        "answered": len(tally.times),
         "rate": len(tally.times) / elapsed,
         **{
             f"p{part}": times[min(len(times) - 1, len(times) * part // 100)] * 1000

@@ -52,16 +52,28 @@ class Service:
 
     def resident_mb(self) -> float:
         """Memory of the process and its children; pages that they share are counted once (PSS)."""
-        pids, kilobytes = [self.process.pid], 0
-        for pid in pids:
-            pids += [
-                int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-            ]
+        kilobytes = 0
+        for pid in self._pids():
             rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
             kilobytes += next(
                 int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")
             )
         return kilobytes / 1000
+
+    def cpu_s(self) -> float:
+        """CPU seconds that the process and its children have used; other programs do not matter."""
+        ticks = 0
+        for pid in self._pids():
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+    def _pids(self) -> list[int]:
+        pids = [self.process.pid]
+        for pid in pids:  # grows while it is read
+            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+            pids += [int(child) for child in children]
+        return pids
 
     def load(
         self, callers: int, seconds: float, path: str, bodies: list[object], rate: float = 0

@@ -57,16 +57,14 @@ class PeerBench:
         self.values.setdefault((name, unit), {}).setdefault(system, []).append(value)
         print(f"{system:22} {name:34} {value:10.1f} {unit}", flush=True)
 
-    def cold_starts(self, url: str) -> None:
-        """From the process's start to the first text and image, one service at a time."""
-        for _ in range(self.rounds):
-            for system in self.systems:
-                with system.start() as service:
-                    seconds = service.first_answer_s(*system.texts(["a fox"])[0])
-                    self.note(system.name, "first text after the start", "ms", seconds * 1000)
-                    seconds = service.first_answer_s(*system.image(f"{url}/0.jpg"))
-                    self.note(system.name, "first text and image", "ms", seconds * 1000)
-                    self.note(system.name, "memory, both towers", "MB", service.resident_mb())
+    def cold_start(self, system: System, service: Service, url: str) -> None:
+        """From the process's start to the first text and image, and what that took."""
+        seconds = service.first_answer_s(*system.texts(["a fox"])[0])
+        self.note(system.name, "first text after the start", "ms", seconds * 1000)
+        seconds = service.first_answer_s(*system.image(f"{url}/0.jpg"))
+        self.note(system.name, "first text and image", "ms", seconds * 1000)
+        self.note(system.name, "first text and image, CPU time", "ms", service.cpu_s() * 1000)
+        self.note(system.name, "memory, both towers", "MB", service.resident_mb())
 
     def check(self, running: Running, url: str) -> None:
         """Refuse to compare with a service that computes something else."""
@@ -87,12 +85,16 @@ class PeerBench:
             for callers in CALLERS:
                 for name, (system, service) in running.items():
                     asks = _singles(system, what, url)
+                    used = service.cpu_s()
                     found = service.load(
                         callers, self.seconds, asks[0][0], [body for _, body in asks]
                     )
+                    used = (service.cpu_s() - used) / found["answered"]
                     assert not found["failed"], f"{name}: {found}"
                     label = f"{callers} callers, one {what}"
                     self.note(name, label, f"{what}s/s", found["rate"])
+                    self.note(name, f"{label}, refused", "requests", found["refused"])
+                    self.note(name, f"{label}, CPU time", "ms", used * 1000)
                     self.note(name, f"{label}, p50", "ms", found["p50"])
                     self.note(name, f"{label}, p99", "ms", found["p99"])
 
@@ -113,16 +115,18 @@ class PeerBench:
         self.note(name, label, "ms", seconds * 1000)
 
     def services(self) -> None:
-        """All groups of the services."""
+        """All groups of the services. They start one after another, while the others are idle."""
         with pictures() as url:
-            self.cold_starts(url)
+            for _ in range(self.rounds - 1):
+                for system in self.systems:
+                    with system.start() as service:
+                        self.cold_start(system, service, url)
             with ExitStack() as stack:
-                running = {
-                    one.name: (one, stack.enter_context(one.start())) for one in self.systems
-                }
-                for system, service in running.values():
-                    service.first_answer_s(*system.texts(["a fox"])[0])
-                    service.first_answer_s(*system.image(f"{url}/0.jpg"))
+                running = {}
+                for system in self.systems:
+                    service = stack.enter_context(system.start())
+                    self.cold_start(system, service, url)
+                    running[system.name] = (system, service)
                 self.check(running, url)
                 for _ in range(self.rounds):
                     self.http(running, url)

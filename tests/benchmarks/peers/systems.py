@@ -103,7 +103,7 @@ SYSTEMS = (
     ),
     System(
         "sentence-transformers",
-        "sentence-transformers + FastAPI",
+        "sentence-transformers",
         partial(
             _peer,
             "sentence-transformers",
