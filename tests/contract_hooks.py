@@ -13,8 +13,9 @@ SERVED: dict[str, Any] = {
     "model": "demo",
     "dimensions": 256,
     "output_dimension": 256,
-    "truncate": "END",
 }
+# Whether a text that is too long is cut, and the values that cut it: some protocols have booleans.
+CUTTING: dict[type, Any] = {str: "END", bool: True}
 NAMED = {"id": "demo", "name": "show.js"}  # in paths: a model, and a file of the documentation
 TEXT_ENTRIES = json.dumps({"clip": {"textual": {"modelName": "demo"}}})
 
@@ -31,6 +32,9 @@ def before_call(_: schemathesis.HookContext, case: schemathesis.Case[Any], kwarg
     if isinstance(case.body, dict):
         given = {name: value for name, value in SERVED.items() if case.body.get(name) is not None}
         case.body.update(given)
+        for name in ("truncate", "truncation"):
+            if (asked := case.body.get(name)) is not None:
+                case.body[name] = CUTTING[type(asked)]
         messages: Any = case.body.get("messages") or ()
         for place, said in enumerate(messages):
             said["role"] = "system" if place else "user"  # the generator ignores maxContains
