@@ -13,11 +13,13 @@ from pydantic import (
 )
 
 from functions.field_errors import field_errors, summary
-from functions.request_schema import Schema, all_null, refusing
+from functions.request_schema import NOT_BLANK, Schema, all_null, refusing
 from functions.schemas import MAX_IMAGES, MAX_TEXTS, Request, Text
 
 Kind = Literal["text", "image"]
-Reference = Annotated[str, Field(json_schema_extra={"pattern": r"\S"})]  # URL, data: URL or base64
+Reference = Annotated[
+    str, Field(json_schema_extra={"pattern": NOT_BLANK})
+]  # URL, data: URL or base64
 IDS_FAULT = (
     "holds token ids, which belong to another model's tokenizer; send strings "
     "(LangChain's OpenAIEmbeddings does with check_embedding_ctx_length=False)"

@@ -12,7 +12,7 @@ from werkzeug.formparser import FormDataParser
 
 from common.items import ImageBytes
 from functions.errors import InvalidRequest
-from functions.request_schema import all_empty, never
+from functions.request_schema import FLOAT16_AS_NUMBERS, NOT_BLANK, all_empty, never
 from functions.schemas import MAX_IMAGES
 
 FORM = "multipart/form-data"
@@ -103,12 +103,12 @@ def form_schema(model: type[BaseModel]) -> dict[str, Any]:
         "type": "object",
         "properties": dict(_properties(model)),
         "additionalProperties": False,
-        **never(all_empty(FILES, URLS)),
+        **never(all_empty(FILES, URLS), FLOAT16_AS_NUMBERS),
     }
 
 
 def _properties(model: type[BaseModel]) -> Iterator[tuple[str, dict[str, Any]]]:
-    text = {"type": "string", "pattern": r"\S"}
+    text = {"type": "string", "pattern": NOT_BLANK}
     lists = {FILES: {"type": "array", "items": FILE}, URLS: {"type": "array", "items": text}}
     for name, field in model.model_fields.items():
         choices = {"type": "string", "enum": list(get_args(field.annotation))}

@@ -21,7 +21,15 @@ from common.models.spec import Vectors
 from functions.content import Input, Inputs, Kind, Message, Part, read_inputs
 from functions.errors import FieldError, InvalidRequest
 from functions.model_names import check_dimensions
-from functions.request_schema import FLOAT16_AS_NUMBERS, Schema, all_given, all_null, refusing
+from functions.request_schema import (
+    BLANK,
+    FLOAT16_AS_NUMBERS,
+    NOT_BLANK,
+    Schema,
+    all_given,
+    all_null,
+    refusing,
+)
 from functions.schemas import MAX_TEXT_CHARS, EmbeddingRequest, WholeNumber
 
 # Matches a data: URL of an image, but not a text that mentions one.
@@ -64,7 +72,7 @@ Messages = Annotated[
     ),
 ]
 
-_BLANK: Schema = {"type": "string", "pattern": r"^\s*$"}
+_BLANK: Schema = {"type": "string", "pattern": BLANK}
 _BLANK_INPUT: Schema = {"anyOf": [_BLANK, {"type": "array", "items": {}, "contains": _BLANK}]}
 _REFUSED: tuple[Schema, ...] = (
     FLOAT16_AS_NUMBERS,
@@ -180,7 +188,7 @@ class EmbeddingsRequest(EmbeddingRequest):
                 (self.field, index),
                 f"has {len(value):,} characters, the limit is {MAX_TEXT_CHARS:,}",
             )
-        elif kind == "image" and not value.strip():
+        elif kind == "image" and not re.search(NOT_BLANK, value):
             fault = FieldError((self.field, index), "is an empty string")
         else:
             return Text(value) if kind == "text" else ImageUrl(as_url(value))

@@ -10,6 +10,10 @@ from typing import Any
 
 Schema = dict[str, Any]
 NULL: Schema = {"type": "null"}
+# Unicode's white space, which pydantic strips. Python's and JavaScript's `\s` differ from it.
+_SPACE = r"\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+BLANK = rf"^[{_SPACE}]*$"
+NOT_BLANK = f"[^{_SPACE}]"
 
 
 def describe_optional_fields(schema: Schema) -> None:

@@ -22,6 +22,7 @@ from common.quantization import OutputDtype
 from functions.errors import FieldError, InvalidRequest
 from functions.request_schema import (
     FLOAT16_AS_NUMBERS,
+    NOT_BLANK,
     all_null,
     describe_optional_fields,
     refusing,
@@ -38,7 +39,7 @@ Text = Annotated[str, StringConstraints(max_length=MAX_TEXT_CHARS)]
 Url = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1),
-    Field(json_schema_extra={"pattern": r"\S"}),
+    Field(json_schema_extra={"pattern": NOT_BLANK}),
 ]
 Texts = Annotated[list[Text], Field(max_length=MAX_TEXTS)]
 Urls = Annotated[list[Url], Field(max_length=MAX_IMAGES)]

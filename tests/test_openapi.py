@@ -4,12 +4,17 @@
 """
 
 import json
+import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from openapi_spec_validator import validate
+from pydantic import TypeAdapter, ValidationError
 
 from functions.openapi import document
+from functions.request_schema import BLANK, NOT_BLANK
+from functions.schemas import Url
 from tests.spoken import PROTOCOLS, ROUTES
 
 REVIEWED = Path(__file__).with_name("openapi.json")
@@ -41,6 +46,17 @@ def test_it_has_every_route_and_an_identity_for_each() -> None:
     assert len({identity for _, identity, _ in operations}) == len(ROUTES)
     assert {route.tag for route in ROUTES} == {tag["name"] for tag in current()["tags"]}
     assert all(summary.endswith((".", ":")) for _, _, summary in operations)
+
+
+def test_its_blank_is_what_the_function_strips() -> None:
+    """A URL of white space alone is refused, by the schema as by the function."""
+    url = TypeAdapter(Url)
+    for code in range(0x3100):
+        with suppress(ValidationError):
+            url.validate_python(chr(code))
+            assert re.search(NOT_BLANK, chr(code)), hex(code)
+            continue
+        assert re.search(BLANK, chr(code)), hex(code)
 
 
 def test_every_route_that_needs_a_key_says_that_it_can_be_refused() -> None:
