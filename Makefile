@@ -18,7 +18,8 @@ BUNDLED := $(filter demo demo-mclip,$(MODEL))$(wildcard weights/$(subst /,-,$(MO
 ASKED := $(if $(filter file,$(origin PYTHON)),,yes)
 # Three on two cores, because some tests wait for a host, a timeout or a server's start.
 PROCESSES ?= 3
-IN_PROCESSES = -n $(PROCESSES) --dist loadgroup --no-loadscope-reorder
+# By file: xdist 3.8 cannot group in another way beside pytest 9, and a module's fixtures cost much.
+IN_PROCESSES = -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 # What takes more cases, larger models or real installs with --hostile.
 CAMPAIGNS := tests/hostile tests/e2e/test_contract_campaign.py tests/e2e/test_serve_install.py \
 	tests/test_tokenizer.py tests/test_json_tokenizer.py tests/test_torch_engine.py tests/test_library.py

@@ -1,8 +1,11 @@
 """The command line: `python -m bulk embed | status | search | compare`. See docs/bulk.md."""
 
+import argparse
 import os
+import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -15,18 +18,14 @@ from common.logging import configure
 
 INTERRUPTED = 130
 FAILED = 1
-COMMANDS: Mapping[str, Callable[..., int]] = {
-    "embed": commands.embed,
-    "status": commands.status,
-    "search": commands.search,
-    "compare": commands.compare,
-}
+MESSAGE_CHARS = 1000  # a message may quote a row of any length
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run a command. Returns the exit status.
 
-    0: done, 3: more rows failed than allowed, 130: interrupted, 1: any other error.
+    0: done, 3: more rows failed than allowed, 130: interrupted, 1: any other error, which is
+    told in one line.
     """
     try:
         given = parser().parse_args(arguments)
@@ -35,28 +34,49 @@ def main(arguments: Sequence[str]) -> int:
     configure("INFO", stream=sys.stderr)
     disable_telemetry()
     try:
-        return COMMANDS[given.command](given)
+        return _call(given)
     except KeyboardInterrupt:
         print("interrupted; the same command continues from here", file=sys.stderr)
         return INTERRUPTED
-    except (BulkError, EmbeddingError, ValueError) as error:
+    except (BulkError, EmbeddingError, ValueError, pa.ArrowException) as error:
         return _failed(str(error))
+    except MemoryError:
+        return _failed("not enough memory; choose smaller --shard-rows, or a larger machine")
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         return _failed(f"{reason_of(error)}{where}")
 
 
+def _call(given: argparse.Namespace) -> int:
+    if given.command == "embed":
+        return commands.embed(given)
+    if given.command == "status":
+        return commands.status(given)
+    from bulk import search_commands  # Pillow too, which a run that is complete does not need
+
+    return (
+        search_commands.search(given)
+        if given.command == "search"
+        else search_commands.compare(given)
+    )
+
+
 def _failed(message: str) -> int:
-    print(f"bulk: {message.splitlines()[0]}", file=sys.stderr)
+    print(f"bulk: {' '.join(message.splitlines())[:MESSAGE_CHARS]}", file=sys.stderr)
     return FAILED
 
 
 def run() -> None:
     """Run the command line and end the process, without waiting for downloads in other threads."""
     pa.set_cpu_count(1)  # the encoder needs the cores
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a platform stops a task with it
+    nowhere = Path(os.devnull).open("w")  # noqa: SIM115 - until the process ends
+    sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere  # they may be closed
     status = main(sys.argv[1:])
-    sys.stdout.flush()
-    sys.stderr.flush()
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        status = status or _failed(f"the results could not be printed: {reason_of(error)}")
     os._exit(status)
 
 

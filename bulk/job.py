@@ -11,6 +11,7 @@ from bulk.inputs.source import BucketSource, InputSource
 from bulk.location import Location
 from bulk.outputs import OUTPUTS
 from bulk.outputs.part import Parts, VectorType
+from bulk.run_file import listing_in
 from bulk.shards import Shards
 from common.batcher import BatchLimits
 from common.embedder import Embedder
@@ -74,7 +75,9 @@ class Job:
 
     def open_input(self) -> "OpenInput":
         """The input's reader and its shards. Raises BadInput."""
-        root, reader = open_input(self.input, self.columns)
+        root, reader = open_input(
+            self.input, self.columns, lambda: listing_in(Location.of(self.output))
+        )
         counts = [file.rows for file in reader.files]
         if self.limit is not None:
             counts = _limited(counts, self.limit)

@@ -4,7 +4,10 @@ import re
 from dataclasses import dataclass
 
 from bulk.errors import BulkError
+from bulk.inputs.reader import Columns
+from bulk.inputs.tables import ROW
 
+ADDED = ("text_vector", "image_vector", "text_embedded", "image_embedded", "truncated", "error")
 MAX_FAILURES = re.compile(r"(\d{1,9})(%?)")
 FLOAT_BYTES = 4
 COPIES = 4  # of a vector: as embedded, joined, in the part's type, in the file's bytes
@@ -31,6 +34,13 @@ class AllowedFailures:
     def permits(self, failures: int, rows: int) -> bool:
         """Whether so many failures of so many rows are allowed."""
         return failures <= self.number * (rows / 100 if self.is_percentage else 1)
+
+
+def check_names(columns: Columns) -> None:
+    """Raises BulkError if a column of the input has the name of one that the output adds."""
+    for name in (columns.id, *columns.keep):
+        if name in ADDED or (name == ROW and not columns.id):
+            raise BulkError(f"column {name!r}: the output has one of its own; rename the input's")
 
 
 def check_memory(shard_rows: int, rows: int, vector_floats: int, memory_bytes: int) -> None:

@@ -1,10 +1,13 @@
 """A file or folder, local or in a bucket, through pyarrow's own file systems."""
 
+import errno
 import functools
 import os
 import posixpath
+import stat
 import time
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -26,17 +29,34 @@ NO_CREDENTIALS = (
 LEFTOVER_S = 3600.0  # a temporary file this old is left from a killed process
 
 
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A file as a listing shows it. `modified_ns` is 0 if that is not known.
+
+    A name that is not UTF-8 is written with escapes, by which the file cannot be opened.
+    """
+
+    path: str
+    size: int
+    modified_ns: int
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return posixpath.basename(self.path)
+
+
 @dataclass(frozen=True)
 class Location:
     """A file or folder in a file system. `uri` is its name in messages.
 
-    `size_bytes` is set for files from a listing.
+    `listed` is what a listing said of a file, so that it need not be asked again.
     """
 
     filesystem: fs.FileSystem
     path: str
     uri: str
-    size_bytes: int | None = None
+    listed: Listed | None = None
 
     @classmethod
     def of(cls, uri: str) -> "Location":
@@ -63,25 +83,34 @@ class Location:
         """An address of the same place that does not depend on the current folder."""
         return self.path if self.is_local else self.uri
 
-    def child(self, name: str, size_bytes: int | None = None) -> "Location":
+    @property
+    def real(self) -> str:
+        """The full address, with links of the local file system resolved."""
+        return str(Path(self.path).resolve()) if self.is_local else self.uri
+
+    def child(self, name: str, listed: Listed | None = None) -> "Location":
         """A file or folder inside it."""
         joined = posixpath.join(self.path, name)
-        return Location(self.filesystem, joined, posixpath.join(self.uri, name), size_bytes)
+        return Location(self.filesystem, joined, posixpath.join(self.uri, name), listed)
 
     def info(self) -> fs.FileInfo:
         """Its kind and size."""
         info: fs.FileInfo = self.filesystem.get_file_info(self.path)
         return info
 
-    def size(self) -> int:
-        """The file's size in bytes."""
-        return int(self.info().size) if self.size_bytes is None else self.size_bytes
+    def seen(self) -> Listed:
+        """Its size and time of change, as listed if it was."""
+        return self.listed or _listed(self.info())
 
-    def files(self, recursive: bool = False) -> list[fs.FileInfo]:
-        """The files inside it, sorted by path; none if it does not exist."""
-        selector = fs.FileSelector(self.path, allow_not_found=True, recursive=recursive)
-        found = self.filesystem.get_file_info(selector)
-        return sorted((one for one in found if one.is_file), key=lambda one: one.path)
+    def files(self, recursive: bool = False) -> list[Listed]:
+        """The files inside it, sorted by path; none if it does not exist. Raises OSError."""
+        if self.is_local:
+            found = _walked(self.path, recursive, frozenset())
+        else:
+            selector = fs.FileSelector(self.path, allow_not_found=True, recursive=recursive)
+            infos = self.filesystem.get_file_info(selector)
+            found = (_listed(info) for info in infos if info.is_file)
+        return sorted(found, key=lambda file: file.path)
 
     def open(self) -> pa.NativeFile:
         """Open the file for random access."""
@@ -93,8 +122,11 @@ class Location:
             data: bytes = file.read()
         return data
 
-    def write(self, data: bytes | pa.Buffer) -> None:
-        """Write the whole file, so that a reader sees all of it or nothing. Raises OSError."""
+    def write(self, data: bytes | pa.Buffer, is_new: bool = False) -> None:
+        """Write the whole file, so that a reader sees all of it or nothing. Raises OSError.
+
+        `is_new` leaves a local file alone that exists, and raises FileExistsError.
+        """
         if not self.is_local:
             with self.filesystem.open_output_stream(self.path) as stream:
                 stream.write(data)  # a bucket shows an object only after its upload
@@ -107,7 +139,8 @@ class Location:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            beside.replace(path)
+            if not (is_new and _linked(path, beside)):
+                beside.replace(path)
         finally:
             beside.unlink(missing_ok=True)
 
@@ -134,6 +167,58 @@ class Location:
         for path in Path(self.path).rglob(".*.????????"):
             if path.is_file() and path.stat().st_mtime < before:
                 path.unlink(missing_ok=True)
+
+
+def _linked(path: Path, beside: Path) -> bool:
+    """Give a file another name, which must be new. False if the file system has no links.
+
+    Raises FileExistsError.
+    """
+    try:
+        path.hardlink_to(beside)
+    except FileExistsError:
+        raise
+    except OSError:
+        return False
+    return True
+
+
+def _listed(info: fs.FileInfo) -> Listed:
+    return Listed(info.path, int(info.size or 0), int(info.mtime_ns or 0))
+
+
+def _walked(folder: str, recursive: bool, above: frozenset[tuple[int, int]]) -> Iterator[Listed]:
+    """The files below a local folder. Links are followed, but not to a folder `above`.
+
+    pyarrow's own listing follows such a loop forty times, and fails for names that are not UTF-8.
+    """
+    if not Path(folder).is_dir():
+        return
+    here = Path(folder).stat()
+    above |= {(here.st_dev, here.st_ino)}
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            status = _status(entry)
+            if status is None:
+                continue
+            if stat.S_ISREG(status.st_mode):
+                path = os.fsencode(entry.path).decode("utf-8", "backslashreplace")
+                yield Listed(path, status.st_size, status.st_mtime_ns)
+            is_above = (status.st_dev, status.st_ino) in above
+            if recursive and stat.S_ISDIR(status.st_mode) and not is_above:
+                yield from _walked(entry.path, recursive, above)
+
+
+def _status(entry: "os.DirEntry[str]") -> os.stat_result | None:
+    """What it leads to. None if that is nothing: another process may just have renamed it."""
+    try:
+        return entry.stat()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if error.errno == errno.ELOOP:  # a link to itself
+            return None
+        raise
 
 
 def _bucket_filesystem(bucket: str) -> fs.FileSystem:

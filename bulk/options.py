@@ -1,6 +1,7 @@
 """The command line: its options, and the job that they describe."""
 
 import argparse
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -111,7 +112,6 @@ def choice_of(given: argparse.Namespace) -> ModelChoice:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return number
+    if not re.fullmatch(r"\d{1,18}", text) or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
+    return int(text)

@@ -22,14 +22,16 @@ THUMBNAIL = (320, 320)
 STYLE = """
 :root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
 body { margin: 0 auto; max-width: 72rem; padding: 1rem; }
-h1 { font-size: 1.25rem; overflow-wrap: anywhere; }
+h1 { font-size: 1.25rem; margin: .5rem 0 0; overflow-wrap: anywhere; }
+h1 + p { padding: 0; }
 ol { display: grid; gap: 1rem; list-style: none; padding: 0;
   grid-template-columns: repeat(auto-fill, minmax(min(12rem, 42vw), 1fr)); }
 li { border: 1px solid color-mix(in srgb, currentColor 20%, transparent); border-radius: .5rem;
   overflow: hidden; }
-img { aspect-ratio: 1; background: #fff; display: block; object-fit: contain; width: 100%; }
-p { margin: 0; overflow-wrap: anywhere; padding: .5rem; }
-b { font-variant-numeric: tabular-nums; }
+img { aspect-ratio: 1; background: #fff; box-sizing: border-box; display: block;
+  object-fit: contain; padding: .5rem; width: 100%; }
+p { font-size: .875rem; margin: 0; overflow-wrap: anywhere; padding: .5rem .75rem; }
+b { display: block; font-size: 1rem; font-variant-numeric: tabular-nums; }
 """
 
 
@@ -65,21 +67,24 @@ def cards_of(hits: Sequence[Hit], run: RunFile, input_uri: str) -> list[Card]:
     return cards
 
 
-def page_of(query: str, cards: Sequence[Card]) -> str:
+def page_of(query: str, cards: Sequence[Card], run: RunFile) -> str:
     """The page as HTML."""
     title = html.escape(f"“{query}”")
+    about = html.escape(f"the nearest {len(cards)} of {run.rows:,} rows · model {run.model}")
     shown = "\n".join(map(_shown, cards))
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<style>{STYLE}</style></head>\n<body><h1>{title}</h1>\n<ol>\n{shown}\n</ol></body></html>\n"
+        f"<style>{STYLE}</style></head>\n"
+        f'<body><h1 dir="auto">{title}</h1>\n<p>{about}</p>\n<ol>\n{shown}\n</ol></body></html>\n'
     )
 
 
 def _shown(card: Card) -> str:
     image = f'<img src="{html.escape(card.image)}" alt="" loading="lazy">' if card.image else ""
-    text = f"<p>{html.escape(card.text)}</p>" if card.text else ""
-    label = f"<p><b>{card.hit.cosine:.3f}</b> {html.escape(card.hit.id)}</p>"
+    text = f'<p dir="auto">{html.escape(card.text)}</p>' if card.text else ""
+    name = html.escape(card.hit.id).replace("/", "/<wbr>")  # a long path breaks at its folders
+    label = f"<p><b>{card.hit.cosine:.3f}</b>{name}</p>"
     return f"<li>{image}{text}{label}</li>"
 
 

@@ -8,17 +8,16 @@ from bulk.errors import BadOutput, reason_of
 from bulk.inputs.reader import InputFile
 from bulk.job import Job, OpenInput
 from bulk.location import Location
-from bulk.outputs.part import Counts, Parts
+from bulk.outputs.part import Counts
 from bulk.run_file import (
     LISTING_NAME,
     NAME,
     RunFile,
     digest_of,
     listing_difference,
-    listing_from_parquet,
+    listing_in,
     listing_to_parquet,
 )
-from bulk.shards import shards_of_task
 
 
 @dataclass(frozen=True)
@@ -70,17 +69,18 @@ def read_run_file(folder: Location) -> RunFile | None:
         raise BadOutput(f"{place.uri}: cannot be read as a run file") from error
 
 
+def check_apart(source: str, output: str) -> None:
+    """Raises BadOutput if the output lies inside the folder that is read: parts would be input."""
+    inside, folder = Location.of(output).real, Location.of(source)
+    if (inside + "/").startswith(folder.real + "/") and not folder.info().is_file:
+        raise BadOutput(f"{output}: lies inside the input {source}; use a folder outside of it")
+
+
 def check_output(folder: Location, run: RunFile, files: Sequence[InputFile]) -> None:
     """Check that this run can use the folder. Writes nothing. Raises BadOutput."""
     try:
         folder.check_writable()
-        # Listed first: another task may write the run file and its parts between the two.
-        others = [name for file in folder.files() if not _is_ours(name := file.base_name)]
-        there = read_run_file(folder)
-        if there is None and others:
-            raise BadOutput(
-                f"{folder.uri}: the folder is not empty and holds no run; use another folder"
-            )
+        there = read_run_file(folder) or _run_file_of_another_task(folder)
     except OSError as error:
         raise BadOutput(f"{folder.uri}: cannot be written to: {reason_of(error)}") from error
     if there is None:
@@ -90,21 +90,43 @@ def check_output(folder: Location, run: RunFile, files: Sequence[InputFile]) -> 
     _refuse_differences(folder, there, run.of_model(there.fingerprint, there.dimensions))
 
 
+def _run_file_of_another_task(folder: Location) -> RunFile | None:
+    """The run file, if it was written just now. Raises BadOutput if the folder is someone else's.
+
+    The files are listed first, because another task may write the run file and then its parts.
+    """
+    others = [name for file in folder.files() if not _is_ours(name := file.name)]
+    there = read_run_file(folder)
+    if there is None and others:
+        raise BadOutput(
+            f"{folder.uri}: the folder is not empty and holds no run; use another folder"
+        )
+    return there
+
+
 def begin(folder: Location, run: RunFile, files: Sequence[InputFile]) -> None:
     """Write the run file. If there is one, check that this run would give the same vectors.
 
     Raises BadOutput if it would not, or if the folder cannot be written to.
     """
-    there = read_run_file(folder)
-    if there is not None:
-        _refuse_differences(folder, there, run)
+    if read_run_file(folder) is not None:
+        check_run(folder, run)
         folder.sweep()
         return
     try:
         folder.child(LISTING_NAME).write(listing_to_parquet(files))
-        folder.child(NAME).write(run.to_json())
+        folder.child(NAME).write(run.to_json(), is_new=True)
+    except FileExistsError:  # another run or task began at the same time
+        check_run(folder, run)
     except OSError as error:
         raise BadOutput(f"{folder.uri}: cannot be written to: {reason_of(error)}") from error
+
+
+def check_run(folder: Location, run: RunFile) -> None:
+    """Check that this run would give the vectors that are in the folder. Raises BadOutput."""
+    there = read_run_file(folder)
+    if there is not None:
+        _refuse_differences(folder, there, run)
 
 
 def _refuse_differences(folder: Location, there: RunFile, run: RunFile) -> None:
@@ -120,16 +142,7 @@ def _is_ours(name: str) -> bool:
 
 
 def _changed(folder: Location, files: Sequence[InputFile]) -> str:
-    try:
-        old = listing_from_parquet(folder.child(LISTING_NAME).read())
-    except OSError:
-        return f"{LISTING_NAME} is missing, so the files cannot be named"
-    return listing_difference(old, files)
-
-
-def left_to_do(opened: OpenInput, parts: Parts, task: int, tasks: int) -> list[int]:
-    """The shards of this task that have no part yet."""
-    done = parts.done()
-    return [
-        shard for shard in shards_of_task(opened.shards.count, task, tasks) if shard not in done
-    ]
+    old = listing_in(folder)
+    if not old:
+        return f"{LISTING_NAME} cannot be read, so the files cannot be named"
+    return listing_difference([*old.values()], files)

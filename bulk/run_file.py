@@ -1,4 +1,4 @@
-"""The files `_run.json` and `_input.parquet`, which describe a run. Pure."""
+"""The files `_run.json` and `_input.parquet`, which describe a run."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bulk.inputs.reader import InputFile
+from bulk.location import Location
 from common.version import VERSION
 
 NAME = "_run.json"
@@ -81,6 +82,15 @@ def listing_to_parquet(files: Sequence[InputFile]) -> pa.Buffer:
 def listing_from_parquet(data: bytes) -> list[InputFile]:
     """The files from the content of a listing."""
     return [InputFile(**row) for row in pq.read_table(pa.BufferReader(data)).to_pylist()]
+
+
+def listing_in(folder: Location) -> dict[str, InputFile]:
+    """The listing in an output folder by paths. Empty if there is none that can be read."""
+    try:
+        files = listing_from_parquet(folder.child(LISTING_NAME).read())
+    except (OSError, TypeError, pa.ArrowInvalid):
+        return {}
+    return {file.path: file for file in files}
 
 
 def listing_difference(old: Sequence[InputFile], new: Sequence[InputFile]) -> str:

@@ -23,6 +23,7 @@ CALLS = 4  # at the same time: while one waits for its last image, others use th
 PIECES = 2 * CALLS  # that are read but not embedded yet
 SHARDS = 2  # in progress: one is written while the next is embedded
 IMAGES_IN_A_PIECE = 64
+PIECE_BYTES = 32 * 2**20  # rows that hold images are large
 TEXTS_IN_A_PIECE = 2048  # a call encodes texts of like length together
 
 Note = Callable[[Counts], None]
@@ -42,8 +43,9 @@ class Worker:
         self._running: set[Cancellation] = set()
         self._failure: BaseException | None = None
         self._is_closed = False
-        has_images = bool(self._opened.reader.columns.image)
-        self._piece_rows = IMAGES_IN_A_PIECE if has_images else TEXTS_IN_A_PIECE
+        reader = self._opened.reader
+        most = IMAGES_IN_A_PIECE if reader.columns.image else TEXTS_IN_A_PIECE
+        self._piece_rows = max(1, min(most, int(PIECE_BYTES / max(1.0, reader.row_bytes))))
 
     def embed(self, shards: Sequence[int], note: Note) -> None:
         """Embed shards and write their parts. `note` gets every piece's counts, in any thread.

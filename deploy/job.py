@@ -21,7 +21,7 @@ from pathlib import Path
 from common.errors import EmbeddingError
 from common.models.catalog import resolve
 from deploy.package import NEVER, ROOT, Choice, Files, Package, PackageError, plan, report, write
-from deploy.submit import SERVICE_NAME, Command, run
+from deploy.submit import SERVICE_NAME, Command, enable_apis, run
 
 NAME = "clip-bulk"
 FOLDER = Path("build/job")
@@ -145,12 +145,6 @@ def _bucket(uri: str) -> str:
     return f"{REMOTE}{name}" if uri.startswith(REMOTE) else ""
 
 
-def enable_apis(job: BulkJob) -> Command:
-    """The command that enables the APIs. It changes nothing if they are enabled."""
-    names = [f"{name}.googleapis.com" for name in APIS]
-    return ["gcloud", "services", "enable", *names, f"--project={job.project}"]
-
-
 def deploy_job(job: BulkJob) -> Command:
     """The command that builds build/job and creates or updates the job."""
     settings = ["HF_HUB_OFFLINE=1"]  # the folder has all that the model needs
@@ -189,7 +183,7 @@ def explain(job: BulkJob) -> str:
     """The job in words, and as commands."""
     account = create_account(job)
     commands = [
-        enable_apis(job),
+        enable_apis(APIS, job.project),
         *([account[1]] if account else []),
         *grant_roles(job),
         deploy_job(job),
@@ -214,7 +208,7 @@ def deploy(job: BulkJob) -> None:
     choice = Choice(resolve(job.model), uri=job.weights_uri)
     package = plan_job(choice)
     report(choice, package, FOLDER, write(package.files, ROOT / FOLDER))
-    run(enable_apis(job))
+    run(enable_apis(APIS, job.project))
     account = create_account(job)
     if account and subprocess.run(account[0], capture_output=True).returncode:
         run(account[1])

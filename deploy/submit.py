@@ -161,10 +161,10 @@ def grant_roles(deployment: Deployment) -> list[Command]:
     ]
 
 
-def enable_apis(deployment: Deployment) -> Command:
+def enable_apis(apis: Sequence[str], project: str) -> Command:
     """The command that enables the APIs. It changes nothing if they are enabled."""
-    names = [f"{name}.googleapis.com" for name in APIS]
-    return ["gcloud", "services", "enable", *names, f"--project={deployment.project}"]
+    names = [f"{name}.googleapis.com" for name in apis]
+    return ["gcloud", "services", "enable", *names, f"--project={project}"]
 
 
 def submit_build(deployment: Deployment) -> Command:
@@ -211,7 +211,7 @@ def explain(deployment: Deployment) -> str:
     listed = "the principals that IAM lists (roles/run.invoker)"
     callers = "ANYBODY" if deployment.is_open else listed
     commands = [
-        enable_apis(deployment),
+        enable_apis(APIS, deployment.project),
         *(create for _, create in create_accounts(deployment)),
         *grant_roles(deployment),
         submit_build(deployment),
@@ -246,7 +246,7 @@ def run(command: Command) -> None:
 
 def deploy(deployment: Deployment) -> str:
     """Deploy, and return the function's URL. Raises CalledProcessError for a failed command."""
-    run(enable_apis(deployment))
+    run(enable_apis(APIS, deployment.project))
     for look, create in create_accounts(deployment):
         if subprocess.run(look, capture_output=True).returncode:
             run(create)

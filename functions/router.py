@@ -42,7 +42,8 @@ class Router:
         spent_s = connection.waited_s() if isinstance(connection, Connection) else 0.0
         path = request.path.rstrip("/") or "/"
         routes = {own.method: own for own in self._routes if own.match(path) is not None}
-        matched = next(iter(routes.values()), None)
+        method = "GET" if request.method == "HEAD" else request.method
+        matched = routes.get(method) or next(reversed(routes.values()), None)
         timeout_s = settings.request_timeout_s
         is_patient = (matched and matched.is_for_weaviate) or is_weaviate(request.headers)
         if is_patient:

@@ -50,30 +50,16 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if is_test and reaches(collection_path, HEAVY) else None
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several processes, a module's tests stay in one of them, and one of them loads torch.
-
-    What takes long comes first, so that all end at the same time.
-    """
-    if not os.environ.get("PYTEST_XDIST_WORKER"):
-        return
-    group_of = {path: _group(path) for path in {item.path for item in items}}
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(group_of[item.path]))
-    items.sort(key=lambda item: _length(group_of[item.path]))
+    """With several processes, modules that take long come first: all then end at the same time."""
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        items.sort(key=lambda item: _length(item.path))
 
 
-def _group(module: Path) -> str:
-    is_slow = module.parent.name in SLOW_FOLDERS
-    return str(module) if is_slow or not reaches(module, TORCH) else "torch"
-
-
-def _length(group: str) -> int:
-    """The longest groups have the lowest number."""
-    if group == "torch":
+def _length(module: Path) -> int:
+    """The modules that take longest have the lowest number."""
+    if reaches(module, TORCH):
         return 0
-    module = Path(group)
     return 1 if module.parent.name in SLOW_FOLDERS or reaches(module, HEAVY) else 2
 
 

@@ -13,23 +13,27 @@ TORCH = frozenset({"torch", "open_clip", "transformers", "tests.reference"})
 HEAVY = frozenset({"onnx", "playwright", *TORCH, *STARTERS})
 
 
+@cache
 def reaches(module: Path, targets: frozenset[str]) -> bool:
     """Whether one of `targets` is imported, under its own name or by a part of it.
 
     Of the product, imports inside functions do not count: they are what keeps an engine unloaded.
     """
+    names = {name for path in closure_of(module) for name in imports_of(path)}
+    return any(name in targets or name.partition(".")[0] in targets for name in names)
+
+
+@cache
+def closure_of(module: Path) -> frozenset[Path]:
+    """The module, and the project's files that it imports, directly or not."""
     seen: set[Path] = set()
     waiting = [module]
     while waiting:
         path = waiting.pop()
-        if path in seen:
-            continue
-        seen.add(path)
-        names = imports_of(path)
-        if any(name in targets or name.partition(".")[0] in targets for name in names):
-            return True
-        waiting += [found for name in names if (found := file_of(name))]
-    return False
+        if path not in seen:
+            seen.add(path)
+            waiting += [found for name in imports_of(path) if (found := file_of(name))]
+    return frozenset(seen)
 
 
 @cache
@@ -46,6 +50,7 @@ def imports_of(path: Path) -> frozenset[str]:
     return frozenset(names)
 
 
+@cache
 def file_of(name: str) -> Path | None:
     """The project's file of that module, None if it is not ours."""
     base = ROOT.joinpath(*name.split("."))

@@ -16,7 +16,8 @@ from common.images.frames import avif_error, open_avif
 from common.images.limits import DecodeLimits
 from common.images.memory_budget import MemoryBudget
 from tests.decoding import PREPROCESSING, decode
-from tests.hostile.seeds import saved, seeds
+from tests.hostile.seeds import seeds
+from tests.variants import saved
 
 SMALL, LARGE = (48, 32), (4200, 4000)
 

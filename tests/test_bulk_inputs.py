@@ -12,6 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from bulk.inputs import open_input
+from bulk.inputs.reader import Columns
+from bulk.shards import Span
 from common import ImageBytes, Text, open_embedder
 from common.config import Settings
 from export.emoji import picture_at
@@ -137,6 +140,22 @@ def test_a_pattern_takes_files_of_one_kind_and_numbers_rows_through(tmp_path: Pa
     ]
 
 
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_files_are_open_only_while_they_are_read(tmp_path: Path, ending: str) -> None:
+    """An input may have more files than a process may have open."""
+    for index in range(5):
+        path = tmp_path / f"{index}.{ending}"
+        if ending == "csv":
+            path.write_text("text\na\nb\n")
+        else:
+            write_rows(path, [{"text": "a"}, {"text": "b"}])
+    _, reader = open_input(str(tmp_path), Columns())
+    for file in range(5):
+        assert reader.read([Span(file, 0, 2)], 2 * file).texts == ["a", "b"]
+        open_now = [path.resolve() for path in Path("/proc/self/fd").iterdir()]
+        assert not [path for path in open_now if path.is_relative_to(tmp_path)]
+
+
 def test_every_input_row_is_an_output_row_with_the_functions_error_codes(tmp_path: Path) -> None:
     rows: list[dict[str, object]] = [
         {"text": "a fox", "image": IMAGES[0]},
@@ -165,54 +184,3 @@ def test_an_image_outside_of_the_input_is_refused(tmp_path: Path) -> None:
     source = write_rows(tmp_path / "in" / "rows.parquet", [{"image": path} for path in paths])
     assert embed(source, tmp_path / "out") == 3
     assert [row["error"]["code"] for row in rows_of(tmp_path / "out")] == ["blocked_url"] * 3
-
-
-BAD = [
-    ("missing.parquet", None, (), "no such file or folder"),
-    ("empty", "", (), "no such file or folder, or it has no supported files"),
-    ("rows.csv", "text\n", (), "no rows"),
-    ("rows.csv", "a,b\n1,2\n", (), "no column to embed"),
-    ("rows.csv", "text\nx\n", ("--image-column", "picture"), "no column 'picture'; it has text"),
-    ("rows.csv", "text\nx\n", ("--keep", "more"), "no column 'more'"),
-    ("rows.xml", "<a/>", (), "not a supported kind of file"),
-    ("rows.parquet", "no parquet", (), "cannot be read as a parquet file"),
-    ("rows.tar", "no tar", (), "cannot be read as a tar file"),
-    ("rows.jsonl", '{"text": "a"}\n{"text"\n', (), "line 2 is not JSON"),
-    ("rows.jsonl", "[1]\n", (), "line 1 is not a JSON object"),
-    ("rows.csv", "text\nx\n", ("--max-failures", "some"), "--max-failures is 'some'"),
-    ("rows.csv", "text\nx\n", ("--task", "3/3"), "--task is '3/3'"),
-]
-
-
-@pytest.mark.parametrize(("name", "content", "options", "message"), BAD)
-def test_a_bad_use_is_one_clear_line_before_any_work(
-    tmp_path: Path,
-    name: str,
-    content: str | None,
-    options: tuple[str, ...],
-    message: str,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("bulk.job.Job.open_embedder", None)  # no model is touched
-    if content == "":
-        (tmp_path / name).mkdir()
-    elif content is not None:
-        (tmp_path / name).write_text(content)
-    assert embed(tmp_path / name, tmp_path / "out", *options) == 1
-    printed = capsys.readouterr()
-    assert printed.out == ""
-    assert len(printed.err.splitlines()) == 1
-    assert message in printed.err
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize(
-    ("uri", "message"),
-    [("s3://bucket/x", "use a local path or gs://"), ("https://a.example/x", "use a local path")],
-)
-def test_other_schemes_are_refused(
-    uri: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert embed(uri, tmp_path / "out") == 1
-    assert message in capsys.readouterr().err

@@ -3,11 +3,8 @@
 import json
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -56,15 +53,58 @@ def test_a_run_that_lacks_parts_writes_them_alone(
     assert_whole(tmp_path, whole)
 
 
-def test_a_complete_run_writes_nothing_and_says_so(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("options", [(), ("--task", "1/3"), ("--retry-failed",)])
+def test_a_complete_run_says_so_after_one_listing_and_does_nothing(
+    folder: Path,
+    tmp_path: Path,
+    options: tuple[str, ...],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    embed(folder, tmp_path, "--shard-rows", SHARD_ROWS)
+    run = (folder, tmp_path, "--shard-rows", SHARD_ROWS, *options)
+    embed(*run)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     capsys.readouterr()
-    assert embed(folder, tmp_path, "--shard-rows", SHARD_ROWS) == 0
+    listed: list[str] = []
+    files = Location.files
+
+    def counting(location: Location, recursive: bool = False) -> object:
+        listed.append(location.path)
+        return files(location, recursive)
+
+    monkeypatch.setattr(Location, "files", counting)
+    monkeypatch.setattr("bulk.worker.Worker", None)  # no thread, no encoder
+    monkeypatch.setattr("bulk.outputs.parquet.ParquetParts.counts", None)  # no part is opened
+    assert embed(*run) == 0
+    assert listed.count(str(tmp_path)) == 1
     assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
     assert "nothing left to do" in capsys.readouterr().out
+
+
+def test_rows_are_counted_again_only_in_files_that_have_changed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "texts.csv"
+    source.write_text("text\na\nb\n")
+    assert embed(source, tmp_path / "out") == 0
+    with monkeypatch.context() as patched:
+        patched.setattr("bulk.inputs.streams.StreamTable.count", None)
+        assert embed(source, tmp_path / "out") == 0
+    source.write_text("text\nabc\n")  # the same size
+    os.utime(source, (1, 1))
+    assert embed(source, tmp_path / "out") == 1
+    assert "had 9 bytes and 2 rows, and has 9 and 1" in capsys.readouterr().err
+
+
+def test_parts_that_disappear_during_a_run_are_not_passed_over(
+    folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("bulk.worker.Worker.embed", lambda *_: None)
+    assert embed(folder, tmp_path / "out") == 1
+    assert "parts have disappeared during the run" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -241,8 +281,9 @@ def test_a_killed_run_goes_on_and_no_half_part_is_ever_visible(
     assert_whole(tmp_path, whole)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_ends_a_run_at_once_and_says_how_to_go_on(
-    tmp_path: Path, image_server: ImageServer
+    tmp_path: Path, image_server: ImageServer, number: signal.Signals
 ) -> None:
     (tmp_path / "urls.txt").write_text(f"{image_server.url}/gated\n" * 3)
     process = start(
@@ -253,7 +294,7 @@ def test_an_interrupt_ends_a_run_at_once_and_says_how_to_go_on(
         environ={"CLIP_FETCH_ALLOW_NETWORKS": "127.0.0.0/8", "CLIP_FETCH_TIMEOUT_S": "60"},
     )
     assert image_server.seen("/gated")
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, errors = process.communicate(timeout=8)  # a download may take 10 s
     assert process.returncode == 130
     assert errors.splitlines()[-1] == "interrupted; the same command continues from here"
@@ -282,66 +323,3 @@ def test_an_input_that_disappears_ends_the_run_and_writes_no_part_of_errors(
     assert embed(source, tmp_path / "out") == 1
     assert "the input has disappeared" in capsys.readouterr().err
     assert not list(tmp_path.glob("out/part-*"))
-
-
-def test_leftovers_of_killed_runs_are_swept_after_an_hour(tmp_path: Path) -> None:
-    old, new = tmp_path / ".part-0.parquet.0123abcd", tmp_path / ".part-1.parquet.0123abcd"
-    for path in (old, new):
-        path.write_bytes(b"half")
-    os.utime(old, (0, 0))
-    Location.of(str(tmp_path)).sweep()
-    assert [path.name for path in tmp_path.iterdir()] == [new.name]
-
-
-@pytest.fixture
-def rows(folder: Path, tmp_path: Path) -> Iterator[Path]:
-    """Four rows with texts and images, of which one fails."""
-    names = ["000.png", "001.png", "missing.png", "002.png"]
-    table = pa.table({"image": names, "text": ["a", "b", "c", "d"]})
-    source = folder / "rows.parquet"
-    pq.write_table(table, source)
-    yield source
-    source.unlink()
-
-
-def test_npy_output_has_the_layout_of_clip_retrieval(rows: Path, tmp_path: Path) -> None:
-    assert embed(rows, tmp_path, "--format", "npy", "--vector-type", "float16") == 3
-    images = np.load(tmp_path / "img_emb" / "img_emb_0.npy")
-    texts = np.load(tmp_path / "text_emb" / "text_emb_0.npy")
-    metadata = pq.read_table(tmp_path / "metadata" / "metadata_0.parquet").to_pylist()
-    assert images.dtype == texts.dtype == np.float16
-    assert np.linalg.norm(images.astype(float), axis=1) == pytest.approx([1, 1, 0, 1], abs=2e-3)
-    assert [row["error"] and row["error"]["code"] for row in metadata] == [
-        None,
-        None,
-        "not_found",
-        None,
-    ]
-    assert embed(rows, tmp_path, "--format", "npy", "--vector-type", "float16") == 3
-
-
-def test_vertex_output_holds_only_what_can_be_imported(rows: Path, tmp_path: Path) -> None:
-    options = ("--text-column", "text", "--image-column", "image", "--id-column", "image")
-    assert embed(rows, tmp_path, "--format", "vertex", *options) == 3
-    lines = [
-        orjson.loads(line) for line in (tmp_path / "part-00000.json").read_bytes().splitlines()
-    ]
-    assert [line["id"] for line in lines] == [
-        *(f"{name}.png#text" for name in ("000", "001", "missing", "002")),
-        *(f"{name}.png#image" for name in ("000", "001", "002")),
-    ]
-    assert all(len(line["embedding"]) == 256 for line in lines)
-    failures = (tmp_path / "_errors" / "part-00000.json").read_text().splitlines()
-    assert json.loads(failures[1])["code"] == "not_found"
-
-
-def test_int8_and_variable_lists(folder: Path, whole: pa.Table, tmp_path: Path) -> None:
-    options = ("--vector-type", "int8", "--variable-lists", "--shard-rows", SHARD_ROWS)
-    assert embed(folder, tmp_path, *options) == 0
-    found = table_of(tmp_path)
-    assert found.schema.field("image_vector").type == pa.list_(pa.int8())
-    ours, theirs = (
-        np.array(table.column("image_vector").to_pylist(), float) for table in (found, whole)
-    )
-    cosines = (ours * theirs).sum(axis=1) / np.linalg.norm(ours, axis=1)
-    assert cosines.min() > 0.999

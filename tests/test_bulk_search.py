@@ -33,6 +33,7 @@ def test_the_nearest_image_comes_first_and_stands_in_the_page(
     text = page.read_text("utf-8")
     assert text.count('<img src="data:image/webp;base64,') == 3
     assert f"&lt;{FOX}.png&gt;" in text
+    assert "the nearest 3 of 21 rows · model demo" in text
 
 
 def test_a_folder_without_a_run_cannot_be_searched(

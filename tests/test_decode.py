@@ -13,8 +13,8 @@ from common.images.formats import sniff
 from common.images.limits import DecodeLimits
 from common.models.spec import Preprocessing
 from tests.decoding import decode
-from tests.hostile.seeds import saved
 from tests.image_server import picture
+from tests.variants import saved
 
 REFERENCE = Preprocessing(size=32, mean=(0, 0, 0), std=(1, 1, 1), reference=True)
 

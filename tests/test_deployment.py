@@ -144,7 +144,7 @@ def submitted() -> list[list[str]]:
     deployment = Deployment("acme", "us-central1", "mclip", is_open=True)
     pairs = submit.create_accounts(deployment)
     return [
-        submit.enable_apis(deployment),
+        submit.enable_apis(submit.APIS, deployment.project),
         *(command for pair in pairs for command in pair),
         *submit.grant_roles(deployment),
         submit.submit_build(deployment),

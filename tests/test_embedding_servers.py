@@ -131,6 +131,19 @@ def test_callers_of_text_embeddings_inference_get_the_native_vectors(ask: Ask, p
     assert ask(path, method="POST", json={"inputs": LONG}).status_code == 200
 
 
+def test_two_routes_of_one_path_are_told_apart() -> None:
+    """GET / is the banner, POST / embeds; each is counted and answers errors as itself."""
+    own = asking()
+    assert "routes" in (own("/").json or {})
+    assert list(own("/", method="POST", json={}).json or {}) == ["error", "error_type"]
+    refused = own("/", method="DELETE")
+    assert (refused.json or {})["code"] == "method_not_allowed"
+    assert refused.headers["Allow"] == "POST, GET, HEAD, OPTIONS"
+    counted = own("/metrics").text
+    for route in ('route="GET /",status="200"', 'route="POST /embed",status="400"'):
+        assert route in counted
+
+
 @pytest.mark.parametrize(
     ("body", "words"),
     [

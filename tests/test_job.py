@@ -16,6 +16,7 @@ from common.models.catalog import resolve
 from deploy import job as jobs
 from deploy.job import BulkJob, plan_job
 from deploy.package import Choice, write
+from deploy.submit import enable_apis
 from tests.bucket import serving_bucket
 from tests.bulk_runs import images_in
 from tests.gcloud import GCLOUD, Cloud, needs_gcloud, unknown_flags, walled_cloud
@@ -40,7 +41,13 @@ def test_gcloud_knows_every_flag_of_a_job(name: str) -> None:
     account = jobs.create_account(job)
     assert bool(account) is not bool(name), "an account of another project is not ours to create"
     grants = jobs.grant_roles(job)
-    commands = [jobs.enable_apis(job), *(account or ()), *grants, jobs.deploy_job(job)]
+    enabled = enable_apis(jobs.APIS, job.project)
+    commands = [
+        enabled,
+        *(account or ()),
+        *grants,
+        jobs.deploy_job(job),
+    ]
     for command in [*commands, jobs.execute_job(job)]:
         assert not unknown_flags(command), shlex.join(command)
     assert [(command[4], command[6]) for command in grants] == [

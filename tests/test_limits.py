@@ -12,7 +12,8 @@ from common.images.cost import pixel_bytes
 from common.images.formats import sniff
 from common.images.image_file import parse
 from common.images.memory_budget import LEAST_DECODE_BYTES, MOST_DECODE_BYTES
-from tests.hostile.seeds import colours, png_bomb, saved
+from tests.hostile.seeds import colours, png_bomb
+from tests.variants import saved
 
 SIDE = 1024  # whole blocks, so that no frame is rounded up
 LIMIT = 64

@@ -7,31 +7,24 @@ import json
 import re
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from openapi_spec_validator import validate
 from pydantic import TypeAdapter, ValidationError
 
-from functions.openapi import document
 from functions.request_schema import BLANK, NOT_BLANK
 from functions.schemas import Url
-from tests.spoken import PROTOCOLS, ROUTES
+from tests.contract import contract
+from tests.spoken import ROUTES
 
 REVIEWED = Path(__file__).with_name("openapi.json")
 
 
-def current() -> dict[str, Any]:
-    """As callers read it."""
-    written: dict[str, Any] = json.loads(json.dumps(document(PROTOCOLS)))
-    return written
-
-
 def test_it_is_valid_openapi() -> None:
-    validate(current())
+    validate(contract())
 
 
 def test_it_is_the_one_that_was_reviewed() -> None:
-    assert current() == json.loads(REVIEWED.read_text("utf-8")), (
+    assert contract() == json.loads(REVIEWED.read_text("utf-8")), (
         "look at the difference, then run the module"
     )
 
@@ -39,12 +32,12 @@ def test_it_is_the_one_that_was_reviewed() -> None:
 def test_it_has_every_route_and_an_identity_for_each() -> None:
     operations = [
         (f"{method.upper()} {path}", operation["operationId"], operation["summary"])
-        for path, methods in current()["paths"].items()
+        for path, methods in contract()["paths"].items()
         for method, operation in methods.items()
     ]
     assert [name for name, _, _ in operations] == [route.name for route in ROUTES]
     assert len({identity for _, identity, _ in operations}) == len(ROUTES)
-    assert {route.tag for route in ROUTES} == {tag["name"] for tag in current()["tags"]}
+    assert {route.tag for route in ROUTES} == {tag["name"] for tag in contract()["tags"]}
     assert all(summary.endswith((".", ":")) for _, _, summary in operations)
 
 
@@ -60,7 +53,7 @@ def test_its_blank_is_what_the_function_strips() -> None:
 
 
 def test_every_route_that_needs_a_key_says_that_it_can_be_refused() -> None:
-    paths = current()["paths"]
+    paths = contract()["paths"]
     for route in ROUTES:
         operation = paths[route.path][route.method.lower()]
         assert ("401" in operation["responses"]) is not route.is_open
@@ -68,4 +61,4 @@ def test_every_route_that_needs_a_key_says_that_it_can_be_refused() -> None:
 
 
 if __name__ == "__main__":
-    REVIEWED.write_text(json.dumps(current(), indent=1, ensure_ascii=False) + "\n", "utf-8")
+    REVIEWED.write_text(json.dumps(contract(), indent=1, ensure_ascii=False) + "\n", "utf-8")

@@ -20,7 +20,8 @@ from common.images.memory_budget import (
 )
 from common.models.spec import Pixels
 from tests.decoding import PREPROCESSING
-from tests.hostile.seeds import colours, png_bomb, saved
+from tests.hostile.seeds import colours, png_bomb
+from tests.variants import saved
 
 SIZE = (600, 400)
 LARGE = {

@@ -7,11 +7,13 @@ import fnmatch
 import posixpath
 from functools import partial
 
+from pyarrow import fs
+
 from bulk.errors import BadInput
 from bulk.inputs.folder import ImageFolder
 from bulk.inputs.lines import TextFiles
 from bulk.inputs.parquet import ParquetTable
-from bulk.inputs.reader import Columns, Format, Reader
+from bulk.inputs.reader import Columns, Format, Listing, Reader, no_listing
 from bulk.inputs.streams import CsvBatches, JsonLinesBatches, LineBatches, StreamTable
 from bulk.inputs.tables import Tables
 from bulk.inputs.webdataset import TarBatches
@@ -28,8 +30,13 @@ FORMATS: tuple[Format, ...] = (
 WILDCARDS = "*?["
 
 
-def open_input(uri: str, columns: Columns) -> tuple[Location, Reader]:
+def open_input(
+    uri: str, columns: Columns, listing: Listing = no_listing
+) -> tuple[Location, Reader]:
     """The input's root, below which relative image paths lie, and its reader.
+
+    `listing` gives the files as an earlier run saw them. Rows are not counted again in those that
+    have not changed.
 
     Raises BadInput if there is nothing to read, or files of several kinds.
     """
@@ -43,7 +50,7 @@ def open_input(uri: str, columns: Columns) -> tuple[Location, Reader]:
             f"{uri}: files of several kinds ({', '.join(kinds)}); choose one, as in *.csv"
         )
     (index,) = by_format
-    reader = FORMATS[index].open(root, files, columns)
+    reader = FORMATS[index].open(root, files, columns, listing)
     if not sum(file.rows for file in reader.files):
         raise BadInput(f"{uri}: no rows")
     return root, reader
@@ -52,12 +59,13 @@ def open_input(uri: str, columns: Columns) -> tuple[Location, Reader]:
 def _find(location: Location) -> tuple[Location, list[Location]]:
     """The root and the files of known kinds; only the last part of a path may be a pattern."""
     folder, name = posixpath.split(location.path)
-    if any(character in name for character in WILDCARDS):
+    info = location.info()
+    is_there = info.type != fs.FileType.NotFound  # under a name that looks like a pattern
+    if not is_there and any(character in name for character in WILDCARDS):
         root = Location(location.filesystem, folder, posixpath.dirname(location.uri))
-        found = [root.child(posixpath.basename(info.path), info.size) for info in root.files()]
+        found = [root.child(listed.name, listed) for listed in root.files()]
         named = [file for file in found if fnmatch.fnmatchcase(file.name, name)]
         return root, [file for file in named if _format_of(file.name) is not None]
-    info = location.info()
     if info.is_file:
         if _format_of(location.name) is None:
             endings = ", ".join(ending for kind in FORMATS for ending in kind.endings)
@@ -65,9 +73,8 @@ def _find(location: Location) -> tuple[Location, list[Location]]:
         root = Location(location.filesystem, folder, posixpath.dirname(location.uri) or ".")
         return root, [location]
     start = len(location.path.rstrip("/")) + 1
-    files = [
-        location.child(info.path[start:], info.size) for info in location.files(recursive=True)
-    ]
+    listing = location.files(recursive=True)
+    files = [location.child(listed.path[start:], listed) for listed in listing]
     return location, [
         file
         for file in files

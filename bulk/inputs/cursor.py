@@ -37,6 +37,11 @@ class Cursor:
                     self._piece = next(self._pieces, None)
         return found
 
+    def close(self) -> None:
+        """Let go of the open file and of the rows in memory. A later read opens the table again."""
+        with self._lock:
+            self._pieces, self._piece = iter(()), None
+
     def _restart(self, start: int, columns: Sequence[str]) -> None:
         self._columns = columns
         self._first, self._pieces = self._open_at(start, columns)

@@ -1,7 +1,7 @@
 """The protocols that a kind of input implements."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from bulk.location import Location
@@ -25,11 +25,24 @@ class Columns:
 
 @dataclass(frozen=True)
 class InputFile:
-    """A file of the input: its path below the input's root, its size, and its rows."""
+    """A file of the input: its path below the input's root, its size, and its rows.
+
+    `modified_ns` is when it was changed, and 0 if that is not known. A copy is the same file.
+    """
 
     path: str
     size_bytes: int
     rows: int
+    modified_ns: int = field(default=0, compare=False)
+
+
+# The input's files by their paths, as an earlier run saw them.
+Listing = Callable[[], Mapping[str, InputFile]]
+
+
+def no_listing() -> Mapping[str, InputFile]:
+    """The listing if there was no earlier run."""
+    return {}
 
 
 class Reader(Protocol):
@@ -43,6 +56,11 @@ class Reader(Protocol):
     @property
     def files(self) -> Sequence[InputFile]:
         """The files, in order."""
+        ...
+
+    @property
+    def row_bytes(self) -> float:
+        """About how much memory a row takes as `read` returns it."""
         ...
 
     def read(self, spans: Iterable[Span], first_row: int) -> Rows:
@@ -61,6 +79,8 @@ class Format(Protocol):
         """The endings of its files' names, in lower case."""
         ...
 
-    def open(self, root: Location, files: Sequence[Location], columns: Columns) -> Reader:
+    def open(
+        self, root: Location, files: Sequence[Location], columns: Columns, listing: Listing
+    ) -> Reader:
         """A reader of these files. Raises BadInput."""
         ...

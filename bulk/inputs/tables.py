@@ -1,13 +1,13 @@
 """Reads tables of any kind: chooses the columns, and gives the rows of a shard."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
 import pyarrow as pa
 
-from bulk.errors import BadInput
-from bulk.inputs.reader import Columns, InputFile, Reader
+from bulk.errors import BadInput, reason_of
+from bulk.inputs.reader import Columns, InputFile, Listing, Reader
 from bulk.inputs.values import as_image, as_text
 from bulk.location import Location
 from bulk.rows import Rows
@@ -26,12 +26,16 @@ class TableFile(Protocol):
         """The columns and their types."""
         ...
 
-    def count(self) -> int:
-        """How many rows it has."""
+    def count(self, columns: Sequence[str]) -> int:
+        """How many rows it has. Raises BadInput if these columns cannot be read to the end."""
         ...
 
     def rows(self, start: int, stop: int, columns: Sequence[str]) -> pa.Table:
         """Rows `start` to `stop` with these columns. May be called from several threads."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what a read keeps open. A later read opens the file again."""
         ...
 
 
@@ -44,18 +48,27 @@ class TableReader:
         files: Sequence[Location],
         columns: Columns,
         open_file: Callable[[Location], TableFile],
+        listing: Listing,
     ) -> None:
         self._tables = [open_file(file) for file in files]
         self._schema = self._tables[0].schema
         self.columns = _resolved(columns, self._schema.names, files[0].uri)
         self._wanted = [*dict.fromkeys(_named(self.columns))]
+        _check_types(self.columns, self._schema, files[0].uri)
         for table, file in zip(self._tables, files, strict=True):
             _check_columns(self._wanted, table.schema.names, file.uri)
         start = len(root.path.rstrip("/")) + 1 if len(files) > 1 else 0
+        known = listing()
         self.files = [
-            InputFile(file.path[start:] or file.name, file.size(), table.count())
+            _counted(file, file.path[start:] or file.name, table, self._wanted, known)
             for file, table in zip(files, self._tables, strict=True)
         ]
+
+    @property
+    def row_bytes(self) -> float:
+        """See Reader."""
+        rows = sum(file.rows for file in self.files)
+        return sum(file.size_bytes for file in self.files) / max(1, rows)
 
     def read(self, spans: Iterable[Span], first_row: int) -> Rows:
         """See Reader."""
@@ -82,9 +95,9 @@ class TableReader:
                 f"{file.path}: the rows do not match the columns' types: {error}"
             ) from error
         except OSError as error:
-            raise BadInput(
-                f"{file.path}: can no longer be read ({type(error).__name__})"
-            ) from error
+            raise BadInput(f"{file.path}: can no longer be read: {reason_of(error)}") from error
+        if span.stop == file.rows:  # an input may have more files than a process may have open
+            self._tables[span.file].close()
         if table.num_rows != span.stop - span.start:
             raise BadInput(f"{file.path}: the file has fewer rows than at the start of the run")
         return table
@@ -97,9 +110,25 @@ class Tables:
         self.endings = endings
         self._open_file = open_file
 
-    def open(self, root: Location, files: Sequence[Location], columns: Columns) -> Reader:
+    def open(
+        self, root: Location, files: Sequence[Location], columns: Columns, listing: Listing
+    ) -> Reader:
         """See Format."""
-        return TableReader(root, files, columns, self._open_file)
+        return TableReader(root, files, columns, self._open_file, listing)
+
+
+def _counted(
+    location: Location,
+    path: str,
+    table: TableFile,
+    wanted: Sequence[str],
+    known: Mapping[str, InputFile],
+) -> InputFile:
+    """The file with its rows, which are counted unless the file is as it was."""
+    seen, before = location.seen(), known.get(path)
+    if before and 0 < before.modified_ns == seen.modified_ns and before.size_bytes == seen.size:
+        return before
+    return InputFile(path, seen.size, table.count(wanted), seen.modified_ns)
 
 
 def _resolved(columns: Columns, names: Sequence[str], uri: str) -> Columns:
@@ -123,6 +152,19 @@ def _check_columns(wanted: Sequence[str], names: Sequence[str], uri: str) -> Non
     for name in wanted:
         if name not in names:
             raise BadInput(f"{uri}: no column {name!r}; it has {', '.join(names)}")
+        if names.count(name) > 1:
+            raise BadInput(f"{uri}: {names.count(name)} columns have the name {name!r}")
+
+
+def _check_types(columns: Columns, schema: pa.Schema, uri: str) -> None:
+    """Raises BadInput if the values of a column cannot be texts or images."""
+    for name, kind in ((columns.text, "texts"), (columns.image, "images")):
+        if schema.get_field_index(name) < 0:
+            continue
+        column = schema.field(name).type
+        is_image_struct = kind == "images" and pa.types.is_struct(column)
+        if pa.types.is_nested(column) and not is_image_struct:
+            raise BadInput(f"{uri}: column {name!r} holds {column}, and not {kind}")
 
 
 def _with_id(kept: pa.Table, id_name: str, first_row: int, count: int) -> pa.Table:

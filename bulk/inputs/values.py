@@ -20,9 +20,16 @@ def as_image(value: object) -> Image | None:
         return None
     if "://" in text or text[:5].lower() == "data:":
         return ImageUrl(text)
-    return ImageUrl(f"{RELATIVE}:{text}")
+    return relative_image(text)
+
+
+def relative_image(path: str) -> Image:
+    """The image at a path relative to the input's root."""
+    return ImageUrl(f"{RELATIVE}:{path}")
 
 
 def as_text(value: object) -> str | None:
-    """The value as text; None for null."""
+    """The value as text; None for null. Bytes are read as UTF-8."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
     return None if value is None else str(value)

@@ -4,6 +4,7 @@ import json
 import posixpath
 import tarfile
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import pyarrow as pa
@@ -15,17 +16,23 @@ from bulk.location import Location
 KEY, IMAGE, TEXT = "key", "image", "text"
 TEXT_ENDING, JSON_ENDING = ".txt", ".json"
 ROWS_AT_ONCE = 64
+MOST_BYTES = 128 * 2**20  # of a member: a sparse one may claim any size; no image may be larger
 
 
 class TarBatches:
     """Columns are `key`, `image`, `text`, and the keys of a row's `.json` member."""
 
     def schema(self, location: Location) -> pa.Schema:
-        """See Batches. The members of the first row name the columns."""
-        first = next(self._rows(location), None)
-        if first is None:
+        """See Batches. The members of the first rows name the columns."""
+        first = [*islice(self._rows(location), ROWS_AT_ONCE)]
+        if not first:
             raise BadInput(f"{location.uri}: the tar file has no rows")
-        return pa.schema([(name, _TYPES.get(name, pa.string())) for name in first])
+        names = dict.fromkeys(name for row in first for name in row)
+        return pa.schema([(name, _TYPES.get(name, pa.string())) for name in names])
+
+    def checked(self, columns: Sequence[str]) -> Sequence[str]:  # noqa: ARG002
+        """See Batches. The headers are enough; the images are read once, later."""
+        return [KEY]
 
     def tables(self, location: Location, columns: Sequence[str]) -> Iterator[pa.Table]:
         """See Batches."""
@@ -45,7 +52,7 @@ class TarBatches:
         try:
             with location.open() as file, tarfile.open(fileobj=file) as archive:
                 for member in archive:
-                    if not member.isfile():
+                    if member.isdir():
                         continue
                     folder, name = posixpath.split(member.name)
                     stem, dot, ending = name.partition(".")
@@ -54,7 +61,7 @@ class TarBatches:
                         yield row
                         row = {}
                     row.setdefault(KEY, key)
-                    if not is_counting:
+                    if member.isfile() and not is_counting:  # a link is a row without content
                         _add(row, (dot + ending).lower(), archive.extractfile(member))
         except (tarfile.TarError, OSError) as error:
             raise BadInput(f"{location.uri}: cannot be read as a tar file") from error
@@ -68,13 +75,13 @@ _TYPES = {KEY: pa.string(), IMAGE: pa.large_binary(), TEXT: pa.string()}
 def _add(row: dict[str, Any], ending: str, member: Any) -> None:
     """Add a member to its row."""
     if ending in ImageFolder.endings:
-        row[IMAGE] = member.read()
+        row[IMAGE] = member.read(MOST_BYTES)
     elif ending == TEXT_ENDING:
-        row[TEXT] = member.read().decode("utf-8", "replace")
+        row[TEXT] = member.read(MOST_BYTES).decode("utf-8", "replace")
     elif ending == JSON_ENDING:
         try:
-            fields = json.loads(member.read())
-        except ValueError:
+            fields = json.loads(member.read(MOST_BYTES))
+        except (ValueError, RecursionError):
             return
         for name, value in fields.items() if isinstance(fields, dict) else ():
             if name not in (KEY, IMAGE, TEXT):

@@ -48,7 +48,7 @@ class NpyParts:
 
     def counts(self, shard: int) -> Counts:
         """See Parts."""
-        metadata = pq.read_schema(self._metadata(shard).open()).metadata
+        metadata = pq.read_metadata(self._metadata(shard).open()).metadata
         return Counts.from_json(metadata[COUNTS])
 
     def read(self, shard: int) -> EmbeddedRows:

@@ -59,7 +59,7 @@ class ParquetParts:
 
     def counts(self, shard: int) -> Counts:
         """See Parts."""
-        metadata = pq.read_schema(self._part(shard).open()).metadata
+        metadata = pq.read_metadata(self._part(shard).open()).metadata
         return Counts.from_json(metadata[COUNTS])
 
     def read(self, shard: int) -> EmbeddedRows:

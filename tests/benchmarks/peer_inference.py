@@ -2,7 +2,8 @@
 
 Arguments: the input, the output, the kind (images or texts), and the checkpoint of ViT-B/32.
 torchvision's usual wheel does not fit a CPU build of torch: two operators, which nothing here
-calls, must be declared first.
+calls, must be declared first. clip-retrieval starts processes of its own, which run this module
+again before anything else, so the declarations stand outside of `main`.
 """
 
 import sys
@@ -13,10 +14,12 @@ ARCHITECTURE = "ViT-B-32-quickgelu"
 OPERATOR = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 
 
+for operator in ("nms", "qnms"):
+    torch.library.define(f"torchvision::{operator}", OPERATOR)
+
+
 def main(source: str, output: str, kind: str, checkpoint: str) -> None:
     """Embed a folder of images, or of one text file per text."""
-    for name in ("nms", "qnms"):
-        torch.library.define(f"torchvision::{name}", OPERATOR)
     from clip_retrieval.clip_inference.main import main as inference  # type: ignore[import-not-found]
 
     inference(

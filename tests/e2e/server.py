@@ -6,18 +6,21 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import requests
 
 from tests.paths import ROOT
 
 START_S = 60
+Result = TypeVar("Result")
 
 
 def free_port() -> int:
@@ -25,6 +28,18 @@ def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
+
+
+def at_once(count: int, call: Callable[[], Result]) -> list[Result]:
+    """The results of `count` calls that all start together."""
+    barrier = threading.Barrier(count)
+
+    def wait_and_call() -> Result:
+        barrier.wait()
+        return call()
+
+    with ThreadPoolExecutor(count) as pool:
+        return [future.result() for future in [pool.submit(wait_and_call) for _ in range(count)]]
 
 
 @dataclass
@@ -42,6 +57,11 @@ class Server:
     def post(self, path: str, body: object, **options: Any) -> requests.Response:
         """POST `body` as JSON."""
         return requests.post(self.url + path, json=body, timeout=300, **options)
+
+    def vectors(self, texts: Sequence[str] = (), urls: Sequence[str] = ()) -> list[list[float]]:
+        """The native route's vectors of texts and then of images."""
+        body = self.post("/embed/mixed", {"texts": list(texts), "urls": list(urls)}).json()
+        return [*body["text_embeddings"], *body["image_embeddings"]]
 
     def records(self) -> list[dict[str, Any]]:
         """The JSON log records so far."""

@@ -75,11 +75,6 @@ def from_base64(reply: str | None) -> NDArray[np.float32]:
     return np.frombuffer(base64.b64decode(reply or ""), "<f4")
 
 
-def native(server: Server, *, texts: list[str] = [], urls: list[str] = []) -> list[list[float]]:  # noqa: B006
-    body = server.post("/embed/mixed", {"texts": texts, "urls": urls}).json()
-    return [*body["text_embeddings"], *body["image_embeddings"]]
-
-
 def words(count: int) -> list[Any]:
     """`count` rows, no two of them equal."""
     return [[f"{names()[n % 400]['en'].split()[0]}{n // 400}"] for n in range(count)]
@@ -90,7 +85,7 @@ def test_a_query_gets_a_reply_a_row_null_for_null(demo: Server) -> None:
     assert response.status_code == 200
     fox, null, pizza = response.json()["replies"]
     assert null is None
-    for reply, expected in zip([fox, pizza], native(demo, texts=["a fox", "a pizza"]), strict=True):
+    for reply, expected in zip([fox, pizza], demo.vectors(texts=["a fox", "a pizza"]), strict=True):
         assert from_json(reply) @ np.array(expected) == pytest.approx(1, abs=1e-6)
     (same,) = post(demo, FROM_A_SCHEDULED_QUERY).json()["replies"]
     assert same == fox, "a request that is sent again gets the same reply"
@@ -127,7 +122,7 @@ def test_images_keep_their_rows_and_a_failed_one_is_null(demo: Server) -> None:
     rows = [[FOX], ["http://10.0.0.1/a.png"], [None], [PIZZA.partition(",")[2]], [""]]
     given = replies(demo, rows, input="image", encoding="base64")
     assert [reply is None for reply in given] == [False, True, True, False, True]
-    for reply, expected in zip([given[0], given[3]], native(demo, urls=[FOX, PIZZA]), strict=True):
+    for reply, expected in zip([given[0], given[3]], demo.vectors(urls=[FOX, PIZZA]), strict=True):
         assert from_base64(reply) @ np.array(expected) == pytest.approx(1, abs=1e-6)
 
 
@@ -183,7 +178,7 @@ def test_as_many_words_as_an_answer_can_hold_are_answered_within_bounds(demo: Se
     assert [reply is None for reply in given] == [row == [None] for row in rows]
     assert len(response.content) < MAX_ANSWER_BYTES * 1.01
     assert grown_mb < ALLOWED_MB
-    expected = native(demo, texts=rows[9_899])[0]
+    expected = demo.vectors(texts=rows[9_899])[0]
     assert from_base64(given[9_899]) @ np.array(expected) == pytest.approx(
         1, abs=1e-3
     )  # batches differ, int8 a little

@@ -19,11 +19,6 @@ from tests.image_urls import PIZZA
 FOX = base64.b64encode(picture_of("fox")).decode()
 
 
-def native(server: Server, texts: list[str], urls: list[str]) -> list[list[float]]:
-    body = server.post("/embed/mixed", {"texts": texts, "urls": urls}).json()
-    return [*body["text_embeddings"], *body["image_embeddings"]]
-
-
 def vector_of(given: Any) -> NDArray[np.floating[Any]]:
     """The client leaves base64 as it is where its caller asked for it."""
     return (
@@ -40,7 +35,7 @@ def test_its_client_gets_the_native_routes_vectors(demo: Server, encoding: str |
     assert [item.index for item in answer.data] == [0, 1]
     assert answer.model == "demo"
     assert answer.usage.prompt_tokens == answer.usage.total_tokens == 8
-    for item, expected in zip(answer.data, native(demo, texts, []), strict=True):
+    for item, expected in zip(answer.data, demo.vectors(texts), strict=True):
         assert vector_of(item.embedding) @ np.array(expected) == pytest.approx(1, abs=1e-6)
 
 
@@ -56,7 +51,7 @@ def test_its_asynchronous_client_works_too(demo: Server, encoding: str | None) -
             )
 
     answer = asyncio.run(call())
-    for item, expected in zip(answer.data, native(demo, ["a fox"], [PIZZA]), strict=True):
+    for item, expected in zip(answer.data, demo.vectors(["a fox"], [PIZZA]), strict=True):
         assert vector_of(item.embedding) @ np.array(expected) == pytest.approx(1, abs=1e-6)
 
 
@@ -76,7 +71,7 @@ def test_its_asynchronous_client_raises_the_same_errors(demo: Server) -> None:
 def test_it_works_with_and_without_v1(demo: Server, prefix: str) -> None:
     with openai.OpenAI(base_url=demo.url + prefix, api_key="any") as client:
         (item,) = client.embeddings.create(model="demo", input="a fox").data
-        assert np.dot(item.embedding, native(demo, ["a fox"], [])[0]) == pytest.approx(1, abs=1e-6)
+        assert np.dot(item.embedding, demo.vectors(["a fox"])[0]) == pytest.approx(1, abs=1e-6)
         assert [card.id for card in client.models.list()] == ["demo"]
         assert client.models.retrieve("demo").id == "demo"
 
@@ -89,8 +84,8 @@ def test_texts_urls_data_urls_and_bare_base64_keep_their_order(
     with client_of(demo) as client:
         answer = client.embeddings.create(model="demo", input="", extra_body={"input": inputs})
     assert [item.index for item in answer.data] == list(range(5))
-    fox, pizza_text, pizza, fox_picture = native(
-        demo, ["a fox", "a pizza"], [url, "data:;base64," + FOX]
+    fox, pizza_text, pizza, fox_picture = demo.vectors(
+        ["a fox", "a pizza"], [url, "data:;base64," + FOX]
     )
     for item, expected in zip(
         answer.data, [fox, pizza, pizza_text, pizza, fox_picture], strict=True

@@ -16,11 +16,6 @@ from tests.e2e.server import Server
 TEXTS = ["a fox", "a pizza", "a guitar", "a fox"]
 
 
-def native(server: Server, texts: list[str], urls: list[str]) -> list[list[float]]:
-    body = server.post("/embed/mixed", {"texts": texts, "urls": urls}).json()
-    return [*body["text_embeddings"], *body["image_embeddings"]]
-
-
 def assert_same(given: Any, expected: list[list[float]]) -> None:
     assert len(given) == len(expected)
     for ours, theirs in zip(given, expected, strict=True):
@@ -40,7 +35,7 @@ def langchain(server: Server, **options: Any) -> Iterator[OpenAIEmbeddings]:
     "options", [{}, {"encoding_format": "float"}], ids=["base64, as it likes", "float"]
 )
 def test_langchain_gets_the_native_routes_vectors(demo: Server, options: dict[str, str]) -> None:
-    expected = native(demo, TEXTS, [])
+    expected = demo.vectors(TEXTS)
     with langchain(demo, model_kwargs=options) as embeddings:
         assert_same(embeddings.embed_documents(TEXTS), expected)
         assert_same([embeddings.embed_query("a fox")], expected[:1])
@@ -55,13 +50,13 @@ def test_langchain_gets_them_asynchronously_too(demo: Server) -> None:
                     await embeddings.aembed_query("a pizza"),
                 ]
 
-    assert_same(asyncio.run(call()), native(demo, [*TEXTS, "a pizza"], []))
+    assert_same(asyncio.run(call()), demo.vectors([*TEXTS, "a pizza"]))
 
 
 def test_langchain_sends_many_texts_in_pieces_of_its_own(demo: Server) -> None:
     texts = [f"a fox {number}" for number in range(25)]
     with langchain(demo, chunk_size=10) as embeddings:
-        assert_same(embeddings.embed_documents(texts), native(demo, texts, []))
+        assert_same(embeddings.embed_documents(texts), demo.vectors(texts))
 
 
 def test_langchain_passes_dimensions_on_and_hears_that_they_cannot_be_cut(demo: Server) -> None:

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 import pytest
 import requests
 
-from tests.e2e.server import Server, serve, start
+from tests.e2e.server import Server, at_once, serve, start
 from tests.image_server import ImageServer, picture, serving
 from tests.image_urls import FOX
 from tests.paths import ROOT
@@ -42,18 +41,6 @@ WEIGHTS = "open_clip_model.safetensors"
 
 def messages(server: Server, message: str) -> list[dict[str, object]]:
     return [record for record in server.records() if record["message"] == message]
-
-
-def at_once(count: int, call: Callable[[], requests.Response]) -> list[requests.Response]:
-    """`count` calls that all start together."""
-    barrier = threading.Barrier(count)
-
-    def wait_and_call() -> requests.Response:
-        barrier.wait()
-        return call()
-
-    with ThreadPoolExecutor(count) as pool:
-        return [future.result() for future in [pool.submit(wait_and_call) for _ in range(count)]]
 
 
 @dataclass(frozen=True)

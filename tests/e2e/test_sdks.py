@@ -70,7 +70,7 @@ def test_coheres_python_sdk_of_version_1(demo: Server) -> None:
 
 @pytest.mark.parametrize("path", ["", "/embed"])
 def test_hugging_faces_python_client(demo: Server, path: str) -> None:
-    """Haystack, LangChain and LlamaIndex call a server of Text Embeddings Inference with it."""
+    """It calls a server of Text Embeddings Inference. LlamaIndex uses it."""
     text, _ = native(demo)
     client = huggingface_hub.InferenceClient(model=demo.url + path)
     assert list(client.feature_extraction("a fox")) == [text]

@@ -16,7 +16,8 @@ from common.images.limits import DecodeLimits
 from common.images.memory_budget import MemoryBudget
 from common.models.spec import Preprocessing
 from tests.e2e.cost import forget_peak, peak
-from tests.hostile.seeds import colours, saved
+from tests.hostile.seeds import colours
+from tests.variants import saved
 
 PREPROCESSING = Preprocessing(224, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 PATIENCE_S = 60

@@ -1,6 +1,5 @@
 """Small image files of every supported kind, to mutate, and bombs: small files of huge images."""
 
-import io
 import struct
 import zlib
 
@@ -8,14 +7,7 @@ import numpy as np
 import pillow_heif
 from PIL import Image
 
-from tests.variants import bmp, raw_png, swapped_profile, with_chunk
-
-
-def saved(image: Image.Image, image_format: str, **options: object) -> bytes:
-    """The file."""
-    file = io.BytesIO()
-    image.save(file, image_format, **options)
-    return file.getvalue()
+from tests.variants import bmp, raw_png, saved, swapped_profile, with_chunk
 
 
 def heic(image: Image.Image) -> bytes:

@@ -16,7 +16,8 @@ import requests
 
 from common.images.transport import RESOLVER_THREADS
 from tests.e2e.cost import worker_of
-from tests.e2e.server import Server, serve
+from tests.e2e.server import Server, at_once, serve
+from tests.hostile.callers import connect
 from tests.image_server import ImageServer, picture, serving
 from tests.image_urls import data_url
 from tests.paths import ROOT
@@ -128,11 +129,6 @@ def _healthy_after(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     if "server" in request.fixturenames:
         right(request.getfixturevalue("server"))
-
-
-def connect(server: Server) -> socket.socket:
-    host, port = server.url.removeprefix("http://").split(":")
-    return socket.create_connection((host, int(port)), timeout=30)
 
 
 def head(length: int | str, *lines: str) -> bytes:
@@ -416,11 +412,6 @@ def test_a_full_queue_empties_and_is_forgotten(tmp_path: Path) -> None:
     with serving_demo(tmp_path, timeout_s=60, queue_items=8) as server:
         statuses = set(at_once(8, lambda: server.post("/embed/text", body).status_code))
         assert statuses == {200, 429}
-
-
-def at_once(count: int, call: Callable[[], int]) -> list[int]:
-    with ThreadPoolExecutor(count) as pool:
-        return [future.result() for future in [pool.submit(call) for _ in range(count)]]
 
 
 @pytest.mark.parametrize("level", ["DEBUG", "INFO"])

@@ -14,11 +14,11 @@ from common.images.memory_budget import decode_bytes
 from common.memory import instance_bytes
 from tests.e2e.cost import send
 from tests.e2e.server import Server, serve
-from tests.hostile.seeds import colours, heic, png_bomb, saved
+from tests.hostile.seeds import colours, heic, png_bomb
 from tests.image_server import ImageServer
 from tests.image_urls import data_url
 from tests.paths import ROOT
-from tests.variants import bmp, with_chunk
+from tests.variants import bmp, saved, with_chunk
 
 WIDTH, HEIGHT = 2400, 1600
 BUDGET_BYTES = decode_bytes(instance_bytes())  # of the server that is started below
@@ -26,6 +26,7 @@ ALLOWED_MB = BUDGET_BYTES // 2**20 + 76  # over the idle figure: bodies, and wha
 TIMEOUT_S = 8
 
 
+@cache
 def large(mode: str = "RGB") -> Image.Image:
     return colours(mode, (WIDTH, HEIGHT))
 
@@ -78,8 +79,10 @@ KINDS: dict[str, Callable[[], bytes]] = {
     "bmp-runs": lambda: bmp(RUNS, (WIDTH, HEIGHT), 8, 1, bytes(1024)),
     "bmp-bits": lambda: bmp(bytes(2 * WIDTH * HEIGHT), (WIDTH, HEIGHT), 16, 3, MASKS),
     "heic": lambda: heic(large()),
-    "avif": lambda: saved(large(), "AVIF", speed=10),
-    "avif-alpha-444": lambda: saved(large("RGBA"), "AVIF", speed=10, subsampling="4:4:4"),
+    "avif": lambda: saved(large(), "AVIF", speed=10, quality=10),
+    "avif-alpha-444": lambda: saved(
+        large("RGBA"), "AVIF", speed=10, quality=10, subsampling="4:4:4"
+    ),
 }
 
 
