@@ -31,8 +31,8 @@ from common.models.spec import Pixels, Preprocessing
 MAX_JPEG_PIXELS = 100_000_000  # above other formats' limit: large JPEGs are decoded at reduced size
 MAX_SIDE = 30_000
 MAX_SCAN_PIXELS = 1_500_000_000  # scans × pixels
-# A JPEG is decoded at this multiple of the target size or more: then pixels differ by at most 2 of
-# 255 levels.
+# A JPEG is decoded at this multiple of the target size or more. Then pixels of photographs differ
+# by at most 2 of 255 levels, and those at sharp drawn edges by up to 15 (docs/performance.md).
 DRAFT_OVERSAMPLING = 2
 EXIF_ORIENTATION = 0x0112
 HEAVY_BYTES = 32 * 2**20  # larger decodes return their freed memory to the system
