@@ -61,6 +61,8 @@ class Bench:
             write_random_weights(resolve("clip"), BUILD / "checkpoints")
         random = np.random.default_rng(0)
         for folder, count in (("photos", self.images), ("few-photos", FEW)):
+            for path in sorted((BUILD / folder).glob("*"))[count:]:  # of a larger run before
+                path.unlink()
             for index in range(count):
                 _photo(BUILD / folder / f"{index:05}.jpg", random)
         lines = [" ".join(random.choice(WORDS, 7)) for _ in range(self.texts)]
