@@ -212,6 +212,7 @@ def test_the_command_says_what_fails_the_gate_and_does_not_write_it(
     bundle = read_bundle(tmp_path / "demo", DEMO)
     assert sorted(path.name for path in bundle.folder.iterdir()) == [
         "image.fp32.onnx",
+        "image.fp32.onnx.weights",
         "manifest.json",
         "text.fp32.onnx",
     ]
