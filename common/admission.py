@@ -52,7 +52,8 @@ class Arrival:
 
     `waited_s` is how long it waited before the service started on it. This counts towards an
     overload as far as this queue's encoder was busy in that time. An `is_patient` request is
-    admitted under overload too, as long as its deadline can be met.
+    admitted under overload too, as long as its deadline can be met. `turned_away` counts earlier
+    requests of the same cost that were refused without being asked for here.
     """
 
     size: int
@@ -61,17 +62,20 @@ class Arrival:
     now: float
     waited_s: float = 0.0
     is_patient: bool = False
+    turned_away: int = 0
 
 
 @dataclass(frozen=True)
 class Refusal:
     """Why a request was refused, as a public `message`, and when to retry.
 
-    `retry_after_s` is randomised, so that callers do not all come back at once.
+    `retry_after_s` is randomised, so that callers do not all come back at once. The same request
+    would be refused for `lasts_s` seconds more, even if no other came.
     """
 
     message: str
     retry_after_s: float
+    lasts_s: float
 
 
 class Rate:
@@ -206,6 +210,8 @@ class Admission:
         self._note_size(arrival.cost)
         if not taken:
             self._offered.clear()
+        turned_away = arrival.turned_away * arrival.cost
+        self._offered.add_refused(turned_away, self._burst(arrival.cost) if taken else 0.0)
         refusal = self._refusal(arrival, taken, queued) if taken else None
         if refusal is None:
             self._offered.add(arrival.cost)
@@ -231,7 +237,7 @@ class Admission:
         spread_s = max(MIN_JITTER_S, min(missing_s, MAX_RETRY_AFTER_S) / 2)
         retry_after_s = min(missing_s, MAX_RETRY_AFTER_S - spread_s) + spread_s * self._jitter()
         advice = f"try again in {max(1, math.ceil(retry_after_s))} s"
-        return Refusal(f"{message}; {advice}", retry_after_s)
+        return Refusal(f"{message}; {advice}", retry_after_s, missing_s)
 
     def _excess_s(self, arrival: Arrival, wait_s: float) -> float:
         """How much longer a request would wait than is allowed under overload; 0 without one."""

@@ -17,6 +17,7 @@ class Allowance:
     that the call's own items occupy until it ends. It is added to the memory of each decode.
     `waited_s` is how long the call waited before the service started on it, at `started`.
     A download takes `turn` once it grows large; with None, large downloads are not limited.
+    `turned_away` like calls were refused since the last one that reached the service.
     `is_patient` callers would rather wait until the deadline than be refused while a queue is busy.
     """
 
@@ -24,14 +25,16 @@ class Allowance:
     held_bytes: int = 0
     waited_s: float = 0.0
     is_patient: bool = False
+    turned_away: int = 0
     turn: LargeTurn | None = None
     started: float = field(default_factory=time.monotonic)
     cancellation: Cancellation = field(default_factory=Cancellation)
 
     @classmethod
-    def lasting(cls, timeout_s: float, waited_s: float = 0.0) -> "Allowance":
+    def lasting(cls, timeout_s: float, waited_s: float = 0.0, turned_away: int = 0) -> "Allowance":
         """An allowance whose deadline is `timeout_s` seconds from now."""
-        return cls(deadline=time.monotonic() + timeout_s, waited_s=waited_s)
+        deadline = time.monotonic() + timeout_s
+        return cls(deadline=deadline, waited_s=waited_s, turned_away=turned_away)
 
     @property
     def arrived(self) -> float:

@@ -172,24 +172,27 @@ class MicroBatcher(Generic[Item]):
         deadline: float = math.inf,
         waited_s: float = 0.0,
         is_patient: bool = False,
+        turned_away: int = 0,
     ) -> Job[Item]:
         """Reserve `size` places in the queue.
 
         `cost` estimates the sum of the items' lengths; without it, each item costs 1. `deadline` is
         a monotonic instant; `waited_s` is how long the caller has waited before this call.
-        `is_patient` is explained in Arrival.
+        `is_patient` and `turned_away` are explained in Arrival.
         Raises Overloaded if the items do not fit or would wait too long; Cancelled after `close`.
         """
         cost = float(size) if cost is None else cost
         job: Job[Item] = Job(self, size, cost)
         with self._changed:
-            arrival = Arrival(size, cost, deadline, time.monotonic(), waited_s, is_patient)
+            arrival = Arrival(
+                size, cost, deadline, time.monotonic(), waited_s, is_patient, turned_away
+            )
             if self._closed:
                 raise Cancelled(f"the {self._name} encoder was closed")
             taken = sum(self._admitted.values())
             queued = [other.cost for other in self._admitted]
             if refusal := self._admission.check(arrival, taken, queued):
-                raise Overloaded(refusal.message, refusal.retry_after_s)
+                raise Overloaded(refusal.message, refusal.retry_after_s, refusal.lasts_s)
             self._admitted[job] = size
             # Not in __init__: the server forks after import, and threads do not survive a fork.
             if self._thread is None:

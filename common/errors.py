@@ -64,9 +64,18 @@ class ServiceError(EmbeddingError):
 
 
 class Overloaded(ServiceError):
-    """The queue is full, or the request would wait too long."""
+    """The queue is full, or the request would wait too long.
+
+    The same request would be refused for `lasts_s` seconds more, even if no other came.
+    """
 
     code = "overloaded"
+
+    def __init__(
+        self, message: str, retry_after_s: float | None = None, lasts_s: float = 0.0
+    ) -> None:
+        super().__init__(message, retry_after_s)
+        self.lasts_s = lasts_s
 
 
 class ModelLoading(ServiceError):

@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from functions.turn_away import MAX_LASTS_S, Like, Refused
+
 GRACE_S = 5.0  # how long a caller may be silent before the minimum rate applies
 SHORT_GRACE_S = 1.0  # the same, while a thread waits for a caller to read its answer
 MIN_BYTES_PER_S = 16 * 1024  # the minimum rate of a request body and of an answer
@@ -71,6 +73,9 @@ class Connection(socket.socket):
         self.is_stuck = False  # whether a thread waits for the caller right now
         # Reserves memory for the request that is served, if so many bytes are free.
         self.reserve: Callable[[int], bool] = lambda _: True
+        self.like: Like | None = None  # what the request that a thread serves is compared by
+        self.turned_away = 0  # like requests that were refused in the loop before it
+        self.refused: Refused | None = None  # set when that request is refused
         self._outgoing = outgoing
         self._unsent: deque[memoryview] = deque()
 
@@ -82,6 +87,12 @@ class Connection(socket.socket):
     def waited_s(self) -> float:
         """Seconds since the first byte of the current request."""
         return time.monotonic() - self.pace.since if self.pace else 0.0
+
+    def note_refused(self, lasts_s: float, request_id: str, note: Callable[[str], None]) -> None:
+        """Let the loop refuse like requests for `lasts_s`, with copies of the answer to come."""
+        if self.like:
+            until = time.monotonic() + min(lasts_s, MAX_LASTS_S)
+            self.refused = Refused(self.like, until, request_id, note)
 
     def recv(self, size: int, flags: int = 0) -> bytes:
         """At most `size` bytes. Raises TimeoutError if the caller falls behind the pace."""
@@ -106,6 +117,8 @@ class Connection(socket.socket):
         If the budget has no room for the rest, sends it here, at MIN_BYTES_PER_S or faster.
         Raises OSError if the caller is gone or too slow.
         """
+        if self.refused:
+            self.refused.answer += data
         rest = memoryview(data)
         if not self._unsent:
             rest = rest[self._send_now(rest, flags) :]
@@ -115,6 +128,10 @@ class Connection(socket.socket):
         self._unsent.append(rest)
         if not has_room:
             self._send_at_pace()
+
+    def send_whole(self, data: bytes) -> bool:
+        """Send `data` if the caller takes all of it at once. Raises OSError if it is gone."""
+        return not self._unsent and self._send_now(memoryview(data)) == len(data)
 
     def flush(self) -> int:
         """Send as many kept bytes as the caller takes at once. Returns their number.

@@ -52,6 +52,11 @@ class Trace:
         return None
 
 
+def request_id_of(given: str) -> str:
+    """The caller's request id if it is a plain token, else a new one."""
+    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+
+
 @dataclass
 class RequestRecord:
     """The record of one request. `started` is a time.monotonic() instant."""
@@ -69,16 +74,16 @@ class RequestRecord:
 
     @classmethod
     def from_headers(
-        cls, headers: Headers, timeout_s: float, waited_s: float = 0.0
+        cls, headers: Headers, timeout_s: float, waited_s: float = 0.0, turned_away: int = 0
     ) -> "RequestRecord":
-        """Use the caller's request id if it is a plain token, else generate one.
+        """Read a request's headers.
 
-        `waited_s` is how long the request has waited for a thread of the server.
+        `waited_s` is how long the request has waited for a thread of the server; `turned_away` is
+        explained in Allowance.
         """
-        given = headers.get("X-Request-Id", "")
         return cls(
-            request_id=given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex,
-            allowance=Allowance.lasting(timeout_s, waited_s),
+            request_id=request_id_of(headers.get("X-Request-Id", "")),
+            allowance=Allowance.lasting(timeout_s, waited_s, turned_away),
             trace=Trace.from_headers(headers),
             execution_id=headers.get("Function-Execution-Id", "")[:128],
             expected_fingerprint=headers.get("X-Expect-Fingerprint", "").strip(),

@@ -5,9 +5,12 @@ import itertools
 import logging
 import socket
 from collections.abc import Sequence
+from functools import partial
 
 from flask import Request, Response
 
+from common.allowance import Allowance
+from common.errors import Overloaded
 from functions.arrival import waited_s
 from functions.call import Call
 from functions.caller_watch import CallerWatch
@@ -39,7 +42,9 @@ class Router:
         """Answer any request. Never raises: a failure becomes an error in the protocol's shape."""
         settings = self._service.settings
         connection: socket.socket | None = request.environ.get("gunicorn.socket")
-        spent_s = connection.waited_s() if isinstance(connection, Connection) else 0.0
+        spent_s, turned_away = 0.0, 0
+        if isinstance(connection, Connection):
+            spent_s, turned_away = connection.waited_s(), connection.turned_away
         path = request.path.rstrip("/") or "/"
         routes = {own.method: own for own in self._routes if own.match(path) is not None}
         method = "GET" if request.method == "HEAD" else request.method
@@ -49,7 +54,7 @@ class Router:
         if is_patient:
             timeout_s = min(timeout_s, WEAVIATE_TIMEOUT_S)
         record = RequestRecord.from_headers(
-            request.headers, timeout_s - spent_s, waited_s(connection)
+            request.headers, timeout_s - spent_s, waited_s(connection), turned_away
         )
         if is_patient:
             record.allowance = record.allowance.patient()
@@ -71,7 +76,21 @@ class Router:
             origin = request.headers.get("Origin", "")
             response = finish(response, record, origin, settings.cors_origins)
             self._log_request(request, matched, response, call, failure)
-            return response
+        finally:
+            current_record.reset(token)
+        if isinstance(connection, Connection) and isinstance(failure, Overloaded):
+            note = partial(self._note_like, request, matched, response)
+            connection.note_refused(failure.lasts_s, record.request_id, note)
+        return response
+
+    def _note_like(
+        self, request: Request, route: Route | None, response: Response, request_id: str
+    ) -> None:
+        """Log and count a request that got a copy of `response`, without a thread."""
+        record = RequestRecord(request_id, Allowance())
+        token = current_record.set(record)
+        try:
+            self._log_request(request, route, response, Call(self._service, record), None)
         finally:
             current_record.reset(token)
 

@@ -30,6 +30,7 @@ from common.config import get_settings
 from functions.connection import Budget, Connection, Pace, flush_all
 from functions.incoming import Incoming
 from functions.request_head import Frame, read_frame
+from functions.turn_away import Like, TurnAway
 from functions.unreadable import answer_to
 
 HEAD_TIMEOUT_S = 10.0  # from the first byte of a request to the end of its head
@@ -78,6 +79,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         # Threads for bodies that are large or have no Content-Length.
         self._readers = ThreadPoolExecutor(max(1, self.cfg.threads // 2), "read")
         self._timeout_s = get_settings().request_timeout_s
+        self._turn_away = TurnAway()
         self._next_look = 0.0
         self._is_stopping = False
 
@@ -115,6 +117,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         now = time.monotonic()
         if now >= self._next_look:
             self._next_look = now + LOOK_S
+            self._turn_away.forget_old()
             with self._lock:
                 late = [held for held in self._held.values() if held.until <= now]
             for held in late:
@@ -123,6 +126,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def handle(self, conn: TConn) -> tuple[bool, TConn]:
         """Serve a request, and complete requests that arrived with it."""
         keepalive, _ = super().handle(conn)
+        refused, conn.sock.refused = conn.sock.refused, None
+        if refused:
+            refused.keepalive = keepalive
+            self._turn_away.remember(refused)
         incoming: Incoming = conn.parser.unreader
         incoming.release()
         while keepalive and incoming.has_rest:
@@ -132,6 +139,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             if frame is None or not frame.is_ready(rest):
                 break
             conn.sock.pace = Pace(time.monotonic() + self._timeout_s)
+            conn.sock.like, conn.sock.turned_away = None, 0
             keepalive, _ = super().handle(conn)
             incoming.release()
         return keepalive, conn
@@ -213,11 +221,33 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         if frame.size_bytes is None:
             self._serve(held, self._readers)
         elif frame.is_ready(held.received) or not size:  # without `size` the body ended early
-            self._serve(held, self.tpool)
+            if not self._refuse(held, frame.size_bytes):
+                self._serve(held, self.tpool)
         elif not self._reserve(held, size):
             self._serve(held, self._readers)
         elif held.pace:
             held.until = held.pace.until()
+
+    def _refuse(self, held: Held, size_bytes: int) -> bool:
+        """Refuse the request here if like ones were just refused. Returns whether that was done."""
+        if len(held.received) != size_bytes or not self.alive:
+            return False
+        connection: Connection = held.conn.sock
+        refused, connection.turned_away = self._turn_away.find(held.received)
+        if not refused:
+            return False
+        answer = refused.copy_for(bytes(held.received))
+        if self._release(held):
+            self._incoming.give_back(held.reserved_bytes)
+            try:
+                is_sent = connection.send_whole(answer)
+            except OSError:
+                is_sent = False
+            if is_sent:
+                self._go_on(held.conn, refused.keepalive)
+            else:  # the caller is gone, or does not even take an answer this small
+                held.conn.close()
+        return True
 
     def _reserve(self, held: Held, size: int) -> bool:
         if len(held.received) > FREE_BYTES:
@@ -237,6 +267,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             conn.sock.reserve = incoming.reserve
         incoming.give(held.received, held.reserved_bytes)
         conn.sock.pace = held.pace
+        is_whole = held.frame and held.frame.size_bytes == len(held.received)
+        conn.sock.like = Like.of(held.received) if is_whole else None
         self._wrap_future(pool.submit(self.handle, conn), conn)
 
     def _give_up(self, held: Held) -> None:
@@ -272,8 +304,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         """
         now = time.monotonic()
         if keepalive:
-            incoming: Incoming = conn.parser.unreader
-            rest = incoming.take_rest() if incoming.has_rest else bytearray()
+            incoming: Incoming | None = conn.parser.unreader if conn.parser else None
+            rest = incoming.take_rest() if incoming and incoming.has_rest else bytearray()
             until = now + (HEAD_TIMEOUT_S if rest else KEEPALIVE_S)
             self._hold(Held(conn, until, received=rest), selectors.EVENT_READ, self._on_input)
             return

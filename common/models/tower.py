@@ -110,6 +110,7 @@ class Tower(Generic[EncoderT, ItemT]):
             allowance.deadline,
             0.0 if was_early else allowance.waited_s,
             allowance.is_patient or was_early,
+            allowance.turned_away,
         )
         allowance.cancellation.on_cancel(job.abandon)
         return job
