@@ -12,7 +12,7 @@ from dataclasses import dataclass
 RATE_MEMORY = 0.9  # the share of the earlier batches' weight that remains after another batch
 # The share of a request's time that its estimated wait may take. The rest covers estimation errors.
 DEADLINE_SHARE = 0.8
-STRETCH = 24  # under overload, a request waits for at most this multiple of its own work
+STRETCH = 16  # under overload, a request waits for at most this multiple of its own work
 # As many requests of like size may arrive at once without being overload. More would allow for more
 # callers that wait for each answer, but a storm would be recognized later.
 BURST = 48
@@ -224,20 +224,24 @@ class Admission:
         if too_many > 0:
             drained = sum(queued) * min(1.0, too_many / taken)
             message = f"the queue is full: {taken:,} items wait, the limit is {self._max_items:,}"
-            return self._later(message, self.estimate_wait_s(drained, ()))
+            drained_s = self.estimate_wait_s(drained, ())
+            return self._later(message, drained_s, drained_s)
         wait_s = self.estimate_wait_s(arrival.cost, queued)
         missing_s = wait_s - (arrival.deadline - arrival.now) * DEADLINE_SHARE
         if not arrival.is_patient:
             missing_s = max(missing_s, self._excess_s(arrival, wait_s))
         message = f"this request would wait for about {math.ceil(wait_s):,} s"
-        return self._later(message, missing_s) if missing_s > 0 else None
+        return self._later(message, missing_s, wait_s) if missing_s > 0 else None
 
-    def _later(self, message: str, missing_s: float) -> Refusal:
-        """A refusal that expects room in `missing_s`; it spreads retries over half that time."""
+    def _later(self, message: str, missing_s: float, queued_s: float) -> Refusal:
+        """A refusal that expects room in `missing_s`; it spreads retries over half that time.
+
+        `queued_s` is the time of the queued work, after which nothing would be refused.
+        """
         spread_s = max(MIN_JITTER_S, min(missing_s, MAX_RETRY_AFTER_S) / 2)
         retry_after_s = min(missing_s, MAX_RETRY_AFTER_S - spread_s) + spread_s * self._jitter()
         advice = f"try again in {max(1, math.ceil(retry_after_s))} s"
-        return Refusal(f"{message}; {advice}", retry_after_s, missing_s)
+        return Refusal(f"{message}; {advice}", retry_after_s, min(missing_s, queued_s))
 
     def _excess_s(self, arrival: Arrival, wait_s: float) -> float:
         """How much longer a request would wait than is allowed under overload; 0 without one."""

@@ -40,12 +40,19 @@ class Tally:
 
 
 def call(
-    url: str, bodies: list[bytes], first: int, until: float, tally: Tally, pause_s: float
+    url: str,
+    bodies: list[bytes],
+    first: int,
+    until: float,
+    tally: Tally,
+    pause_s: float,
+    delay_s: float,
 ) -> None:
-    """One caller, until the time is over."""
+    """One caller, until the time is over. It starts after `delay_s`, out of step with others."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.netloc, timeout=60)
     count = first
+    time.sleep(delay_s)
     while time.perf_counter() < until:
         started = time.perf_counter()
         try:
@@ -82,7 +89,16 @@ def run(
     pause_s = callers / rate if rate else 0.0
     threads = [
         threading.Thread(
-            target=call, args=(url, bodies, number * 7, started + seconds, tally, pause_s)
+            target=call,
+            args=(
+                url,
+                bodies,
+                number * 7,
+                started + seconds,
+                tally,
+                pause_s,
+                pause_s * number / callers,
+            ),
         )
         for number in range(callers)
     ]
