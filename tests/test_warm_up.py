@@ -34,9 +34,10 @@ class RecordingQueue(MicroBatcher[TokenIds]):
         deadline: float = math.inf,
         waited_s: float = 0.0,
         is_patient: bool = False,
+        turned_away: int = 0,
     ) -> Job[TokenIds]:
         self.announced = waited_s, is_patient
-        return super().open(size, cost, deadline, waited_s, is_patient)
+        return super().open(size, cost, deadline, waited_s, is_patient, turned_away)
 
 
 class Towers:
