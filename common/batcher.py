@@ -176,17 +176,15 @@ class MicroBatcher(Generic[Item]):
     ) -> Job[Item]:
         """Reserve `size` places in the queue.
 
-        `cost` estimates the sum of the items' lengths; without it, each item costs 1. `deadline` is
-        a monotonic instant; `waited_s` is how long the caller has waited before this call.
-        `is_patient` and `turned_away` are explained in Arrival.
+        `cost` estimates the sum of the items' lengths; without it, each item costs 1. The other
+        arguments are explained in Arrival.
         Raises Overloaded if the items do not fit or would wait too long; Cancelled after `close`.
         """
         cost = float(size) if cost is None else cost
         job: Job[Item] = Job(self, size, cost)
         with self._changed:
-            arrival = Arrival(
-                size, cost, deadline, time.monotonic(), waited_s, is_patient, turned_away
-            )
+            now = time.monotonic()
+            arrival = Arrival(size, cost, deadline, now, waited_s, is_patient, turned_away)
             if self._closed:
                 raise Cancelled(f"the {self._name} encoder was closed")
             taken = sum(self._admitted.values())
@@ -196,9 +194,8 @@ class MicroBatcher(Generic[Item]):
             self._admitted[job] = size
             # Not in __init__: the server forks after import, and threads do not survive a fork.
             if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._work, name=f"{self._name}-encode", daemon=True
-                )
+                name = f"{self._name}-encode"
+                self._thread = threading.Thread(target=self._work, name=name, daemon=True)
                 self._thread.start()
         return job
 
@@ -262,9 +259,9 @@ class MicroBatcher(Generic[Item]):
                 self._run(batch)
                 # In a busy queue, the time between two batches belongs to the cost too.
                 since, ended = ended if was_backlogged else started, time.monotonic()
-                cost = sum(self._length_of(item) for _, _, item in batch)
-                with self._changed:
-                    if is_warm:  # the first batch takes longer than later ones
+                if is_warm:  # the first batch takes longer than later ones
+                    cost = sum(self._length_of(item) for _, _, item in batch)
+                    with self._changed:
                         self._admission.note_batch(cost, ended - since, backlogged, ended)
                 is_warm = True
 

@@ -94,6 +94,11 @@ class Connection(socket.socket):
             until = time.monotonic() + min(lasts_s, MAX_LASTS_S)
             self.refused = Refused(self.like, until, request_id, note)
 
+    def take_refused(self) -> Refused | None:
+        """The refusal of the request that was served, if it was refused. Forgets that request."""
+        refused, self.refused, self.like, self.turned_away = self.refused, None, None, 0
+        return refused
+
     def recv(self, size: int, flags: int = 0) -> bytes:
         """At most `size` bytes. Raises TimeoutError if the caller falls behind the pace."""
         if self.pace is None:
@@ -130,8 +135,11 @@ class Connection(socket.socket):
             self._send_at_pace()
 
     def send_whole(self, data: bytes) -> bool:
-        """Send `data` if the caller takes all of it at once. Raises OSError if it is gone."""
-        return not self._unsent and self._send_now(memoryview(data)) == len(data)
+        """Send `data`. Returns False if the caller is gone, or does not take all of it at once."""
+        try:
+            return not self._unsent and self._send_now(memoryview(data)) == len(data)
+        except OSError:
+            return False
 
     def flush(self) -> int:
         """Send as many kept bytes as the caller takes at once. Returns their number.

@@ -102,16 +102,13 @@ class TurnAway:
             if len(self._kinds) > MAX_KINDS:
                 del self._kinds[next(iter(self._kinds))]
 
-    def find(self, request: bytearray) -> tuple[Refused | None, int]:
-        """A refusal to copy for this complete request.
+    def find(self, like: Like | None) -> tuple[Refused | None, int]:
+        """A refusal to copy for this request; None for one that is compared with no other.
 
         If there is none, a thread takes the request; then the second value counts the like requests
         that were turned away since the last one.
         """
-        if not self._kinds:
-            return None, 0
-        like = Like.of(request)
-        if like is None:
+        if not self._kinds or like is None:
             return None, 0
         with self._lock:
             kind = self._kinds.get(like.head)

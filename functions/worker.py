@@ -20,7 +20,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -28,9 +27,10 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from common.config import get_settings
 from functions.connection import Budget, Connection, Pace, flush_all
+from functions.held import Held
 from functions.incoming import Incoming
 from functions.request_head import Frame, read_frame
-from functions.turn_away import Like, TurnAway
+from functions.turn_away import TurnAway
 from functions.unreadable import answer_to
 
 HEAD_TIMEOUT_S = 10.0  # from the first byte of a request to the end of its head
@@ -52,26 +52,13 @@ LOOK_S = 0.5  # between two searches for connections that waited too long
 STOP_S = 1.0  # what slow callers get when the server stops
 
 
-@dataclass(eq=False)
-class Held:
-    """A connection without a thread, until the monotonic instant `until`."""
-
-    conn: TConn
-    until: float
-    pace: Pace | None = None  # of the incoming request or the outgoing answer
-    received: bytearray = field(default_factory=bytearray)
-    reserved_bytes: int = 0
-    frame: Frame | None = None
-
-
 class Worker(ThreadWorker):  # type: ignore[misc]
     """Gives threads complete requests only. `_lock` guards `_held` and the selector."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         # MAX_HELD is the limit, so gunicorn's own limits must never apply.
-        self.worker_connections = 2**31
-        self.max_keepalived = 2**31
+        self.worker_connections = self.max_keepalived = 2**31
         self._incoming = Budget(MAX_INCOMING_BYTES)
         self._outgoing = Budget(MAX_OUTGOING_BYTES)
         self._held: dict[Connection, Held] = {}
@@ -85,10 +72,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def run(self) -> None:
         """Serve until the server stops, then send unfinished answers for STOP_S at most."""
-        # gunicorn's pipe wakes the loop after a signal.
-        self.poller.register(
-            self.PIPE[0], selectors.EVENT_READ, lambda pipe: os.read(pipe, PIECE_BYTES)
-        )
+        wake = self.PIPE[0]  # gunicorn's pipe wakes the loop after a signal
+        self.poller.register(wake, selectors.EVENT_READ, lambda pipe: os.read(pipe, PIECE_BYTES))
         super().run()
         flush_all(list(self._held), time.monotonic() + STOP_S)
 
@@ -126,8 +111,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def handle(self, conn: TConn) -> tuple[bool, TConn]:
         """Serve a request, and complete requests that arrived with it."""
         keepalive, _ = super().handle(conn)
-        refused, conn.sock.refused = conn.sock.refused, None
-        if refused:
+        if refused := conn.sock.take_refused():
             refused.keepalive = keepalive
             self._turn_away.remember(refused)
         incoming: Incoming = conn.parser.unreader
@@ -139,7 +123,6 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             if frame is None or not frame.is_ready(rest):
                 break
             conn.sock.pace = Pace(time.monotonic() + self._timeout_s)
-            conn.sock.like, conn.sock.turned_away = None, 0
             keepalive, _ = super().handle(conn)
             incoming.release()
         return keepalive, conn
@@ -160,11 +143,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             connection.setblocking(False)
             if connection.has_unsent:
                 pace = Pace(time.monotonic() + self._timeout_s)
-                self._hold(
+                held, send_more = (
                     Held(conn, pace.until(), pace),
-                    selectors.EVENT_WRITE,
                     partial(self._on_output, keepalive),
                 )
+                self._hold(held, selectors.EVENT_WRITE, send_more)
             else:
                 self._go_on(conn, keepalive)
         except (OSError, ValueError, KeyError, RuntimeError):  # it or the loop has ended
@@ -221,33 +204,25 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         if frame.size_bytes is None:
             self._serve(held, self._readers)
         elif frame.is_ready(held.received) or not size:  # without `size` the body ended early
-            if not self._refuse(held, frame.size_bytes):
+            if not self._refuse(held):
                 self._serve(held, self.tpool)
         elif not self._reserve(held, size):
             self._serve(held, self._readers)
         elif held.pace:
             held.until = held.pace.until()
 
-    def _refuse(self, held: Held, size_bytes: int) -> bool:
+    def _refuse(self, held: Held) -> bool:
         """Refuse the request here if like ones were just refused. Returns whether that was done."""
-        if len(held.received) != size_bytes or not self.alive:
-            return False
         connection: Connection = held.conn.sock
-        refused, connection.turned_away = self._turn_away.find(held.received)
-        if not refused:
-            return False
-        answer = refused.copy_for(bytes(held.received))
-        if self._release(held):
+        connection.like = held.like if self.alive else None
+        refused, connection.turned_away = self._turn_away.find(connection.like)
+        if refused and self._release(held):
             self._incoming.give_back(held.reserved_bytes)
-            try:
-                is_sent = connection.send_whole(answer)
-            except OSError:
-                is_sent = False
-            if is_sent:
+            if connection.send_whole(refused.copy_for(bytes(held.received))):
                 self._go_on(held.conn, refused.keepalive)
-            else:  # the caller is gone, or does not even take an answer this small
+            else:
                 held.conn.close()
-        return True
+        return refused is not None
 
     def _reserve(self, held: Held, size: int) -> bool:
         if len(held.received) > FREE_BYTES:
@@ -267,8 +242,6 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             conn.sock.reserve = incoming.reserve
         incoming.give(held.received, held.reserved_bytes)
         conn.sock.pace = held.pace
-        is_whole = held.frame and held.frame.size_bytes == len(held.received)
-        conn.sock.like = Like.of(held.received) if is_whole else None
         self._wrap_future(pool.submit(self.handle, conn), conn)
 
     def _give_up(self, held: Held) -> None:

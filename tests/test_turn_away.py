@@ -61,13 +61,15 @@ def after(*refusals: Refused) -> TurnAway:
 
 def test_like_requests_are_turned_away_after_enough_refusals_and_counted() -> None:
     few = after(*[refused(request())] * (MIN_REFUSALS - 1))
-    assert few.find(request()) == (None, 0)
+    assert few.find(Like.of(request())) == (None, 0)
     every = [refused(request()) for _ in range(MIN_REFUSALS)]
     turn_away = after(*every)
-    found = [turn_away.find(request(trace=str(number)))[0] for number in range(2 * MIN_REFUSALS)]
+    found = [
+        turn_away.find(Like.of(request(trace=str(number))))[0] for number in range(2 * MIN_REFUSALS)
+    ]
     assert Counter(map(id, found)) == dict.fromkeys(map(id, every), 2)
-    assert turn_away.find(request(length=200)) == (None, 2 * MIN_REFUSALS)
-    assert turn_away.find(request(length=200)) == (None, 0)
+    assert turn_away.find(Like.of(request(length=200))) == (None, 2 * MIN_REFUSALS)
+    assert turn_away.find(Like.of(request(length=200))) == (None, 0)
 
 
 @pytest.mark.parametrize(
@@ -82,33 +84,33 @@ def test_like_requests_are_turned_away_after_enough_refusals_and_counted() -> No
 )
 def test_other_requests_go_to_a_thread(other: bytearray) -> None:
     turn_away = after(*[refused(request())] * MIN_REFUSALS)
-    assert turn_away.find(other)[0] is None
-    assert turn_away.find(request())[0] is not None
+    assert turn_away.find(Like.of(other))[0] is None
+    assert turn_away.find(Like.of(request()))[0] is not None
 
 
 def test_a_refusal_holds_for_its_time_and_is_then_forgotten() -> None:
     turn_away = after(*[refused(request(), lasts_s=-1)] * MIN_REFUSALS)
-    assert turn_away.find(request())[0] is None
+    assert turn_away.find(Like.of(request()))[0] is None
     turn_away.remember(refused(request()))
     turn_away.forget_old()
-    assert turn_away.find(request())[0] is not None
+    assert turn_away.find(Like.of(request()))[0] is not None
     turn_away.remember(refused(request(), lasts_s=-60))
     turn_away.forget_old()
     turn_away.remember(refused(request()))
-    assert turn_away.find(request())[0] is None
+    assert turn_away.find(Like.of(request()))[0] is None
 
 
 def test_a_very_long_head_is_not_kept() -> None:
     long = request(key="a" * MAX_HEAD_BYTES)
     assert Like.of(long) is None
-    assert after(*[refused(request())] * MIN_REFUSALS).find(long) == (None, 0)
+    assert after(*[refused(request())] * MIN_REFUSALS).find(Like.of(long)) == (None, 0)
 
 
 def test_kinds_are_bounded() -> None:
     turn_away = after(*[refused(request())] * MIN_REFUSALS)
     for number in range(MAX_KINDS):
         turn_away.remember(refused(request(key=str(number))))
-    assert turn_away.find(request())[0] is None
+    assert turn_away.find(Like.of(request()))[0] is None
 
 
 @pytest.mark.parametrize(
