@@ -143,11 +143,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             connection.setblocking(False)
             if connection.has_unsent:
                 pace = Pace(time.monotonic() + self._timeout_s)
-                held, send_more = (
-                    Held(conn, pace.until(), pace),
-                    partial(self._on_output, keepalive),
-                )
-                self._hold(held, selectors.EVENT_WRITE, send_more)
+                send_more = partial(self._on_output, keepalive)
+                self._hold(Held(conn, pace.until(), pace), selectors.EVENT_WRITE, send_more)
             else:
                 self._go_on(conn, keepalive)
         except (OSError, ValueError, KeyError, RuntimeError):  # it or the loop has ended
@@ -218,10 +215,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         refused, connection.turned_away = self._turn_away.find(connection.like)
         if refused and self._release(held):
             self._incoming.give_back(held.reserved_bytes)
-            if connection.send_whole(refused.copy_for(bytes(held.received))):
-                self._go_on(held.conn, refused.keepalive)
-            else:
-                held.conn.close()
+            is_sent = connection.send_whole(refused.copy_for(bytes(held.received)))
+            self._go_on(held.conn, refused.keepalive and is_sent)
         return refused is not None
 
     def _reserve(self, held: Held, size: int) -> bool:
