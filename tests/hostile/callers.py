@@ -39,7 +39,7 @@ REFUSED = {
     "405": head("/embed/text", len(BODY), JSON, method="PUT") + BODY,
     "413": head("/embed/text", 33 * 2**20, JSON) + BODY,
     "415": head("/embed/text", len(BODY), "Content-Type: text/plain") + BODY,
-    "415 compressed": head("/embed/text", len(BODY), JSON, "Content-Encoding: gzip") + BODY,
+    "415 compressed": head("/embed/text", len(BODY), JSON, "Content-Encoding: br") + BODY,
     "GET with a body": head("/health/live", len(BODY), method="GET") + BODY,
     "HEAD with a body": head("/health/live", len(BODY), method="HEAD") + BODY,
     "OPTIONS with a body": head("/embed/text", len(BODY), method="OPTIONS") + BODY,
