@@ -1,7 +1,4 @@
-"""Joins the items of concurrent callers into batches and runs them in one compute thread.
-
-This module does not depend on any model.
-"""
+"""Joins the items of concurrent callers, of any model, into batches and runs them in one thread."""
 
 import logging
 import math
@@ -214,7 +211,8 @@ class MicroBatcher(Generic[Item]):
             if job.abandoned:
                 return
             job.mark_put(time.monotonic())
-            self._admission.correct(job.set_cost(index, self._length_of(item)))
+            cost = float(self._length_of(item))
+            self._admission.correct(job.set_cost(index, cost), cost)
             if not job.waiting:
                 self._jobs.append(job)
             job.waiting.append((index, item))

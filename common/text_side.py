@@ -47,7 +47,8 @@ class TextSide:
         self, texts: Sequence[str], allowance: Allowance, observer: Observer
     ) -> dict[str, EncodedText | Exception]:
         encoder = self._tower.wait(min(self._load_timeout_s, allowance.remaining_s()))
-        cost = text_cost(texts, encoder.context_length)  # not tokenized yet: refusals are cheap
+        # Not tokenized yet: refusals are cheap.
+        cost = text_cost(texts, encoder.context_length, encoder.info.pads_texts)
         job = self._tower.open_job(len(texts), allowance, cost)
         try:
             tokens = _tokenize(encoder, texts, allowance)

@@ -203,6 +203,19 @@ def test_texts_are_costed_by_their_characters(text: str, tokens: float) -> None:
     assert text_cost([text, text], context_length=77) == pytest.approx(2 * tokens)
 
 
+def test_few_callers_whose_texts_cost_more_than_estimated_are_no_overload() -> None:
+    """Digits are a token each, and are estimated as a quarter of one."""
+    admission, estimated, actual = experienced(), BURST_S / RATE_S, 4 * BURST_S / RATE_S
+    for number in range(BURST // 2):
+        now = number * RATE_S
+        assert admission.check(arrival(estimated, 1e9, now), number, [actual] * number) is None
+        admission.correct(actual - estimated, actual)
+
+
+def test_padded_texts_cost_the_whole_context() -> None:
+    assert text_cost(["", "a fox"], context_length=64, is_padded=True) == 128
+
+
 def test_waiting_for_a_thread_of_the_server_is_a_sign_of_overload() -> None:
     """Few threads hide a storm: none of its requests finds more than these few ahead."""
     admission, late = experienced(), 2 * BURST_S
