@@ -180,10 +180,10 @@ def check(path: str, response: requests.Response) -> None:
         assert response.content == b""
         return
     method = response.request.method or ""
-    route = next(
-        (route for route in ROUTES if route.match(path.rstrip("/") or "/") is not None), None
-    )
-    if route and method == route.method:
+    matching = [route for route in ROUTES if route.match(path.rstrip("/") or "/") is not None]
+    own = [route for route in matching if route.method == method]
+    route = next(reversed(own or matching), None)
+    if route and own:
         check_contract(route.path, response)
     if response.status_code == 200:
         if path.strip("/").startswith("embed/"):
