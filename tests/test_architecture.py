@@ -86,10 +86,10 @@ def test_the_library_knows_no_door_and_no_http_server() -> None:
 
 
 def test_the_library_reads_no_settings_and_keeps_nothing_for_the_process() -> None:
-    """Only urllib3's seam leaves no other way than a ContextVar; settings are the function's."""
-    assert importers("contextvars.ContextVar") <= {"functions.request_record"}
+    """No ContextVar of its own: threads for images copy the context. Doors own the settings."""
+    assert importers("contextvars.ContextVar") == {"functions.request_record"}
     users = {module for module in importers("contextvars") if module.startswith("common")}
-    assert users == {"common.images.budget", "common.images.pipeline"}
+    assert users == {"common.images.pipeline"}
     settings = importers("common.config")
     assert not {module for module in settings if module.startswith("common")}
 

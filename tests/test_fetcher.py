@@ -255,11 +255,8 @@ def test_a_resolver_that_is_silent_takes_a_bounded_number_of_threads_and_recover
         urls = [f"http://images-{number}.example.com/" for number in range(3 * RESOLVER_THREADS)]
         reads = [pool.submit(fetcher.read, url, later()) for url in urls]
         failures = [read.exception() for read in reads]
-    assert {failure.code for failure in failures if isinstance(failure, FetchError)} <= {
-        "dns_failure",
-        "timeout",
-    }
-    assert len(failures) == 3 * RESOLVER_THREADS
+    codes = [failure.code for failure in failures if isinstance(failure, FetchError)]
+    assert codes == ["timeout"] * 3 * RESOLVER_THREADS  # the name may be good
     assert len(asked) == RESOLVER_THREADS
     gate.set()
     with pytest.raises(BlockedUrl):

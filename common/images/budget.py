@@ -1,6 +1,5 @@
 """The seconds, bytes and pieces that one download may still use, with redirects and retries."""
 
-import contextvars
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -53,6 +52,11 @@ class Budget:
         return min(left_s, at_most)
 
     @property
+    def is_over(self) -> bool:
+        """Whether no time is left."""
+        return self.allowance.remaining_s() <= 0
+
+    @property
     def deadline(self) -> float:
         """The time.monotonic() instant by which the download must finish."""
         return self.allowance.deadline
@@ -86,6 +90,3 @@ class Budget:
             yield
         finally:
             self.bytes_left = outer - (granted - self.bytes_left)
-
-
-budget: contextvars.ContextVar[Budget] = contextvars.ContextVar("budget")

@@ -19,7 +19,7 @@ from common.errors import (
     HttpStatus,
     TooManyRedirects,
 )
-from common.images.budget import Budget, PieceLimit, budget
+from common.images.budget import Budget, PieceLimit
 from common.images.content import SNIFF_BYTES, check_content_type, decoded
 from common.images.failures import TRIED_STATUSES, Retry, is_passing, translate
 from common.images.limits import FetchLimits
@@ -76,12 +76,10 @@ class HttpSource:
         """
         started = time.monotonic()
         max_bytes = self._max_bytes + self._max_bytes // OVERHEAD_SHARE + OVERHEAD_BYTES
-        current = Budget(allowance.within(self._timeout_s), max_bytes)
-        token = budget.set(current)
+        budget = Budget(allowance.within(self._timeout_s), max_bytes)
         try:
-            return self._fetch_with_retries(reference, current)
+            return self._fetch_with_retries(reference, budget)
         finally:
-            budget.reset(token)
             seconds = time.monotonic() - started
             if seconds > self._slow_s:
                 log.warning(
@@ -89,22 +87,22 @@ class HttpSource:
                     extra={"host": host_of(reference), "seconds": round(seconds, 3)},
                 )
 
-    def _fetch_with_retries(self, url: str, current: Budget) -> bytes:
+    def _fetch_with_retries(self, url: str, budget: Budget) -> bytes:
         for attempt in range(self._retries + 1):
             try:
-                return self._follow(url)
+                return self._follow(url, budget)
             except Retry as failure:
                 jitter = random.uniform(0, RETRY_PAUSE_S * 2**attempt)  # noqa: S311 - not for security
                 pause_s = max(failure.after_s, jitter)
-                if attempt == self._retries or time.monotonic() + pause_s >= current.deadline:
+                if attempt == self._retries or time.monotonic() + pause_s >= budget.deadline:
                     raise failure.error from failure
                 time.sleep(pause_s)
         raise AssertionError("the last try returns or raises")
 
-    def _follow(self, url: str) -> bytes:
+    def _follow(self, url: str, budget: Budget) -> bytes:
         for _ in range(MAX_REDIRECTS + 1):
             try:
-                result = self._get(url)
+                result = self._get(url, budget)
             except (FetchError, Retry):
                 raise
             except Exception as error:  # errors of libraries are translated here
@@ -116,35 +114,36 @@ class HttpSource:
             url = result
         raise TooManyRedirects(f"the server redirected more than {MAX_REDIRECTS} times")
 
-    def _get(self, url: str) -> bytes | str:
+    def _get(self, url: str, budget: Budget) -> bytes | str:
         """Send one GET; returns the body, or the URL that it redirects to."""
-        response = self._transport.get().get(check_url(url, self._policy), self._headers)
+        checked = check_url(url, self._policy)
+        response = self._transport.get().get(checked, self._headers, budget)
         try:
             if response.status in REDIRECT_STATUS:
                 target = redirect_target(url, response.headers.getlist("Location"))
                 if target is not None:
                     return target
-            return self._read(response)
+            return self._read(response, budget)
         finally:
             # Closes the connection, unless the body was read: the rest of it is not worth reading.
             response.close()
             response.release_conn()
 
-    def _read(self, response: urllib3.BaseHTTPResponse) -> bytes:
+    def _read(self, response: urllib3.BaseHTTPResponse, budget: Budget) -> bytes:
         headers = response.headers
         _check_status(response.status, headers)
         if _number(headers.get("Content-Length", "")) > self._max_bytes:
             raise self._too_large()
         kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        current, body, pieces, unchecked = budget.get(), io.BytesIO(), PieceLimit(), True
+        body, pieces, unchecked = io.BytesIO(), PieceLimit(), True
         chunks = response.stream(CHUNK_BYTES, decode_content=False)
         coding = headers.get("Content-Encoding", "")
-        for chunk in decoded(chunks, coding, self._max_bytes, lambda: current.seconds(math.inf)):
+        for chunk in decoded(chunks, coding, self._max_bytes, lambda: budget.seconds(math.inf)):
             pieces.count(body.write(chunk))
             if body.tell() > self._max_bytes:
                 raise self._too_large()
             if body.tell() > LARGE_BYTES:
-                current.take_turn()
+                budget.take_turn()
             if unchecked and body.tell() >= SNIFF_BYTES:  # refuses a web page early
                 check_content_type(kind, body.getvalue())
                 unchecked = False

@@ -14,39 +14,48 @@ import certifi
 from urllib3.util.ssltransport import SSLTransport
 
 from common.errors import BodyTooLarge, TlsFailed
-from common.images.budget import budget
 
 IDLE_TIMEOUT_S = 5.0  # between two receives
 HANDSHAKE_BYTES = 128 * 1024  # OpenSSL takes at most 100 KiB of certificates
 
 
 class MeteredSocket(socket.socket):
-    """A TCP socket whose every receive and send counts against the current download's budget."""
+    """A TCP socket whose every receive and send counts against the budget of its download."""
+
+    budget: Any = None  # the Budget of the running download; None while the connection waits
 
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
         """Like `socket.recv_into`; also raises FetchTimeout, BodyTooLarge and BadResponse."""
-        current = budget.get()
-        self.settimeout(current.seconds(IDLE_TIMEOUT_S))
+        self.settimeout(self.budget.seconds(IDLE_TIMEOUT_S))
         count = super().recv_into(buffer, nbytes, flags)
-        current.spend(count)
+        self.budget.spend(count)
         return count
 
     def sendall(self, data: Any, flags: int = 0) -> None:
         """Like `socket.sendall`, with one timeout for the whole; also raises FetchTimeout."""
-        self.settimeout(budget.get().seconds(IDLE_TIMEOUT_S))
+        self.settimeout(self.budget.seconds(IDLE_TIMEOUT_S))
         super().sendall(data, flags)
 
 
 class TlsSocket(SSLTransport):
     """TLS over a MeteredSocket; raises TlsFailed if the handshake takes too many bytes."""
 
-    def __init__(self, sock: socket.socket, context: ssl.SSLContext, server_hostname: str | None):
+    def __init__(self, sock: MeteredSocket, context: ssl.SSLContext, server_hostname: str | None):
         try:
-            with budget.get().at_most(HANDSHAKE_BYTES):
+            with sock.budget.at_most(HANDSHAKE_BYTES):
                 super().__init__(sock, context, server_hostname)
         except BodyTooLarge as error:
             message = f"the server's TLS handshake is larger than {HANDSHAKE_BYTES >> 10} KiB"
             raise TlsFailed(message) from error
+
+    @property
+    def budget(self) -> Any:
+        """The Budget of the running download, as the socket below has it."""
+        return self.socket.budget  # type: ignore[attr-defined]
+
+    @budget.setter
+    def budget(self, budget: Any) -> None:
+        self.socket.budget = budget  # type: ignore[attr-defined]
 
     @property
     def has_unread(self) -> bool:
@@ -60,7 +69,7 @@ class TlsSocket(SSLTransport):
             count = int(self.sslobj.read(nbytes or len(buffer), buffer))
         except ssl.SSLError:
             count = int(super().recv_into(buffer, nbytes, flags) or 0)
-        budget.get().decrypted.count(count)
+        self.budget.decrypted.count(count)
         return count
 
     def _ssl_io_loop(self, func: Callable[..., Any], *arguments: Any) -> Any:
@@ -77,7 +86,7 @@ class TlsSocket(SSLTransport):
             finally:
                 if self.outgoing.pending:
                     self.socket.sendall(self.outgoing.read())
-            received = budget.get().buffer
+            received = self.budget.buffer
             count = self.socket.recv_into(received)
             if count:
                 self.incoming.write(received[:count])
@@ -89,9 +98,9 @@ class MeteredContext(ssl.SSLContext):
     """An SSLContext that makes TlsSockets instead of Python's SSLSockets."""
 
     def wrap_socket(  # type: ignore[override]
-        self, sock: socket.socket, *, server_hostname: str | None = None
+        self, sock: MeteredSocket, *, server_hostname: str | None = None
     ) -> TlsSocket:
-        """Make a TLS socket over `sock`, a MeteredSocket, and complete the handshake."""
+        """Make a TLS socket over `sock` and complete the handshake."""
         return TlsSocket(sock, self, server_hostname)
 
 

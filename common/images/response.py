@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 from common.errors import BadResponse, BodyTooLarge
-from common.images.budget import budget
+from common.images.metered import MeteredSocket, TlsSocket
 
 HEAD_BYTES = 256 * 1024  # http.client only bounds each line
 SWITCHING_PROTOCOLS = 101
@@ -38,10 +38,14 @@ class _HeaderLines:
 class Response(http.client.HTTPResponse):
     """http.client's response, which skips every 1xx response, not only 100."""
 
+    def __init__(self, sock: MeteredSocket | TlsSocket, *arguments: Any, **options: Any) -> None:
+        super().__init__(sock, *arguments, **options)  # type: ignore[arg-type]
+        self._budget = sock.budget
+
     def begin(self) -> None:
         """Read the status line and the headers. Raises BadResponse above HEAD_BYTES."""
         try:
-            with budget.get().at_most(HEAD_BYTES):
+            with self._budget.at_most(HEAD_BYTES):
                 super().begin()
         except BodyTooLarge as error:
             message = f"the response's headers are larger than {HEAD_BYTES >> 10} KiB"

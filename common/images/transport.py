@@ -17,7 +17,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util import Url
 
 from common.errors import BlockedUrl, DnsFailure, FetchTimeout, InvalidUrl
-from common.images.budget import budget
+from common.images.budget import Budget
 from common.images.metered import MeteredSocket, tls_context
 from common.images.response import Response
 from common.images.url_policy import PORTS, UrlPolicy, check_address
@@ -37,6 +37,7 @@ class _Pinned:
     """A mixin for urllib3's connections; it resolves and checks the host name."""
 
     response_class = Response
+    budget: Any = None  # the Budget of the running download; None while the connection waits
     policy: UrlPolicy
     resolve: "BoundedResolver"
     scheme_port: int
@@ -49,15 +50,16 @@ class _Pinned:
     def _new_conn(self) -> socket.socket:
         if self._tunnel_host:
             raise BlockedUrl("tunnel")
-        addresses = self.resolve(self._dns_host, self.port)
+        addresses = self.resolve(self._dns_host, self.port, self.budget)
         # One forbidden address blocks the name, because the order of the addresses is random.
         for address in addresses:
             check_address(address[4][0], self.scheme_port, self.port, self.policy)
         failure: OSError | None = None
         for family, kind, protocol, _, target in addresses[:MAX_ADDRESSES]:
             sock = MeteredSocket(family, kind, protocol)
+            sock.budget = self.budget
             try:
-                sock.settimeout(budget.get().seconds(CONNECT_TIMEOUT_S))
+                sock.settimeout(self.budget.seconds(CONNECT_TIMEOUT_S))
                 sock.connect(target)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 check_address(sock.getpeername()[0], self.scheme_port, self.port, self.policy)
@@ -79,9 +81,15 @@ class _Pinned:
         connected = super().is_connected  # type: ignore[misc]
         return connected and not getattr(self.sock, "has_unread", False)
 
+    def use(self, budget: Budget | None) -> None:
+        """Let the connection spend from the budget of its next download, or from none."""
+        self.budget = budget
+        if self.sock is not None:
+            self.sock.budget = budget
+
     def putrequest(self, method: str, url: str, **options: bool) -> None:  # noqa: ARG002 - always "/"
         """Request the budget's target instead of `url`, as urllib3 does not know it."""
-        super().putrequest(method, budget.get().target, **options)  # type: ignore[misc]
+        super().putrequest(method, self.budget.target, **options)  # type: ignore[misc]
 
 
 class BoundedResolver:
@@ -91,11 +99,15 @@ class BoundedResolver:
         self._resolve = resolve
         self._pool = ThreadPoolExecutor(RESOLVER_THREADS, "resolve")
 
-    def __call__(self, host: str, port: int) -> Sequence[AddressInfo]:
-        """The answers of getaddrinfo for TCP. Raises DnsFailure; InvalidUrl for an invalid name."""
+    def __call__(self, host: str, port: int, budget: Budget) -> Sequence[AddressInfo]:
+        """The answers of getaddrinfo for TCP.
+
+        Raises DnsFailure; InvalidUrl for an invalid name; FetchTimeout if the download's own time
+        is over.
+        """
         pending = self._pool.submit(self._resolve, host, port, 0, socket.SOCK_STREAM)
         try:
-            answers = pending.result(budget.get().seconds(CONNECT_TIMEOUT_S))
+            answers = pending.result(budget.seconds(CONNECT_TIMEOUT_S))
         except socket.gaierror as error:
             message, reason = "the host name could not be resolved", f"gaierror {error.errno}"
             raise DnsFailure(message, reason=reason, retryable=error.errno in MAY_PASS) from error
@@ -103,6 +115,8 @@ class BoundedResolver:
             raise InvalidUrl("the URL's host name is not valid") from error
         except (TimeoutError, OSError) as error:
             pending.cancel()
+            if budget.is_over:
+                raise FetchTimeout("the time ran out while the host name was resolved") from error
             raise DnsFailure(
                 "the host name could not be resolved", reason=type(error).__name__
             ) from error
@@ -112,15 +126,24 @@ class BoundedResolver:
 
 
 class _PatientPool:
-    """A mixin for urllib3's pools that waits for a connection only until the deadline."""
+    """A mixin for urllib3's pools that gives a connection the budget of its next download.
 
-    def _get_conn(self, timeout: float | None = None) -> Any:  # noqa: ARG002 - it has none
-        current = budget.get()
+    `urlopen` passes its `pool_timeout` on to `_get_conn` as it is: here that is the budget.
+    """
+
+    def _get_conn(self, timeout: Budget) -> Any:
         try:
-            return super()._get_conn(current.seconds(math.inf))  # type: ignore[misc]
+            connection = super()._get_conn(timeout.seconds(math.inf))  # type: ignore[misc]
         except urllib3.exceptions.EmptyPoolError as error:
             message = "the time ran out while waiting for other downloads from this host"
             raise FetchTimeout(message) from error
+        connection.use(timeout)
+        return connection
+
+    def _put_conn(self, conn: Any) -> None:
+        if conn is not None:
+            conn.use(None)
+        super()._put_conn(conn)  # type: ignore[misc]
 
 
 class Transport:
@@ -143,13 +166,13 @@ class Transport:
             ),
         }
 
-    def get(self, url: Url, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
+    def get(self, url: Url, headers: Mapping[str, str], budget: Budget) -> urllib3.BaseHTTPResponse:
         """Send one GET and read the response's headers, without redirects and retries.
 
         The caller closes the response and releases its connection. Raises FetchError, and passes on
         urllib3's exceptions.
         """
-        budget.get().target = url.request_uri
+        budget.target = url.request_uri
         pool = self._pools.connection_from_host(url.host, url.port, url.scheme)
         return pool.urlopen(
             "GET",
@@ -160,6 +183,7 @@ class Transport:
             assert_same_host=False,
             preload_content=False,
             decode_content=False,
+            pool_timeout=cast(Any, budget),
         )
 
     def _pinned_pool(self, pool: type, connection: type, scheme_port: int) -> type:
