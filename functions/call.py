@@ -60,7 +60,9 @@ class Call:
     @property
     def fingerprint(self) -> str | None:
         """The fingerprint of the model if this call embedded something, else None."""
-        return self.model.fingerprint if self.record.facts.keys() & {"texts", "images"} else None
+        if not self.record.facts.keys() & {"texts", "images"}:
+            return None
+        return self.model.find_fingerprint(self.record.allowance.remaining_s())
 
     def _check_fingerprint(self) -> None:
         expected = self.record.expected_fingerprint

@@ -46,7 +46,7 @@ HEADERS: Node = {
     },
     FINGERPRINT: {
         "schema": {"type": "string"},
-        "description": "The model's fingerprint, once known. Only compare vectors of the same one.",
+        "description": "The model's fingerprint. Only compare vectors of the same one.",
     },
     "X-Embedding-Indices": {
         "schema": {"type": "string"},

@@ -8,9 +8,13 @@ from pathlib import Path
 import pytest
 from safetensors import safe_open
 
+from common.batcher import BatchLimits
 from common.errors import ModelUnavailable
 from common.files import sha256_of
 from common.models import torch_engine
+from common.models.engines.torch import TorchEngine
+from common.models.fingerprint import Fingerprints
+from common.models.model import open_model
 from common.models.spec import EngineOptions, ModelSpec, OpenClipTower
 from tests.kinds import make_model
 
@@ -180,3 +184,14 @@ def test_a_wrong_line_for_any_file_that_is_read_is_refused(
     (place / "SHA256SUMS").write_text(f"{'0' * 64} *{name}\n")
     with pytest.raises(ModelUnavailable, match=f"{name} has sha256 .*, expected 0000"):
         text_of(copy)
+
+
+def test_with_one_tower_loaded_the_other_side_is_read_for_the_fingerprint_alone(
+    original: Path, text: str, image: str
+) -> None:
+    model = open_model(SPEC, options(original), [TorchEngine()], BatchLimits(8, 100))
+    model.text.wait(60)
+    assert model.fingerprint is None
+    assert model.find_fingerprint(60) == Fingerprints.of_sides(text, image).pair
+    assert model.image.encoder is None
+    model.close()

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +11,9 @@ import pytest
 from common.batcher import BatchLimits
 from common.errors import Cancelled, ModelLoading, ModelUnavailable
 from common.models.fingerprint import Fingerprints
-from common.models.model import Model
+from common.models.model import Model, open_model
 from common.models.spec import (
+    EngineOptions,
     ModelSpec,
     OpenClipTower,
     Pixels,
@@ -20,6 +22,7 @@ from common.models.spec import (
 )
 from common.models.tower import Tower
 from tests.fake_encoders import FakeImage, FakeText
+from tests.fake_engine import FakeEngine
 
 SOON_S = 10.0
 LIMITS = BatchLimits(max_batch_size=4, max_queue_items=100)
@@ -141,6 +144,12 @@ def fake_model(preprocessing: Preprocessing | None = None, loader: Loader | None
     return Model(spec, make(loader or Loader()), image)  # type: ignore[arg-type] # towers are invariant in their encoder
 
 
+def fake_model_of(engine: FakeEngine) -> Model:
+    """A model as `open_model` makes it, with an engine that knows no fingerprint beforehand."""
+    spec = ModelSpec("fake", "Fake", "for tests", OpenClipTower(), OpenClipTower(), 4)
+    return open_model(spec, EngineOptions(Path()), [engine], LIMITS)
+
+
 def test_the_fingerprint_is_that_of_both_sides_once_they_are_loaded() -> None:
     model = fake_model()
     model.text.wait(SOON_S)
@@ -148,6 +157,29 @@ def test_the_fingerprint_is_that_of_both_sides_once_they_are_loaded() -> None:
     model.image.wait(SOON_S)
     sides = FakeText.info.fingerprint, FakeImage.info.fingerprint
     assert model.fingerprint == Fingerprints.of_sides(*sides).pair
+
+
+def test_the_fingerprint_of_an_answer_does_not_wait_for_the_other_tower() -> None:
+    engine = FakeEngine()
+    model = fake_model_of(engine)
+    assert model.find_fingerprint(SOON_S) is None, "nothing is loaded, so nothing is read"
+    model.text.wait(SOON_S)
+    sides = FakeText.info.fingerprint, FakeImage.info.fingerprint
+    assert model.find_fingerprint(SOON_S) == Fingerprints.of_sides(*sides).pair
+    assert model.fingerprint is not None
+    assert model.image.encoder is None
+
+
+def test_an_answer_has_no_fingerprint_if_the_weights_of_the_other_tower_are_not_here() -> None:
+    engine = FakeEngine()
+    engine.image_failure = ModelUnavailable("not in the cache")
+    model = fake_model_of(engine)
+    model.text.wait(SOON_S)
+    assert model.find_fingerprint(SOON_S) is None
+    engine.image_failure = None
+    assert model.find_fingerprint(SOON_S) is None, "one try, as it may take seconds"
+    model.image.wait(SOON_S)
+    assert model.fingerprint is not None
 
 
 def test_a_closed_tower_lets_its_callers_go_and_takes_nothing_more() -> None:

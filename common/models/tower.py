@@ -96,6 +96,12 @@ class Tower(Generic[EncoderT, ItemT]):
                 raise ModelLoading(message, retry_after_s=LOADING_RETRY_S)
             raise ModelUnavailable(self._failure, retry_after_s=self._retry_pause_s)
 
+    def finish_loading(self, timeout_s: float) -> EncoderT | None:
+        """The encoder after a load that runs now, if any; None if it did not load in time."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._state != "loading", timeout_s)
+            return self._encoder
+
     def open_job(self, size: int, allowance: Allowance, cost: float | None = None) -> Job[ItemT]:
         """Reserve `size` places in the queue for a call, until it is cancelled.
 
