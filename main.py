@@ -9,6 +9,10 @@ from pathlib import Path
 # A `common` or `functions` package in site-packages must not shadow ours.
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+from functions.quick_start import after_imports, before_imports
+
+before_imports()
+
 import flask
 from flask import Request, Response
 
@@ -49,6 +53,7 @@ os.register_at_fork(
 if flask.has_app_context():  # functions-framework executes this file within its app's context
     app = flask.current_app._get_current_object()  # type: ignore[attr-defined]
     fit(app, router.dispatch)
+after_imports()
 
 
 def embed(request: Request) -> Response:

@@ -52,9 +52,9 @@ class ImageSide:
 
     def start(self, images: Sequence[Image], allowance: Allowance, observer: Observer) -> ImageRun:
         """Start to read the images and return at once. Raises ServiceError if the queue is full."""
+        self._tower.start_loading()  # while the pipeline's modules load and the images download
         from common.images.pipeline import Sink
 
-        self._tower.start_loading()  # while the images download
         unique = list(dict.fromkeys(images))
         job = self._tower.open_job(len(unique), allowance)
         load_timeout_s = min(self._load_timeout_s, allowance.remaining_s())

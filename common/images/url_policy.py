@@ -7,12 +7,13 @@ import re
 import string
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from urllib3.exceptions import LocationParseError
-from urllib3.util import Url, parse_url
-
 from common.errors import BlockedUrl, InvalidUrl
+
+if TYPE_CHECKING:
+    from urllib3.util import Url
 
 PORTS = {"http": 80, "https": 443}
 MAX_URL_CHARS = 8192  # presigned URLs have over 2,048
@@ -70,12 +71,15 @@ class UrlPolicy:
     allow_networks: tuple[IPv4Network | IPv6Network, ...] = ()
 
 
-def check_url(url: str, policy: UrlPolicy) -> Url:
+def check_url(url: str, policy: UrlPolicy) -> "Url":
     """Check and parse `url`; returns it escaped as it is sent.
 
     Raises InvalidUrl if it is invalid or not supported, BlockedUrl if it is forbidden. The
     addresses that its host resolves to are checked later, by `check_address`.
     """
+    from urllib3.exceptions import LocationParseError  # a start that gets texts needs no urllib3
+    from urllib3.util import parse_url
+
     if len(url) > MAX_URL_CHARS:
         raise InvalidUrl(f"the URL has {len(url):,} characters, the limit is {MAX_URL_CHARS:,}")
     if _FORBIDDEN.search(url):

@@ -145,19 +145,43 @@ class Bundle:
             f"not {precision}{refused}; set CLIP_PRECISION=auto or export {precision}"
         )
 
-    def verified(self, name: str) -> tuple[Path, str]:
-        """Check a file of the bundle against the manifest; return its path and its sha256.
+    def fetch(self, name: str) -> Path:
+        """Make a file and those with its weights readable; return its path.
 
-        If weights of a graph are in files beside it, those are checked too. Raises
-        ModelUnavailable with the name of a file that is unreadable or has the wrong sum.
+        A local bundle has them already. Raises ModelUnavailable.
         """
-        path = self.folder / name
-        for beside in (name + suffix for suffix in BESIDE):
-            if beside in self.manifest.sha256:
-                self.verified(beside)
+        return self.folder / name
+
+    def check(self, name: str) -> str:
+        """Check a fetched file and those with its weights against the manifest; return its sha256.
+
+        Raises ModelUnavailable with the name of a file that is unreadable or has the wrong sum.
+        """
+        for beside in self.files(name)[1:]:
+            self._checked(beside)
+        return self._checked(name)
+
+    def verified(self, name: str) -> tuple[Path, str]:
+        """Fetch a file and check it; return its path and its sha256. Raises ModelUnavailable."""
+        path = self.fetch(name)
+        try:
+            return path, self.check(name)
+        except ModelUnavailable:
+            self.release(name)
+            raise
+
+    def files(self, name: str) -> list[str]:
+        """A file and those with the weights of its graph."""
+        beside = (name + suffix for suffix in BESIDE)
+        return [name, *(file for file in beside if file in self.manifest.sha256)]
+
+    def release(self, name: str) -> None:
+        """Called when the engine no longer needs a file. A local bundle keeps its files."""
+
+    def _checked(self, name: str) -> str:
         expected = self.manifest.sha256.get(name, "")
         try:
-            sha256 = sha256_of(path)
+            sha256 = sha256_of(self.folder / name)
         except OSError as error:
             raise ModelUnavailable(
                 f"model {self.manifest.model}: {name} of its bundle cannot be read"
@@ -167,10 +191,7 @@ class Bundle:
                 f"model {self.manifest.model}: {name} of its bundle has sha256 {sha256[:16]}…, "
                 f"expected {expected[:16] or 'none'}…; export or copy the bundle again"
             )
-        return path, sha256
-
-    def release(self, name: str) -> None:
-        """Called when the engine no longer needs a file. A local bundle keeps its files."""
+        return sha256
 
 
 def find_bundle(spec: ModelSpec, options: EngineOptions) -> Bundle | None:

@@ -4,8 +4,9 @@ No other module of the service imports onnxruntime.
 """
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
@@ -78,6 +79,17 @@ def _check(vectors: Vectors, bundle: Bundle) -> None:
         )
 
 
+def _start(
+    path: Path, session_options: ort.SessionOptions, checked: "Future[str]"
+) -> ort.InferenceSession:
+    """Start a session. A file with a wrong sum is the error, not what the runtime says about it."""
+    try:
+        return ort.InferenceSession(str(path), session_options, providers=["CPUExecutionProvider"])
+    except Exception:
+        checked.result()
+        raise
+
+
 class _Session:
     """The ONNX graph of one tower: one input, and unit vectors as its output."""
 
@@ -86,7 +98,6 @@ class _Session:
         precision = bundle.choose(tower, options.precision)
         described = manifest.text if tower == "text" else manifest.image
         name = described.files[precision]
-        path, sha256 = bundle.verified(name)
         session_options = ort.SessionOptions()
         session_options.intra_op_num_threads = options.num_threads
         session_options.inter_op_num_threads = 1
@@ -94,10 +105,13 @@ class _Session:
         # The export has already optimised the graph.
         session_options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         session_options.add_session_config_entry("session.intra_op.spin_duration_us", SPIN_US)
+        path = bundle.fetch(name)
         try:
-            self._session = ort.InferenceSession(
-                str(path), session_options, providers=["CPUExecutionProvider"]
-            )
+            # The sums of the weights take as long as half of the session's start.
+            with ThreadPoolExecutor(1) as pool:
+                checked = pool.submit(bundle.check, name)
+                self._session = _start(path, session_options, checked)
+            sha256 = checked.result()
         finally:
             bundle.release(name)
         self._input = self._session.get_inputs()[0].name

@@ -31,39 +31,42 @@ class RemoteBundle(Bundle):
     uri: str
     storage: CloudStorage
 
-    def verified(self, name: str) -> tuple[Path, str]:
-        """Fetch a file of the bundle and check it; return its path and its sha256.
+    def fetch(self, name: str) -> Path:
+        """Download a file and those with its weights; return its path.
 
-        Raises ModelUnavailable, after removing the file, if the download or the check fails.
+        Raises ModelUnavailable, after removing them, if a download fails.
         """
         if name not in self.manifest.sha256 or Path(name).name != name:
             raise ModelUnavailable(
                 f"model {self.manifest.model}: its bundle's manifest has no sha256 of {name}"
             )
-        path = self.folder / name
-        started = time.monotonic()
         try:
-            _translated(
-                self.manifest.model,
-                name,
-                lambda: self.storage.download_file(f"{self.uri}/{name}", path),
-            )
-            fetched = super().verified(name)
+            for file in self.files(name):
+                self._download(file)
         except BaseException:
             self.release(name)
             raise
+        return self.folder / name
+
+    def release(self, name: str) -> None:
+        """Remove a file and the one with its weights; what the engine has mapped stays readable."""
+        for path in self.folder.glob(f"{name}*"):
+            path.unlink(missing_ok=True)
+
+    def _download(self, name: str) -> None:
+        path = self.folder / name
+        started = time.monotonic()
+        _translated(
+            self.manifest.model,
+            name,
+            lambda: self.storage.download_file(f"{self.uri}/{name}", path),
+        )
         extra = {
             "file": name,
             "bytes": path.stat().st_size,
             "seconds": round(time.monotonic() - started, 3),
         }
         log.info("weights fetched", extra=extra)
-        return fetched
-
-    def release(self, name: str) -> None:
-        """Remove a file and the one with its weights; what the engine has mapped stays readable."""
-        for path in self.folder.glob(f"{name}*"):
-            path.unlink(missing_ok=True)
 
 
 def open_remote_bundle(uri: str, spec: ModelSpec, storage: CloudStorage) -> RemoteBundle:
