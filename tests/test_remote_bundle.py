@@ -98,9 +98,13 @@ def test_a_file_that_is_not_the_manifests_is_refused_and_removed(
 def test_a_manifest_cannot_name_files_elsewhere(bucket: Bucket, tmp_path: Path) -> None:
     bundle = remote(bucket)
     outside = bundle.manifest.model_copy(update={"sha256": {"../secret": "0" * 64}})
+    folder, secret = tmp_path / "in", tmp_path / "secret"
+    folder.mkdir()
+    secret.touch()
     for name in ("../secret", "unknown.onnx"):
         with pytest.raises(ModelUnavailable, match="has no sha256 of"):
-            RemoteBundle(tmp_path / "in", outside, bucket.uri, bucket.reader).verified(name)
+            RemoteBundle(folder, outside, bucket.uri, bucket.reader).verified(name)
+    assert secret.exists()
 
 
 def test_what_is_not_there_is_said_and_is_not_for_ever(bucket: Bucket) -> None:
