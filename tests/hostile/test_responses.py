@@ -71,7 +71,7 @@ def test_whatever_a_host_sends_is_an_image_or_an_error_of_its_own(
     images = source_with(TIMEOUT_S)
     with raw_host() as host:
         url = f"http://images.example.com:{host.port}/a.png"
-        for _ in range(effort(400, 20_000)):
+        for _ in range(effort(200, 20_000)):
             raw = generated(source)
             host.says(raw)
             started = time.monotonic()
