@@ -88,7 +88,8 @@ def parse_json(request: Request, model: type[Body], allowance: Allowance) -> Bod
         raise UnsupportedMediaType(
             f"the content type {request.mimetype[:100]!r} is not supported; send application/json"
         )
-    value = strict_json.loads(_read(request, allowance))
+    charset = request.mimetype_params.get("charset", "")
+    value = strict_json.loads(_read(request, allowance), charset)
     if not isinstance(value, dict):
         raise InvalidRequest(f"the body is {kind_of(value)}, expected a JSON object")
     read: Body = validate(value, model)

@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from functions.charsets import in_utf8
 from functions.errors import InvalidRequest
 
 MAX_VALUES = 100_000  # in one body; 32 MiB of `[],` would become 700 MB of lists
@@ -31,11 +32,12 @@ _RAW_HALVES = re.compile(
 )
 
 
-def loads(body: bytes) -> Any:
+def loads(body: bytes, charset: str = "") -> Any:
     """The value of `body`. Half a surrogate pair becomes U+FFFD. A byte order mark is skipped.
 
-    Raises InvalidRequest for invalid JSON, NaN, duplicate keys in one object, deep nesting, and
-    more than MAX_VALUES values.
+    `charset` is the encoding that the content type names, if any. It counts if the body is not
+    UTF-8. Raises InvalidRequest for invalid JSON, NaN, duplicate keys in one object, deep nesting,
+    and more than MAX_VALUES values.
     """
     body = body.removeprefix(_BOM)
     if not body.strip():
@@ -45,7 +47,7 @@ def loads(body: bytes) -> Any:
     try:
         value = orjson.loads(body)
     except ValueError:
-        body = replace_halves(body)
+        body = in_utf8(replace_halves(body), charset).removeprefix(_BOM)
         value = _loads_or_refuse(body)
     twice = Counter(_keys_written(body)) - Counter(_keys_read(value))
     if twice:

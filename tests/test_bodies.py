@@ -102,7 +102,7 @@ def test_a_bad_body_is_refused_with_words_that_help(body: str, message: str) -> 
 
 
 def test_invalid_utf8_is_refused() -> None:
-    with pytest.raises(InvalidRequest, match="not valid JSON"):
+    with pytest.raises(InvalidRequest, match="not UTF-8"):
         parse(request(b'{"texts": ["\xff"]}'), TextRequest)
 
 

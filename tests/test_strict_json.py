@@ -50,10 +50,42 @@ def test_a_byte_order_mark_is_skipped() -> None:
     "body", [b'{"a": "\xff"}', b'{"a": "\xc3"}', b'{"a": "\\ud8"}', b'{"a": \\ud83d}']
 )
 def test_what_is_broken_otherwise_is_refused(body: bytes) -> None:
-    with pytest.raises(InvalidRequest, match="not valid JSON"):
+    with pytest.raises(InvalidRequest, match=r"not (valid JSON|UTF-8)"):
         loads(body)
 
 
 def test_keys_are_compared_after_they_are_mended() -> None:
     with pytest.raises(InvalidRequest, match="appears twice"):
         loads(rb'{"\ud83d": 1, "\ude00": 2}')
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-be"])
+def test_utf_16_and_utf_32_are_recognised(encoding: str) -> None:
+    assert loads('{"texts": ["Füchse 狐 🦊"]}'.encode(encoding)) == {"texts": ["Füchse 狐 🦊"]}
+
+
+@pytest.mark.parametrize(
+    ("charset", "text"),
+    [("ISO-8859-1", "Füchse"), ("windows-1252", "“fox” €"), ("Shift_JIS", "狐"), ("gbk", "狐狸")],
+)
+def test_a_charset_that_is_named_is_read(charset: str, text: str) -> None:
+    body = f'{{"texts": ["{text}"]}}'.encode(charset)
+    assert loads(body, charset) == {"texts": [text]}
+    with pytest.raises(InvalidRequest, match=r"the body is not UTF-8: byte 1\d is wrong"):
+        loads(body)
+
+
+def test_a_body_in_utf_8_is_read_whatever_charset_is_named() -> None:
+    body = '{"texts": ["Füchse"]}'.encode()
+    assert loads(body, "iso-8859-1") == loads(body, "no-such") == {"texts": ["Füchse"]}
+
+
+@pytest.mark.parametrize("charset", ["no-such", "zlib_codec", "idna", "unicode_escape", "utf-7"])
+def test_no_other_codec_is_used(charset: str) -> None:
+    with pytest.raises(InvalidRequest, match=f"its charset '{charset}' is not known"):
+        loads(b'{"texts": ["\xff"]}', charset)
+
+
+def test_a_body_that_is_cut_in_a_character_is_told_so() -> None:
+    with pytest.raises(InvalidRequest, match="neither UTF-8 nor utf-16"):
+        loads('{"a": "b"}'.encode("utf-16")[:-1])
