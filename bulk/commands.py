@@ -104,7 +104,7 @@ class _Work:
             if self.given.retry_failed:
                 counts = self.summary.counts(self.shards, self.summary.done())
                 self._call(worker, "retry", _retryable(counts))
-        check_run(self.folder, run)  # a bucket cannot refuse a run that began at the same time
+        check_run(self.folder, run)  # someone may have emptied the folder for another run
 
     def _call(self, worker: "Worker", method: str, shards: Sequence[int]) -> None:
         if not shards:

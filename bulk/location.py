@@ -1,5 +1,6 @@
 """A file or folder, local or in a bucket, through pyarrow's own file systems."""
 
+import contextlib
 import errno
 import functools
 import os
@@ -116,17 +117,21 @@ class Location:
         """Open the file for random access."""
         return self.filesystem.open_input_file(self.path)
 
+    def open_stream(self) -> pa.NativeFile:
+        """Open the file to read it from its start. A bucket is asked once, for all of it.
+
+        While pyarrow reads an object that was opened for random access, all other threads wait.
+        """
+        return self.filesystem.open_input_stream(self.path, compression=None)
+
     def read(self) -> bytes:
         """The whole file."""
-        with self.open() as file:
+        with self.open_stream() as file:
             data: bytes = file.read()
         return data
 
-    def write(self, data: bytes | pa.Buffer, is_new: bool = False) -> None:
-        """Write the whole file, so that a reader sees all of it or nothing. Raises OSError.
-
-        `is_new` leaves a local file alone that exists, and raises FileExistsError.
-        """
+    def write(self, data: bytes | pa.Buffer) -> None:
+        """Write the whole file, so that a reader sees all of it or nothing. Raises OSError."""
         if not self.is_local:
             with self.filesystem.open_output_stream(self.path) as stream:
                 stream.write(data)  # a bucket shows an object only after its upload
@@ -139,10 +144,14 @@ class Location:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            if not (is_new and _linked(path, beside)):
-                beside.replace(path)
+            beside.replace(path)
         finally:
             beside.unlink(missing_ok=True)
+
+    def remove(self) -> None:
+        """Remove the file, if it is there and if that is allowed."""
+        with contextlib.suppress(OSError):
+            self.filesystem.delete_file(self.path)
 
     def check_writable(self) -> None:
         """Raises OSError if files cannot be written below this local folder. Writes nothing.
@@ -167,20 +176,6 @@ class Location:
         for path in Path(self.path).rglob(".*.????????"):
             if path.is_file() and path.stat().st_mtime < before:
                 path.unlink(missing_ok=True)
-
-
-def _linked(path: Path, beside: Path) -> bool:
-    """Give a file another name, which must be new. False if the file system has no links.
-
-    Raises FileExistsError.
-    """
-    try:
-        path.hardlink_to(beside)
-    except FileExistsError:
-        raise
-    except OSError:
-        return False
-    return True
 
 
 def _listed(info: fs.FileInfo) -> Listed:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from bulk.claims import CLAIM, claimed
 from bulk.errors import BadOutput, reason_of
 from bulk.inputs.reader import InputFile
 from bulk.job import Job, OpenInput
@@ -114,10 +115,10 @@ def begin(folder: Location, run: RunFile, files: Sequence[InputFile]) -> None:
         folder.sweep()
         return
     try:
-        folder.child(LISTING_NAME).write(listing_to_parquet(files))
-        folder.child(NAME).write(run.to_json(), is_new=True)
-    except FileExistsError:  # another run or task began at the same time
-        check_run(folder, run)
+        with claimed(folder, run):
+            check_run(folder, run)
+            folder.child(LISTING_NAME).write(listing_to_parquet(files))
+            folder.child(NAME).write(run.to_json())
     except OSError as error:
         raise BadOutput(f"{folder.uri}: cannot be written to: {reason_of(error)}") from error
 
@@ -138,7 +139,7 @@ def _refuse_differences(folder: Location, there: RunFile, run: RunFile) -> None:
 
 def _is_ours(name: str) -> bool:
     """Whether the file may be left from a run that was killed at its start."""
-    return name == LISTING_NAME or name.startswith(".")
+    return name == LISTING_NAME or name.startswith(".") or bool(CLAIM.fullmatch(name))
 
 
 def _changed(folder: Location, files: Sequence[InputFile]) -> str:

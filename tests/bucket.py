@@ -1,12 +1,14 @@
 """A loopback bucket: the storage emulator's handlers in threads, with a record of requests."""
 
 import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from http.server import ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import unquote
 from uuid import uuid4
 
 from gcp_storage_emulator.handlers import buckets
@@ -24,7 +26,8 @@ class Bucket:
     """A bucket on loopback. `host` is the value for STORAGE_EMULATOR_HOST.
 
     `ranges` holds the Range headers of each object's downloads. If `together` is set, each range
-    waits until that many are requested at the same time.
+    waits until that many are requested at the same time, and so does each read of an object whose
+    name begins with `slow`. `requests` counts the reads of objects and of what is known of them.
     """
 
     host: str
@@ -33,6 +36,7 @@ class Bucket:
     )  # of this bucket alone: manifests are read once
     ranges: dict[str, list[str]] = field(default_factory=dict)
     together: threading.Barrier | None = None
+    requests: Counter[str] = field(default_factory=Counter)
     reader: CloudStorage = field(default_factory=CloudStorage)  # closed with the bucket
 
     @property
@@ -57,21 +61,28 @@ class Bucket:
         self.upload({f"{prefix}/{path.name}": path.read_bytes() for path in folder.iterdir()})
 
 
+class _Storage(Storage):  # type: ignore[misc]
+    """Without a file of what is known of all objects, which each upload would write again."""
+
+    def _write_config_to_file(self) -> None:
+        pass
+
+
 @contextmanager
 def serving_bucket() -> Iterator[Bucket]:
     """An empty bucket named BUCKET."""
-    storage = Storage(use_memory_fs=True)
+    storage = _Storage(use_memory_fs=True)
     buckets.create_bucket(BUCKET, storage)
     served = Bucket("")
 
     class Handler(Quiet, RequestHandler):  # type: ignore[misc]
         def do_GET(self) -> None:  # noqa: N802 - the standard library's name
+            name = unquote(self.path.partition("?")[0]).rpartition("/")[2]
+            served.requests[name] += 1
             if asked := self.headers.get("Range"):
-                served.ranges.setdefault(self.path.rpartition("/")[2].partition("?")[0], []).append(
-                    asked
-                )
-                if served.together:
-                    served.together.wait(30)
+                served.ranges.setdefault(name, []).append(asked)
+            if served.together and (asked or name.startswith("slow")):
+                served.together.wait(30)
             super().do_GET()
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, storage))

@@ -3,17 +3,12 @@
 import io
 import os
 import tarfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from bulk.errors import BadOutput
-from bulk.location import Location
-from bulk.run import begin
-from bulk.run_file import RunFile
 from export.emoji import picture_at
 from tests.bulk_runs import embed, images_in, rows_of
 
@@ -203,24 +198,3 @@ def test_a_row_of_csv_that_is_too_long_is_named_so(
     (tmp_path / "rows.csv").write_bytes(CSV + b"x\n" * 4_000_000 + b'"' + b"y" * 9_000_000)
     assert embed(tmp_path / "rows.csv", tmp_path / "out") == 1
     assert "a row is longer than 8,388,608 bytes" in capsys.readouterr().err
-
-
-def test_of_two_runs_that_begin_at_once_the_second_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def run(model: str) -> RunFile:
-        return RunFile(model, "f" * 16, 256, "in", 1, 1, "d", 10, {})
-
-    folder = Location.of(str(tmp_path))
-    begin(folder, run("clip"), [])
-    seen: list[Callable[[Location], RunFile | None]] = []
-    from bulk.run import read_run_file
-
-    def not_yet_there(place: Location) -> RunFile | None:
-        seen.append(read_run_file)
-        return None if len(seen) == 1 else read_run_file(place)
-
-    monkeypatch.setattr("bulk.run.read_run_file", not_yet_there)
-    with pytest.raises(BadOutput, match="model was 'clip' and is 'demo'"):
-        begin(folder, run("demo"), [])
-    assert not [path for path in tmp_path.iterdir() if path.name.startswith("._run")]

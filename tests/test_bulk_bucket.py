@@ -1,5 +1,6 @@
 """A bucket as input and as output, through the storage emulator."""
 
+import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -41,6 +42,23 @@ def test_a_bucket_is_read_and_written_as_a_folder_is(tmp_path: Path) -> None:
         parts = [read(bucket, f"out/part-0000{shard}.parquet") for shard in range(2)]
     found = pa.concat_tables([pq.read_table(pa.BufferReader(part)) for part in parts])
     assert_same(found, expected)
+
+
+def test_objects_are_read_at_the_same_time_with_one_request_each(tmp_path: Path) -> None:
+    """A real bucket answers after tens of milliseconds, whatever the size."""
+    count = 16
+    with serving_bucket() as bucket:
+        names = [f"{bucket.folder}/in/slow-{index:02}.png" for index in range(count)]
+        bucket.upload({name: picture_at(index) for index, name in enumerate(names)})
+        bucket.together = threading.Barrier(count)
+        process = start(
+            *("embed", f"{bucket.uri}/in", tmp_path / "out", *DEMO),
+            environ={"STORAGE_EMULATOR_HOST": bucket.host},
+        )
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 0, errors
+        asked = {name: n for name, n in bucket.requests.items() if name.startswith("slow")}
+        assert asked == {f"slow-{index:02}.png": 1 for index in range(count)}
 
 
 def test_missing_credentials_are_one_line_and_nothing_is_written(tmp_path: Path) -> None:

@@ -55,16 +55,19 @@ def _read(location: Location, max_bytes: int, allowance: Allowance) -> bytes:
     if allowance.is_over:
         raise FetchTimeout("the run's time ran out before this file was read")
     try:
-        info = location.info()
-        if not info.is_file:
+        if location.is_local and not location.info().is_file:  # opening a pipe would wait for ever
             raise ObjectNotFound("there is no such file")
-        if info.size > max_bytes:
-            raise BodyTooLarge(f"the file has {info.size:,} bytes, the limit is {max_bytes:,}")
-        if info.size > LARGE_BYTES and not allowance.take_turn():
-            raise FetchTimeout("the time ran out while other large images were read")
-        return location.read()
+        with location.open_stream() as stream:
+            data: bytes = stream.read(min(LARGE_BYTES, max_bytes) + 1)
+            if LARGE_BYTES < len(data) <= max_bytes:
+                if not allowance.take_turn():
+                    raise FetchTimeout("the time ran out while other large images were read")
+                data += stream.read(max_bytes + 1 - len(data))
     except OSError as error:
         raise _translate(error) from error
+    if len(data) > max_bytes:
+        raise BodyTooLarge(f"the file is larger than the limit of {max_bytes:,} bytes")
+    return data
 
 
 def _translate(error: OSError) -> FetchError:

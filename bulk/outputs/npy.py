@@ -14,7 +14,16 @@ from numpy.typing import NDArray
 
 from bulk.location import Location
 from bulk.outputs.naming import parts_in
-from bulk.outputs.part import COUNTS, Counts, VectorType, error_array, errors_of, floats, typed
+from bulk.outputs.part import (
+    COUNTS,
+    Counts,
+    VectorType,
+    counts_in,
+    error_array,
+    errors_of,
+    floats,
+    typed,
+)
 from bulk.rows import Column, EmbeddedRows
 
 METADATA = re.compile(r"metadata_(\d+)\.parquet")
@@ -48,8 +57,7 @@ class NpyParts:
 
     def counts(self, shard: int) -> Counts:
         """See Parts."""
-        metadata = pq.read_metadata(self._metadata(shard).open()).metadata
-        return Counts.from_json(metadata[COUNTS])
+        return counts_in(self._metadata(shard))
 
     def read(self, shard: int) -> EmbeddedRows:
         """See Parts."""

@@ -13,6 +13,7 @@ from bulk.outputs.part import (
     COUNTS,
     Counts,
     VectorType,
+    counts_in,
     error_array,
     errors_of,
     floats,
@@ -59,8 +60,7 @@ class ParquetParts:
 
     def counts(self, shard: int) -> Counts:
         """See Parts."""
-        metadata = pq.read_metadata(self._part(shard).open()).metadata
-        return Counts.from_json(metadata[COUNTS])
+        return counts_in(self._part(shard))
 
     def read(self, shard: int) -> EmbeddedRows:
         """See Parts."""
