@@ -11,7 +11,7 @@ from common.embeddings import Embeddings
 from common.errors import ItemError
 from common.items import Text
 
-EMPTY = "empty"
+EMPTY, UNREADABLE = "empty", "unreadable"
 NOTHING_TO_EMBED = "the row has neither a text nor an image"
 
 
@@ -32,8 +32,15 @@ def embed_rows(embedder: Embedder, rows: Rows, allowance: Allowance) -> Embedded
     places = [row for row, _ in images]
     image = None if rows.images is None else _column(image_result, places, rows.count, errors)
     for row in {*range(rows.count)} - {row for row, _ in [*texts, *images]}:
-        errors[row] = ItemError(row, "", EMPTY, NOTHING_TO_EMBED, retryable=False)
+        errors[row] = _nothing(rows, row)
     return EmbeddedRows(rows.kept, text, image, truncated, errors)
+
+
+def _nothing(rows: Rows, row: int) -> ItemError:
+    """Why a row has neither a text nor an image. A file that is repaired may be read again."""
+    if reason := rows.unreadable.get(row):
+        return ItemError(row, "", UNREADABLE, reason, retryable=True)
+    return ItemError(row, "", EMPTY, NOTHING_TO_EMBED, retryable=False)
 
 
 def _column(

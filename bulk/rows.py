@@ -1,14 +1,14 @@
 """The rows of a shard, as read and as embedded."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from common.errors import ItemError
-from common.items import Image
+from common.items import Image, ImageBytes
 from common.models.spec import Vectors
 
 
@@ -17,23 +17,34 @@ class Rows:
     """Rows to embed. `kept` holds the id and the columns to keep.
 
     `texts` or `images` is None if the input has no such column. An entry is None if the row has
-    nothing to embed there.
+    nothing to embed there. `unreadable` says of rows, by their places, why they cannot be read.
     """
 
     kept: pa.Table
     texts: Sequence[str | None] | None = None
     images: Sequence[Image | None] | None = None
+    unreadable: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
         """How many rows there are."""
         return int(self.kept.num_rows)
 
+    @property
+    def size_bytes(self) -> int:
+        """About how much memory the rows take."""
+        texts = sum(len(text) for text in self.texts or () if text)
+        images = sum(_size(image) for image in self.images or () if image)
+        return int(self.kept.nbytes) + texts + images
+
     def taken(self, places: Sequence[int]) -> "Rows":
         """The rows at these places."""
         texts = None if self.texts is None else [self.texts[row] for row in places]
         images = None if self.images is None else [self.images[row] for row in places]
-        return Rows(self.kept.take(pa.array(places, pa.int64())), texts, images)
+        unreadable = {
+            at: self.unreadable[row] for at, row in enumerate(places) if row in self.unreadable
+        }
+        return Rows(self.kept.take(pa.array(places, pa.int64())), texts, images, unreadable)
 
 
 @dataclass(frozen=True)
@@ -94,7 +105,14 @@ def merged(written: EmbeddedRows, again: EmbeddedRows, places: Sequence[int]) ->
     truncated[list(places)] = again.truncated
     text = _merged(written.text, again.text, places)
     image = _merged(written.image, again.image, places)
-    return EmbeddedRows(written.kept, text, image, truncated, errors)
+    return EmbeddedRows(_replaced(written.kept, again.kept, places), text, image, truncated, errors)
+
+
+def _replaced(written: pa.Table, again: pa.Table, places: Sequence[int]) -> pa.Table:
+    """Rows that could not be read have nulls for an id until they are read again."""
+    order = np.arange(written.num_rows)
+    order[list(places)] = written.num_rows + np.arange(len(places))
+    return pa.concat_tables([written, again.cast(written.schema)]).take(pa.array(order))
 
 
 def _joined(columns: Sequence[Column | None]) -> Column | None:
@@ -115,3 +133,7 @@ def _merged(written: Column | None, again: Column | None, places: Sequence[int])
     vectors[at] = again.vectors[again.worked]
     worked[at] = True
     return Column(vectors, worked)
+
+
+def _size(image: Image) -> int:
+    return len(image.data if isinstance(image, ImageBytes) else image.url)

@@ -14,6 +14,7 @@ from bulk.embedding import embed_rows
 from bulk.errors import BadInput, BadOutput, reason_of
 from bulk.job import Job, OpenInput
 from bulk.outputs.part import Counts
+from bulk.room import Room
 from bulk.rows import EmbeddedRows, Rows, joined, merged
 from common.allowance import Allowance
 from common.cancellation import Cancellation
@@ -21,9 +22,10 @@ from common.errors import ObjectNotFound
 
 CALLS = 4  # at the same time: while one waits for its last image, others use the encoder
 PIECES = 2 * CALLS  # that are read but not embedded yet
+WAITING_BYTES = 64 * 2**20  # that these take together
 SHARDS = 2  # in progress: one is written while the next is embedded
 IMAGES_IN_A_PIECE = 64
-PIECE_BYTES = 32 * 2**20  # rows that hold images are large
+PIECE_BYTES = WAITING_BYTES // PIECES  # rows that hold images are large
 TEXTS_IN_A_PIECE = 2048  # a call encodes texts of like length together
 
 Note = Callable[[Counts], None]
@@ -38,14 +40,14 @@ class Worker:
         self.embedder = job.open_embedder(self._opened.root)
         self._pool = ThreadPoolExecutor(CALLS, "embed")
         self._writer = ThreadPoolExecutor(1, "write")
-        self._room = threading.Semaphore(PIECES)
+        self._room = Room(PIECES, WAITING_BYTES)
         self._lock = threading.Lock()
         self._running: set[Cancellation] = set()
         self._failure: BaseException | None = None
         self._is_closed = False
         reader = self._opened.reader
-        most = IMAGES_IN_A_PIECE if reader.columns.image else TEXTS_IN_A_PIECE
-        self._piece_rows = max(1, min(most, int(PIECE_BYTES / max(1.0, reader.row_bytes))))
+        self._most_rows = IMAGES_IN_A_PIECE if reader.columns.image else TEXTS_IN_A_PIECE
+        self._piece_rows = self._fitting(reader.row_bytes)
 
     def embed(self, shards: Sequence[int], note: Note) -> None:
         """Embed shards and write their parts. `note` gets every piece's counts, in any thread.
@@ -68,9 +70,23 @@ class Worker:
             future.result()
 
     def _begin(self, shard: int, note: Note) -> "Future[None]":
-        pieces = self._opened.shards.pieces(shard, self._piece_rows)
-        futures = [self._submit(self._read(start, stop), note) for start, stop in pieces]
+        futures = [self._submit(rows, note) for rows in self._pieces(shard)]
         return self._writer.submit(self._finish, shard, futures)
+
+    def _pieces(self, shard: int) -> Iterator[Rows]:
+        """A shard's rows in pieces. As the rows grow or shrink, so does the number in a piece."""
+        start, stop = self._opened.shards.bounds(shard)
+        while start < stop:
+            rows = self._read(start, min(stop, start + self._piece_rows))
+            start += rows.count
+            self._piece_rows = min(
+                2 * self._piece_rows, self._fitting(rows.size_bytes / rows.count)
+            )
+            yield rows
+
+    def _fitting(self, row_bytes: float) -> int:
+        """How many rows of this size a piece may have."""
+        return max(1, min(self._most_rows, int(PIECE_BYTES / max(1.0, row_bytes))))
 
     def _begin_again(self, shard: int, note: Note) -> "Future[None]":
         written = self._parts.read(shard)
@@ -93,17 +109,18 @@ class Worker:
 
     def _submit(self, rows: Rows, note: Note) -> "Future[EmbeddedRows]":
         """Embed a piece once the pool has room. Raises the failure of an earlier piece."""
-        self._room.acquire()
+        size_bytes = rows.size_bytes
+        self._room.enter(size_bytes)
         if self._failure is not None:
             raise self._failure
         future = self._pool.submit(self._embed, rows, note)
-        future.add_done_callback(self._note_end)
+        future.add_done_callback(lambda future: self._note_end(future, size_bytes))
         return future
 
-    def _note_end(self, future: "Future[EmbeddedRows]") -> None:
+    def _note_end(self, future: "Future[EmbeddedRows]", size_bytes: int) -> None:
         if not future.cancelled() and future.exception() is not None:
             self._failure = future.exception()
-        self._room.release()
+        self._room.leave(size_bytes)
 
     def _embed(self, rows: Rows, note: Note) -> EmbeddedRows:
         allowance = Allowance()

@@ -56,10 +56,9 @@ class StreamTable:
         except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
             raise BadInput(f"{self._location.uri}: cannot be read: {error}") from error
 
-    def rows(self, start: int, stop: int, columns: Sequence[str]) -> pa.Table:
-        """See TableFile."""
-        found = self._cursor.rows(start, stop, columns)
-        return pa.concat_tables(found) if found else self.schema.empty_table().select(columns)
+    def rows(self, start: int, stop: int, columns: Sequence[str]) -> list[pa.Table]:
+        """See TableFile. A damaged file is found while its rows are counted."""
+        return self._cursor.rows(start, stop, columns)
 
     def close(self) -> None:
         """See TableFile."""

@@ -1,14 +1,15 @@
 """Reads tables of any kind: chooses the columns, and gives the rows of a shard."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Protocol
 
 import pyarrow as pa
 
 from bulk.errors import BadInput, reason_of
 from bulk.inputs.reader import Columns, InputFile, Listing, Reader
-from bulk.inputs.values import as_image, as_text
+from bulk.inputs.values import as_image, as_text, values_of
 from bulk.location import Location
 from bulk.rows import Rows
 from bulk.shards import Span
@@ -16,6 +17,14 @@ from bulk.shards import Span
 TEXT_NAMES = ("text", "caption")
 IMAGE_NAMES = ("image", "url", "image_url", "img")
 ROW = "row"  # the id column of an input without one: the row's number in the whole input
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Rows that cannot be read because the file is damaged there."""
+
+    rows: int
+    reason: str
 
 
 class TableFile(Protocol):
@@ -30,8 +39,11 @@ class TableFile(Protocol):
         """How many rows it has. Raises BadInput if these columns cannot be read to the end."""
         ...
 
-    def rows(self, start: int, stop: int, columns: Sequence[str]) -> pa.Table:
-        """Rows `start` to `stop` with these columns. May be called from several threads."""
+    def rows(self, start: int, stop: int, columns: Sequence[str]) -> Sequence[pa.Table | Gap]:
+        """Rows `start` to `stop` with these columns, in pieces, and gaps where they are damaged.
+
+        May be called from several threads.
+        """
         ...
 
     def close(self) -> None:
@@ -57,6 +69,8 @@ class TableReader:
         _check_types(self.columns, self._schema, files[0].uri)
         for table, file in zip(self._tables, files, strict=True):
             _check_columns(self._wanted, table.schema.names, file.uri)
+        fields = [self._schema.field(name).with_nullable(True) for name in self._wanted]
+        self._fields = pa.schema(fields)
         start = len(root.path.rstrip("/")) + 1 if len(files) > 1 else 0
         known = listing()
         self.files = [
@@ -71,25 +85,34 @@ class TableReader:
         return sum(file.size_bytes for file in self.files) / max(1, rows)
 
     def read(self, spans: Iterable[Span], first_row: int) -> Rows:
-        """See Reader."""
-        parts = [self._read(span) for span in spans]
-        table = pa.concat_tables(parts)
-        columns = self.columns
+        """See Reader. Rows that are damaged have nulls in every column but the row's number."""
+        parts: list[pa.Table] = []
+        unreadable: dict[int, str] = {}
+        count = 0
+        for piece in chain.from_iterable(map(self._read, spans)):
+            if isinstance(piece, Gap):
+                unreadable |= dict.fromkeys(range(count, count + piece.rows), piece.reason)
+                parts.append(_nulls(piece.rows, self._fields))
+                count += piece.rows
+            else:
+                parts.append(piece)
+                count += piece.num_rows
+        table, columns = pa.concat_tables(parts), self.columns
         kept = [name for name in (columns.id, *columns.keep) if name]
         return Rows(
-            _with_id(table.select([*dict.fromkeys(kept)]), columns.id, first_row, table.num_rows),
-            [as_text(value) for value in table[columns.text].to_pylist()] if columns.text else None,
-            [as_image(value) for value in table[columns.image].to_pylist()]
-            if columns.image
-            else None,
+            _with_id(table.select([*dict.fromkeys(kept)]), columns.id, first_row, count),
+            [*map(as_text, values_of(table[columns.text]))] if columns.text else None,
+            [*map(as_image, values_of(table[columns.image]))] if columns.image else None,
+            unreadable,
         )
 
-    def _read(self, span: Span) -> pa.Table:
+    def _read(self, span: Span) -> list[pa.Table | Gap]:
         file = self.files[span.file]
         try:
-            table = self._tables[span.file].rows(span.start, span.stop, self._wanted)
-            fields = [self._schema.field(name) for name in self._wanted]
-            table = table.select(self._wanted).cast(pa.schema(fields))
+            pieces = [
+                piece if isinstance(piece, Gap) else piece.select(self._wanted).cast(self._fields)
+                for piece in self._tables[span.file].rows(span.start, span.stop, self._wanted)
+            ]
         except (pa.ArrowInvalid, pa.ArrowTypeError, ValueError) as error:
             raise BadInput(
                 f"{file.path}: the rows do not match the columns' types: {error}"
@@ -98,9 +121,10 @@ class TableReader:
             raise BadInput(f"{file.path}: can no longer be read: {reason_of(error)}") from error
         if span.stop == file.rows:  # an input may have more files than a process may have open
             self._tables[span.file].close()
-        if table.num_rows != span.stop - span.start:
+        count = sum(piece.rows if isinstance(piece, Gap) else piece.num_rows for piece in pieces)
+        if count != span.stop - span.start:
             raise BadInput(f"{file.path}: the file has fewer rows than at the start of the run")
-        return table
+        return pieces
 
 
 class Tables:
@@ -165,6 +189,10 @@ def _check_types(columns: Columns, schema: pa.Schema, uri: str) -> None:
         is_image_struct = kind == "images" and pa.types.is_struct(column)
         if pa.types.is_nested(column) and not is_image_struct:
             raise BadInput(f"{uri}: column {name!r} holds {column}, and not {kind}")
+
+
+def _nulls(count: int, fields: pa.Schema) -> pa.Table:
+    return pa.table([pa.nulls(count, field.type) for field in fields], fields)
 
 
 def _with_id(kept: pa.Table, id_name: str, first_row: int, count: int) -> pa.Table:

@@ -1,8 +1,23 @@
 """Converts the values of columns to texts and images."""
 
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+
 from common.items import Image, ImageBytes, ImageUrl
 
 RELATIVE = "input"  # the scheme of paths relative to the input's root
+
+
+def values_of(column: pa.ChunkedArray) -> Sequence[Any]:
+    """The values of a column. Text that is not UTF-8 has replacement characters there."""
+    try:
+        values: list[Any] = column.to_pylist()
+    except UnicodeDecodeError:
+        data = column.cast(pa.large_binary()).to_pylist()
+        return [None if value is None else value.decode("utf-8", "replace") for value in data]
+    return values
 
 
 def as_image(value: object) -> Image | None:

@@ -16,6 +16,7 @@ from bulk.location import Location
 KEY, IMAGE, TEXT = "key", "image", "text"
 TEXT_ENDING, JSON_ENDING = ".txt", ".json"
 ROWS_AT_ONCE = 64
+BYTES_AT_ONCE = 8 * 2**20  # of images, after which a piece ends
 MOST_BYTES = 128 * 2**20  # of a member: a sparse one may claim any size; no image may be larger
 
 
@@ -24,10 +25,10 @@ class TarBatches:
 
     def schema(self, location: Location) -> pa.Schema:
         """See Batches. The members of the first rows name the columns."""
-        first = [*islice(self._rows(location), ROWS_AT_ONCE)]
-        if not first:
-            raise BadInput(f"{location.uri}: the tar file has no rows")
+        first = islice(self._rows(location), ROWS_AT_ONCE)
         names = dict.fromkeys(name for row in first for name in row)
+        if not names:
+            raise BadInput(f"{location.uri}: the tar file has no rows")
         return pa.schema([(name, _TYPES.get(name, pa.string())) for name in names])
 
     def checked(self, columns: Sequence[str]) -> Sequence[str]:  # noqa: ARG002
@@ -38,11 +39,13 @@ class TarBatches:
         """See Batches."""
         fields = pa.schema([(name, _TYPES.get(name, pa.string())) for name in columns])
         rows: list[dict[str, Any]] = []
+        held_bytes = 0
         for row in self._rows(location, is_counting=list(columns) == [KEY]):
             rows.append(row)
-            if len(rows) == ROWS_AT_ONCE:
+            held_bytes += len(row.get(IMAGE, b""))
+            if len(rows) == ROWS_AT_ONCE or held_bytes >= BYTES_AT_ONCE:
                 yield pa.Table.from_pylist(rows, fields)
-                rows = []
+                rows, held_bytes = [], 0
         if rows:
             yield pa.Table.from_pylist(rows, fields)
 
