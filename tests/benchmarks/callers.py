@@ -1,22 +1,24 @@
 """Callers that keep a service busy.
 
-They are plain sockets and threads in a process of their own, so that they cost little.
+They are plain connections in one thread of a process of their own, so that they cost little.
 
-    python -m tests.benchmarks.callers URL CALLERS SECONDS BODY...
+    python -m tests.benchmarks.callers <TASK.json
 
 Each caller sends the bodies one after another as JSON over one connection. Prints the figures as
 one JSON object.
 """
 
-import http.client
+import asyncio
 import json
+import re
 import sys
-import threading
 import time
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 KEEP_ALIVE_S = 1.0  # gunicorn closes an idle connection after 2
+ANSWER_S = 60.0
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
 @dataclass
@@ -26,22 +28,57 @@ class Tally:
     times: list[float] = field(default_factory=list)
     refused: int = 0
     failed: int = 0
-    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, status: int, seconds: float) -> None:
         """Count one answer."""
-        with self.lock:
-            if status == 200:
-                self.times.append(seconds)
-            elif status == 429:
-                self.refused += 1
-            else:
-                self.failed += 1
+        if status == 200:
+            self.times.append(seconds)
+        elif status == 429:
+            self.refused += 1
+        else:
+            self.failed += 1
 
 
-def call(
+class Connection:
+    """A connection that is opened on first use, and again after it was closed."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._address = host, port
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def ask(self, request: bytes) -> int:
+        """Send a request and read its whole answer. Returns the status; 0 if there is none.
+
+        Every service here says the length of its answers; one that does not has failed.
+        """
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                if self._streams is None:
+                    self._streams = await asyncio.open_connection(*self._address)
+                reader, writer = self._streams
+                writer.write(request)
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = _LENGTH.search(head)
+                if length is None:
+                    raise OSError("an answer without its length")
+                await reader.readexactly(int(length[1]))
+        except (OSError, asyncio.IncompleteReadError):
+            self.close()
+            return 0
+        if b"\r\nConnection: close\r\n" in head:
+            self.close()
+        return int(head[9:12])
+
+    def close(self) -> None:
+        """Close the connection, if it is open."""
+        if self._streams is not None:
+            self._streams[1].close()
+        self._streams = None
+
+
+async def call(
     url: str,
-    bodies: list[bytes],
+    requests: list[bytes],
     first: int,
     until: float,
     tally: Tally,
@@ -50,34 +87,33 @@ def call(
 ) -> None:
     """One caller, until the time is over. It starts after `delay_s`, out of step with others."""
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.netloc, timeout=60)
+    connection = Connection(parts.hostname or "", parts.port or 80)
     count = first
-    time.sleep(delay_s)
+    await asyncio.sleep(delay_s)
     while time.perf_counter() < until:
         started = time.perf_counter()
-        try:
-            connection.request(
-                "POST",
-                parts.path,
-                bodies[count % len(bodies)],
-                {"Content-Type": "application/json"},
-            )
-            response = connection.getresponse()
-            response.read()
-            status = response.status
-        except (OSError, http.client.HTTPException):
-            connection.close()
-            status = 0
+        status = await connection.ask(requests[count % len(requests)])
         seconds = time.perf_counter() - started
         tally.add(status, seconds)
         count += 1
         if pause_s > seconds:
             if pause_s - seconds > KEEP_ALIVE_S:
                 connection.close()  # before the server does
-            time.sleep(pause_s - seconds)
+            await asyncio.sleep(pause_s - seconds)
+    connection.close()
 
 
-def run(
+def request_of(url: str, body: bytes) -> bytes:
+    """The bytes of a POST of this JSON."""
+    parts = urlsplit(url)
+    head = (
+        f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+async def run(
     url: str, callers: int, seconds: float, bodies: list[bytes], rate: float = 0
 ) -> dict[str, float]:
     """Answers a second, percentiles in ms, and errors.
@@ -85,27 +121,16 @@ def run(
     With `rate` > 0, all callers together send that many requests a second.
     """
     tally = Tally()
+    requests = [request_of(url, body) for body in bodies]
     started = time.perf_counter()
+    until = started + seconds
     pause_s = callers / rate if rate else 0.0
-    threads = [
-        threading.Thread(
-            target=call,
-            args=(
-                url,
-                bodies,
-                number * 7,
-                started + seconds,
-                tally,
-                pause_s,
-                pause_s * number / callers,
-            ),
+    await asyncio.gather(
+        *(
+            call(url, requests, number * 7, until, tally, pause_s, pause_s * number / callers)
+            for number in range(callers)
         )
-        for number in range(callers)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    )
     elapsed = time.perf_counter() - started
     times = sorted(tally.times) or [float("nan")]
     return {
@@ -122,11 +147,13 @@ def run(
 
 if __name__ == "__main__":
     task = json.loads(sys.stdin.read())
-    figures = run(
-        task["url"],
-        task["callers"],
-        task["seconds"],
-        [json.dumps(body).encode() for body in task["bodies"]],
-        task.get("rate", 0),
+    figures = asyncio.run(
+        run(
+            task["url"],
+            task["callers"],
+            task["seconds"],
+            [json.dumps(body).encode() for body in task["bodies"]],
+            task.get("rate", 0),
+        )
     )
     print(json.dumps(figures))
