@@ -18,12 +18,15 @@ class ApiKeys:
         self._digests = [_digest(key) for key in keys]
 
     def check(self, headers: Headers) -> None:
-        """Raise Unauthorized unless `Authorization: Bearer` or `X-API-Key` has an accepted key."""
+        """Raise Unauthorized unless `Authorization: Bearer` or `X-API-Key` has an accepted key.
+
+        Azure's clients send theirs as `api-key`.
+        """
         if not self._digests:
             return
         scheme, _, bearer = headers.get("Authorization", "").partition(" ")
         given = [bearer.strip()] if scheme.lower() == "bearer" else []
-        given.append(headers.get("X-API-Key", ""))
+        given += [headers.get(name, "") for name in ("X-API-Key", "api-key")]
         matches = [
             hmac.compare_digest(_digest(key), known) for key in given for known in self._digests
         ]

@@ -1,4 +1,4 @@
-"""OpenAI's API: POST /v1/embeddings and GET /v1/models.
+"""OpenAI's API: POST /v1/embeddings and GET /v1/models, and the path of Azure's clients.
 
 Images may be sent in the forms of infinity, Jina and OpenAI's content parts.
 """
@@ -110,6 +110,15 @@ def embeddings(body: EmbeddingsRequest, call: Call) -> EmbeddingsResponse:
     return EmbeddingsResponse(call.record.request_id, data, call.model.spec.id, usage)
 
 
+def deployment(body: EmbeddingsRequest, call: Call, id: str) -> EmbeddingsResponse:
+    """As POST /v1/embeddings. Azure's clients name the model, a deployment there, in the path.
+
+    `model` in the body has no effect, as on Azure. Raises as `embeddings` does.
+    """
+    check_model(id, call)
+    return embeddings(body.model_copy(update={"model": None}), call)
+
+
 def models(call: Call) -> ModelsResponse:
     """List the served model."""
     return ModelsResponse([_card(call.model)])
@@ -181,6 +190,15 @@ PROTOCOL = Protocol(
             raises=(*IMAGE_ERRORS, ModelNotFound),
             examples=EMBEDDINGS_EXAMPLES,
             aliases=("/embeddings",),
+        ),
+        Route(
+            "POST",
+            "/openai/deployments/{id}/embeddings",
+            deployment,
+            Answer(EmbeddingsResponse, "The embeddings."),
+            Body(EmbeddingsRequest),
+            raises=(*IMAGE_ERRORS, ModelNotFound),
+            examples=EMBEDDINGS_EXAMPLES,
         ),
         Route(
             "POST",

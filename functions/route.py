@@ -102,9 +102,13 @@ class Route:
     def match(self, path: str) -> dict[str, str] | None:
         """The value of the route's `{name}` in `path`, if any; None if the path does not match."""
         for own in (self.path, *self.aliases):
-            before, brace, name = own.partition("{")
-            if path == own or (brace and path.startswith(before) and len(path) > len(before)):
-                return {name.rstrip("}"): path[len(before) :]} if brace else {}
+            before, brace, rest = own.partition("{")
+            name, _, after = rest.partition("}")
+            if not brace and path == own:
+                return {}
+            value = path.removeprefix(before).removesuffix(after)
+            if brace and value and path == before + value + after:
+                return {name: value}
         return None
 
 

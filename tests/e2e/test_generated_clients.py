@@ -71,7 +71,7 @@ def test_a_typescript_program_with_generated_types_calls_every_route(
     options += ["--lib", "es2022,dom,dom.iterable", "--types", "node", "--skipLibCheck"]
     run(BIN / "tsc", *options, "typed.ts", cwd=tmp_path)
     answer = json.loads(run("node", "typed.js", demo.url, FOX_URL, cwd=tmp_path))
-    assert answer["statuses"] == [200] * 22
+    assert answer["statuses"] == [200] * 23
     assert set(posted(document)) <= set(re.findall(r'POST\("([^"]+)"', typed))
     text, image = vectors(demo)
     assert answer["text"] == pytest.approx(text, abs=1e-6)
@@ -139,6 +139,8 @@ def test_a_generated_python_client_calls_every_route_that_embeds(
     said = models.Message(role=models.MessageRole.USER, content="a fox")
     call("open_ai.post_v1_embeddings", body=models.EmbeddingsRequest(messages=[said]))
     assert call("open_ai.get_v1_models_id", id="demo").id == "demo"
+    deployed = models.EmbeddingsRequest(input_="a fox")
+    call("open_ai.post_openai_deployments_id_embeddings", id="demo", body=deployed)
     call("cohere.post_v2_embed", body=models.EmbedRequest(texts=["a fox"]))
     call("cohere.post_v1_embed", body=models.EmbedRequest(texts=["a fox"]))
     part = models.VoyageImageBase64(type_="image_base64", image_base64=FOX_URL)

@@ -67,6 +67,7 @@ def test_what_a_platform_probes_stays_open(guarded: Server, route: Route) -> Non
     "headers",
     [
         {"X-API-Key": "second-key"},
+        {"api-key": "first-key"},
         {"Authorization": "bearer first-key"},
         {"Authorization": "Bearer  second-key "},
     ],

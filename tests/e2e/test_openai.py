@@ -76,6 +76,16 @@ def test_it_works_with_and_without_v1(demo: Server, prefix: str) -> None:
         assert client.models.retrieve("demo").id == "demo"
 
 
+def test_its_client_for_azure_names_the_model_in_the_path(demo: Server) -> None:
+    with openai.AzureOpenAI(
+        azure_endpoint=demo.url, api_version="2024-10-21", api_key="any"
+    ) as client:
+        (item,) = client.embeddings.create(model="demo", input="a fox").data
+        assert np.dot(item.embedding, demo.vectors(["a fox"])[0]) == pytest.approx(1, abs=1e-6)
+        with pytest.raises(openai.NotFoundError, match="'ada' is not served here"):
+            client.embeddings.create(model="ada", input="a fox")
+
+
 def test_texts_urls_data_urls_and_bare_base64_keep_their_order(
     demo: Server, image_server: ImageServer
 ) -> None:

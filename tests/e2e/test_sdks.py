@@ -94,7 +94,7 @@ def test_clients_in_node(demo: Server) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     text, image = native(demo)
     assert json.loads(done.stdout) == {
-        "openai": [text, image],
+        "openai": [text, image, text],
         "cohere": [text, image],
         "langchain": [text, text],
         "ai": [text],

@@ -7,7 +7,7 @@ import { OpenAIEmbeddings } from "@langchain/openai";
 import { embedMany } from "ai";
 import { CohereClientV2 } from "cohere-ai";
 import { Ollama } from "ollama";
-import OpenAI from "openai";
+import OpenAI, { AzureOpenAI } from "openai";
 import { VoyageAIClient } from "voyageai";
 
 const [url, image] = process.argv.slice(2);
@@ -15,6 +15,8 @@ const baseURL = `${url}/v1`;
 const openai = new OpenAI({ baseURL, apiKey: "any" });
 const input = ["a fox", { type: "image_url", image_url: { url: image } }];
 const listed = await openai.embeddings.create({ model: "demo", input });
+const azure = new AzureOpenAI({ endpoint: url, apiKey: "any", apiVersion: "2024-10-21" });
+const deployed = await azure.embeddings.create({ model: "demo", input: "a fox" });
 const cohere = new CohereClientV2({ environment: url, token: "any" });
 const given = { model: "demo", inputType: "search_document", embeddingTypes: ["float"] };
 const texts = await cohere.embed({ ...given, texts: ["a fox"] });
@@ -46,7 +48,7 @@ const both = await voyage.multimodalEmbed({
 const face = new InferenceClient("any");
 const bytes = await (await fetch(image)).arrayBuffer();
 console.log(JSON.stringify({
-  openai: listed.data.map(({ embedding }) => embedding),
+  openai: [...listed.data, ...deployed.data].map(({ embedding }) => embedding),
   cohere: [...texts.embeddings.float, ...images.embeddings.float],
   langchain: [...await langchain.embedDocuments(["a fox"]), await langchain.embedQuery("a fox")],
   ai: many.embeddings,

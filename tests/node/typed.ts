@@ -32,6 +32,10 @@ const answers = [
   await POST("/embed/items", { body: { items: [{ text: "a fox", url: image }] } }),
   await POST("/rank", { body: { query: { text: "a fox" }, candidates: [{ url: image }] } }),
   await POST("/v1/embeddings", { body: { input: ["a fox", { text: "a", image }] } }),
+  await POST("/openai/deployments/{id}/embeddings", {
+    params: { path: { id: "demo" } },
+    body: { input: "a fox" },
+  }),
   await POST("/embeddings_image", { body: { input: image } }),
   await GET("/v1/models"),
   await GET("/v1/models/{id}", { params: { path: { id: "demo" } } }),
