@@ -12,6 +12,7 @@ import pyarrow as pa
 from bulk import commands
 from bulk.errors import BulkError, reason_of
 from bulk.options import parser
+from common.config import SettingsError
 from common.environment import disable_telemetry
 from common.errors import EmbeddingError
 from common.logging import configure
@@ -27,6 +28,9 @@ def main(arguments: Sequence[str]) -> int:
     0: done, 3: more rows failed than allowed, 130: interrupted, 1: any other error, which is
     told in one line.
     """
+    for argument in arguments:
+        if any("\ud800" <= character <= "\udfff" for character in argument):
+            return _failed(f"{argument!a} is not UTF-8; use another name")
     try:
         given = parser().parse_args(arguments)
     except SystemExit as end:  # argparse ends with 2, which says nothing more than 1
@@ -38,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("interrupted; the same command continues from here", file=sys.stderr)
         return INTERRUPTED
-    except (BulkError, EmbeddingError, ValueError, pa.ArrowException) as error:
+    except (BulkError, EmbeddingError, SettingsError, ValueError, pa.ArrowException) as error:
         return _failed(str(error))
     except MemoryError:
         return _failed("not enough memory; choose smaller --shard-rows, or a larger machine")
@@ -69,7 +73,9 @@ def _failed(message: str) -> int:
 def run() -> None:
     """Run the command line and end the process, without waiting for downloads in other threads."""
     pa.set_cpu_count(1)  # the encoder needs the cores
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a platform stops a task with it
+    for number in (signal.SIGTERM, signal.SIGHUP):  # a platform stops a task, a terminal closes
+        if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
+            signal.signal(number, signal.default_int_handler)
     nowhere = Path(os.devnull).open("w")  # noqa: SIM115 - until the process ends
     sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere  # they may be closed
     status = main(sys.argv[1:])

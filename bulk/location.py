@@ -61,7 +61,12 @@ class Location:
 
     @classmethod
     def of(cls, uri: str) -> "Location":
-        """A local path or `gs://bucket/path`. Raises BadInput for another scheme."""
+        """A local path or `gs://bucket/path`. Raises BadInput for another scheme.
+
+        No path is not the current folder: it comes from a variable that is not set.
+        """
+        if not uri:
+            raise BadInput("INPUT and OUTPUT must not be empty; use . for the current folder")
         if uri.startswith(REMOTE):
             path = uri.removeprefix(REMOTE).rstrip("/")
             return cls(_bucket_filesystem(path.partition("/")[0]), path, uri.rstrip("/"))

@@ -4,18 +4,28 @@ import argparse
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 from bulk.inputs.reader import Columns
 from bulk.job import Job, ModelChoice
 from bulk.outputs import OUTPUTS
 from common.config import get_settings
 
+MOST_THREADS = 256  # starting thousands takes minutes, and they only wait for each other
 EPILOG = "To continue a run that was stopped, run the same command again."
+
+
+class Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong, without the list of all options."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the line and end the process."""
+        self.exit(2, f"bulk: {message} (see {self.prog} --help)\n")
 
 
 def parser() -> argparse.ArgumentParser:
     """The parser of the whole command line."""
-    top = argparse.ArgumentParser(prog="python -m bulk", description=__doc__, epilog=EPILOG)
+    top = Parser(prog="python -m bulk", description=__doc__, epilog=EPILOG)
     commands = top.add_subparsers(dest="command", required=True)
     _embed(commands.add_parser("embed", help="embed every row of an input"))
     status = commands.add_parser("status", help="how far a run is, and what failed")
@@ -69,7 +79,7 @@ def _model(command: argparse.ArgumentParser) -> None:
     add("--engine", default="auto", metavar="NAME")
     add("--precision", choices=("auto", "int8", "fp32", "fp16", "bf16"), default="auto")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    add("--threads", type=_positive, metavar="N", help="compute threads; default: the cores")
+    add("--threads", type=_threads, metavar="N", help="compute threads; default: the cores")
 
 
 def job_of(given: argparse.Namespace) -> Job:
@@ -109,6 +119,12 @@ def choice_of(given: argparse.Namespace) -> ModelChoice:
         weights_uri=settings.weights_uri,
         allow_download=settings.allow_download,
     )
+
+
+def _threads(text: str) -> int:
+    if (count := _positive(text)) > MOST_THREADS:
+        raise argparse.ArgumentTypeError(f"{count:,} is more than {MOST_THREADS}")
+    return count
 
 
 def _positive(text: str) -> int:

@@ -36,6 +36,9 @@ BAD: list[tuple[str, bytes | None, tuple[str, ...], str]] = [
     ("rows.jsonl", b'{"text": ["a"]}\n', (), "column 'text' holds list<"),
     ("rows.csv", CSV, ("--max-failures", "some"), "--max-failures is 'some'"),
     ("rows.csv", CSV, ("--task", "3/3"), "--task is '3/3'"),
+    ("rows.csv", CSV, ("--shard-rows", "1e6"), "--shard-rows: '1e6' is not a whole number from 1"),
+    ("rows.csv", CSV, ("--threads", "100000"), "--threads: 100,000 is more than 256"),
+    ("rows.csv", CSV, ("--text-column", "\udcff"), "'\\udcff' is not UTF-8; use another name"),
 ]
 
 
@@ -71,6 +74,26 @@ def test_other_schemes_are_refused(
 ) -> None:
     assert embed(uri, tmp_path / "out") == 1
     assert message in capsys.readouterr().err
+
+
+def test_a_path_that_is_empty_is_not_the_current_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes from a variable of a shell that is not set."""
+    monkeypatch.chdir(images_in(tmp_path / "in", 1))
+    assert embed("", tmp_path / "out") == 1
+    assert embed(tmp_path / "in", "") == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == 2 * ["bulk: INPUT and OUTPUT must not be empty; use . for the current folder"]
+
+
+def test_a_setting_that_cannot_be_used_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLIP_FETCH_TIMEOUT_S", "soon")
+    assert embed(images_in(tmp_path / "in", 1), tmp_path / "out") == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("bulk: CLIP_FETCH_TIMEOUT_S='soon' cannot be used")
 
 
 @pytest.mark.parametrize("output", ["in", "in/vectors", "link/vectors"])
@@ -114,6 +137,18 @@ def test_every_file_of_a_strange_folder_is_a_row_once(tmp_path: Path) -> None:
     }
     good = (" space .png", "000.png", "a#?%20.png", "a:/b.png", "data:x.png", "link.png")
     assert codes == dict.fromkeys(good) | {"new\nline.png": None, "\\xff.png": "not_found"}
+    details = [row["error"]["detail"] for row in rows_of(tmp_path / "out") if row["error"]]
+    assert details == ["the file's name is not UTF-8; rename the file"]
+
+
+def test_photos_may_begin_with_a_low_line_and_hidden_files_are_not_read(tmp_path: Path) -> None:
+    """Cameras write _DSC0001.JPG. Other tools keep tables of their own under such names."""
+    source = images_in(tmp_path / "in", 1)
+    (source / ".cache").mkdir()
+    for name in ("_DSC0001.JPG", "._000.png", ".cache/001.png", "_files.csv"):
+        (source / name).write_bytes(picture_at(1))
+    assert embed(source, tmp_path / "out") == 0
+    assert [row["path"] for row in rows_of(tmp_path / "out")] == ["000.png", "_DSC0001.JPG"]
 
 
 def archive(path: Path, members: list[tuple[str, bytes, bytes]]) -> None:

@@ -281,7 +281,7 @@ def test_a_killed_run_goes_on_and_no_half_part_is_ever_visible(
     assert_whole(tmp_path, whole)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupt_ends_a_run_at_once_and_says_how_to_go_on(
     tmp_path: Path, image_server: ImageServer, number: signal.Signals
 ) -> None:

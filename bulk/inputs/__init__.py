@@ -75,11 +75,19 @@ def _find(location: Location) -> tuple[Location, list[Location]]:
     start = len(location.path.rstrip("/")) + 1
     listing = location.files(recursive=True)
     files = [location.child(listed.path[start:], listed) for listed in listing]
-    return location, [
-        file
-        for file in files
-        if _format_of(file.name) is not None and not file.name.startswith((".", "_"))
-    ]
+    return location, [file for file in files if _is_read(file.path[start:])]
+
+
+def _is_read(path: str) -> bool:
+    """Whether a file below the input's folder is read: hidden files are not.
+
+    Other tools keep tables of their own under names with `_`. Cameras name photos `_DSC0001.JPG`.
+    """
+    name = posixpath.basename(path)
+    index = _format_of(name)
+    if index is None or any(part.startswith(".") for part in path.split("/")):
+        return False
+    return isinstance(FORMATS[index], ImageFolder) or not name.startswith("_")
 
 
 def _format_of(name: str) -> int | None:

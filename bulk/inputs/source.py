@@ -1,6 +1,7 @@
 """Reads images from the input itself or from a bucket, through pyarrow's file systems."""
 
 import posixpath
+import re
 
 from bulk.inputs.values import RELATIVE
 from bulk.location import REMOTE, Location
@@ -16,6 +17,9 @@ from common.errors import (
 )
 
 LARGE_BYTES = 2**20  # a larger file needs the allowance's turn
+NO_FILE = "there is no such file"
+NOT_UTF8 = "the file's name is not UTF-8; rename the file"
+ESCAPE = re.compile(r"\\x[89a-f][0-9a-f]")  # of a byte in a name as a listing shows it
 
 
 class InputSource:
@@ -56,7 +60,7 @@ def _read(location: Location, max_bytes: int, allowance: Allowance) -> bytes:
         raise FetchTimeout("the run's time ran out before this file was read")
     try:
         if location.is_local and not location.info().is_file:  # opening a pipe would wait for ever
-            raise ObjectNotFound("there is no such file")
+            raise ObjectNotFound(NOT_UTF8 if ESCAPE.search(location.name) else NO_FILE)
         with location.open_stream() as stream:
             data: bytes = stream.read(min(LARGE_BYTES, max_bytes) + 1)
             if LARGE_BYTES < len(data) <= max_bytes:
@@ -72,7 +76,7 @@ def _read(location: Location, max_bytes: int, allowance: Allowance) -> bytes:
 
 def _translate(error: OSError) -> FetchError:
     if isinstance(error, FileNotFoundError):
-        return ObjectNotFound("there is no such file")
+        return ObjectNotFound(NO_FILE)
     if isinstance(error, PermissionError):
         return ObjectForbidden("permission to read this file is denied")
     return ConnectFailed("the file could not be read", reason=type(error).__name__)
