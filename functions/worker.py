@@ -177,12 +177,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def _on_input(self, held: Held, connection: Connection) -> None:
         """Receive a part of a request, or the end of the connection."""
-        try:
-            piece = connection.recv(PIECE_BYTES)
-        except BlockingIOError:
+        piece = _receive(connection)
+        if piece is None:
             return
-        except OSError:
-            piece = b""
         if held.pace is None:
             held.pace = Pace(time.monotonic() + self._timeout_s)
             held.until = min(held.pace.last, held.pace.since + HEAD_TIMEOUT_S)
@@ -289,12 +286,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         )
 
     def _on_leftover(self, held: Held, connection: Connection) -> None:
-        try:
-            piece = connection.recv(PIECE_BYTES)
-        except BlockingIOError:
+        piece = _receive(connection)
+        if piece is None:
             return
-        except OSError:
-            piece = b""
         pace = held.pace
         if not piece or pace is None or pace.moved_bytes > MAX_LINGER_BYTES:
             self._end(held)
@@ -324,3 +318,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             flush_all([connection], time.monotonic() + STOP_S)
         finally:
             connection.close()
+
+
+def _receive(connection: Connection) -> bytes | None:
+    """The bytes that have arrived; empty at the end of the connection, None if there are none."""
+    try:
+        return connection.recv(PIECE_BYTES)
+    except BlockingIOError:
+        return None
+    except OSError:
+        return b""
