@@ -116,6 +116,18 @@ class Connection(socket.socket):
         self.pace.moved_bytes += len(piece)
         return piece
 
+    def take(self, size: int) -> bytes | None:
+        """At most `size` bytes that have arrived; None if there are none.
+
+        Empty at the end of the connection. Without a thread's pace.
+        """
+        try:
+            return self.recv(size)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return b""
+
     def sendall(self, data: Any, flags: int = 0) -> None:
         """Send what the caller takes at once, and keep the rest for `flush`.
 

@@ -34,8 +34,10 @@ from functions.turn_away import TurnAway
 from functions.unreadable import answer_to
 
 HEAD_TIMEOUT_S = 10.0  # from the first byte of a request to the end of its head
-# An idle connection costs only a descriptor. A long time keeps callers from reusing a closed one.
-KEEPALIVE_S = 75.0
+FIRST_BYTE_S = 75.0  # of a new connection
+# An idle connection costs only a descriptor. Google's load balancers reuse one that was idle for up
+# to 600 s, and their caller gets a 502 if it was closed just then.
+KEEPALIVE_S = 620.0
 LINGER_S = 2.0  # of silence, before a connection closes after its last answer
 MAX_LINGER_S = 30.0
 # Twice the largest body, so that a caller that sends too much still reads why it was refused.
@@ -93,7 +95,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         if len(self._held) >= self._max_held:
             self._drop_oldest()
         conn = TConn(self.cfg, Connection(accepted, self._outgoing), client, server)
-        self._hold(Held(conn, time.monotonic() + KEEPALIVE_S), selectors.EVENT_READ, self._on_input)
+        self._hold(
+            Held(conn, time.monotonic() + FIRST_BYTE_S), selectors.EVENT_READ, self._on_input
+        )
 
     def murder_keepalived(self) -> None:
         """End connections that waited too long. gunicorn calls it in each round of the loop."""
@@ -177,7 +181,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def _on_input(self, held: Held, connection: Connection) -> None:
         """Receive a part of a request, or the end of the connection."""
-        piece = _receive(connection)
+        piece = connection.take(PIECE_BYTES)
         if piece is None:
             return
         if held.pace is None:
@@ -286,7 +290,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         )
 
     def _on_leftover(self, held: Held, connection: Connection) -> None:
-        piece = _receive(connection)
+        piece = connection.take(PIECE_BYTES)
         if piece is None:
             return
         pace = held.pace
@@ -318,13 +322,3 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             flush_all([connection], time.monotonic() + STOP_S)
         finally:
             connection.close()
-
-
-def _receive(connection: Connection) -> bytes | None:
-    """The bytes that have arrived; empty at the end of the connection, None if there are none."""
-    try:
-        return connection.recv(PIECE_BYTES)
-    except BlockingIOError:
-        return None
-    except OSError:
-        return b""
