@@ -8,10 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import orjson
 
+from bulk.footer import READERS
 from bulk.location import Location
 from bulk.outputs.part import Counts, Parts
-
-READERS = 16  # parts of a bucket that are read at the same time
 
 
 class Summary:

@@ -1,17 +1,21 @@
 """A bucket as input and as output, through the storage emulator."""
 
+import io
+import tarfile
 import threading
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 
 from export.emoji import picture_at
 from tests.bucket import BUCKET, Bucket, serving_bucket
-from tests.bulk_runs import DEMO, assert_same, embed, images_in, start, table_of
+from tests.bulk_runs import DEMO, assert_same, embed, images_in, rows_of, start, table_of
 
 COUNT = 6
 
@@ -59,6 +63,41 @@ def test_objects_are_read_at_the_same_time_with_one_request_each(tmp_path: Path)
         assert process.returncode == 0, errors
         asked = {name: n for name, n in bucket.requests.items() if name.startswith("slow")}
         assert asked == {f"slow-{index:02}.png": 1 for index in range(count)}
+
+
+def test_a_tar_of_a_bucket_is_not_asked_for_member_by_member(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        for index in range(COUNT):
+            member = tarfile.TarInfo(f"{index}.png")
+            member.size = len(picture_at(index))
+            archive.addfile(member, io.BytesIO(picture_at(index)))
+    assert embed(images_in(tmp_path / "in", COUNT), tmp_path / "expected") == 0
+    with serving_bucket() as bucket:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", bucket.host)
+        bucket.upload({f"{bucket.folder}/rows.tar": file.getvalue()})
+        assert embed(f"{bucket.uri}/rows.tar", tmp_path / "out") == 0
+    ours, theirs = (
+        [row["image_vector"] for row in rows_of(tmp_path / name)] for name in ("out", "expected")
+    )
+    assert np.allclose(ours, theirs, atol=1e-5)
+    assert bucket.requests["rows.tar"] < COUNT
+
+
+def test_tables_of_a_bucket_are_opened_at_the_same_time(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table({"text": ["a", "b"]}), sink)
+    with serving_bucket() as bucket:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", bucket.host)
+        data = sink.getvalue().to_pybytes()
+        bucket.upload({f"{bucket.folder}/in/slow-{n}.parquet": data for n in range(2)})
+        bucket.together = threading.Barrier(2)
+        assert embed(f"{bucket.uri}/in", tmp_path / "out", "--dry-run") == 0
+    assert "4 rows in 2 files" in capsys.readouterr().out
 
 
 def test_missing_credentials_are_one_line_and_nothing_is_written(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bulk.errors import BadInput, reason_of
+from bulk.footer import footer_of
 from bulk.inputs.cursor import Cursor
 from bulk.inputs.tables import Gap
 from bulk.location import Location
@@ -35,10 +36,9 @@ class ParquetTable:
     def __init__(self, location: Location) -> None:
         self._location = location
         try:
-            with location.open() as source, pq.ParquetFile(source) as file:
-                self._size_bytes = source.size()
-                self._metadata = file.metadata
-                self.schema: pa.Schema = file.schema_arrow
+            self._metadata = footer_of(location)
+            self._size_bytes = location.seen().size
+            self.schema: pa.Schema = self._metadata.schema.to_arrow_schema()
         except (pa.ArrowInvalid, OSError) as error:
             raise BadInput(f"{location.uri}: cannot be read as a parquet file") from error
         groups = range(self._metadata.num_row_groups)

@@ -1,6 +1,7 @@
 """Reads tables of any kind: chooses the columns, and gives the rows of a shard."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Protocol
@@ -8,6 +9,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from bulk.errors import BadInput, reason_of
+from bulk.footer import READERS
 from bulk.inputs.reader import Columns, InputFile, Listing, Reader
 from bulk.inputs.values import as_image, as_text, values_of
 from bulk.location import Location
@@ -62,7 +64,7 @@ class TableReader:
         open_file: Callable[[Location], TableFile],
         listing: Listing,
     ) -> None:
-        self._tables = [open_file(file) for file in files]
+        self._tables = _opened(files, open_file)
         self._schema = self._tables[0].schema
         self.columns = _resolved(columns, self._schema.names, files[0].uri)
         self._wanted = [*dict.fromkeys(_named(self.columns))]
@@ -139,6 +141,16 @@ class Tables:
     ) -> Reader:
         """See Format."""
         return TableReader(root, files, columns, self._open_file, listing)
+
+
+def _opened(
+    files: Sequence[Location], open_file: Callable[[Location], TableFile]
+) -> list[TableFile]:
+    """The files, opened side by side if a bucket has to answer for each."""
+    if files[0].is_local:
+        return [open_file(file) for file in files]
+    with ThreadPoolExecutor(READERS) as pool:
+        return list(pool.map(open_file, files))
 
 
 def _counted(

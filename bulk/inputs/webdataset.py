@@ -4,6 +4,7 @@ import json
 import posixpath
 import tarfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
@@ -16,6 +17,7 @@ from bulk.location import Location
 KEY, IMAGE, TEXT = "key", "image", "text"
 TEXT_ENDING, JSON_ENDING = ".txt", ".json"
 ROWS_AT_ONCE = 64
+STREAM_BYTES = 2**20
 BYTES_AT_ONCE = 8 * 2**20  # of images, after which a piece ends
 MOST_BYTES = 128 * 2**20  # of a member: a sparse one may claim any size; no image may be larger
 
@@ -53,7 +55,7 @@ class TarBatches:
         """Each row's values. Only the key if the rows are counted."""
         row: dict[str, Any] = {}
         try:
-            with location.open() as file, tarfile.open(fileobj=file) as archive:
+            with _opened(location) as archive:
                 for member in archive:
                     if member.isdir():
                         continue
@@ -70,6 +72,23 @@ class TarBatches:
             raise BadInput(f"{location.uri}: cannot be read as a tar file") from error
         if row:
             yield row
+
+
+@contextmanager
+def _opened(location: Location) -> Iterator[tarfile.TarFile]:
+    """The archive. From a bucket it comes in one request, in place of one for each member.
+
+    A local one is not read where a member is passed over.
+    """
+    if location.is_local:
+        with location.open() as file, tarfile.open(fileobj=file) as archive:
+            yield archive
+        return
+    with (
+        location.open_stream() as stream,
+        tarfile.open(fileobj=stream, mode="r|*", bufsize=STREAM_BYTES) as archive,
+    ):
+        yield archive
 
 
 _TYPES = {KEY: pa.string(), IMAGE: pa.large_binary(), TEXT: pa.string()}

@@ -8,9 +8,9 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import orjson
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from bulk.footer import footer_of
 from bulk.location import Location
 from bulk.rows import EmbeddedRows
 from common.errors import ItemError
@@ -53,18 +53,8 @@ class Counts:
 
 
 def counts_in(part: Location) -> Counts:
-    """The counts at the end of a parquet file.
-
-    Threads wait for a bucket at the same time only with pyarrow's datasets, which take longer to
-    import.
-    """
-    if part.is_local:
-        return Counts.from_json(pq.read_metadata(part.open()).metadata[COUNTS])
-    from pyarrow import dataset
-
-    fragment = dataset.ParquetFileFormat().make_fragment(part.path, part.filesystem)
-    fragment.ensure_complete_metadata()
-    return Counts.from_json(fragment.metadata.metadata[COUNTS])
+    """The counts in the metadata of a parquet file."""
+    return Counts.from_json(footer_of(part).metadata[COUNTS])
 
 
 class Parts(Protocol):
