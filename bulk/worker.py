@@ -18,7 +18,7 @@ from bulk.room import Room
 from bulk.rows import EmbeddedRows, Rows, joined, merged
 from common.allowance import Allowance
 from common.cancellation import Cancellation
-from common.errors import ObjectNotFound
+from common.errors import ConnectFailed, ObjectNotFound
 
 CALLS = 4  # at the same time: while one waits for its last image, others use the encoder
 PIECES = 2 * CALLS  # that are read but not embedded yet
@@ -27,6 +27,8 @@ SHARDS = 2  # in progress: one is written while the next is embedded
 IMAGES_IN_A_PIECE = 64
 PIECE_BYTES = WAITING_BYTES // PIECES  # rows that hold images are large
 TEXTS_IN_A_PIECE = 2048  # a call encodes texts of like length together
+
+MISSING = {ObjectNotFound.code, ConnectFailed.code}
 
 Note = Callable[[Counts], None]
 
@@ -133,6 +135,7 @@ class Worker:
         finally:
             with self._lock:
                 self._running.discard(allowance.cancellation)
+        self._check_source(embedded)
         note(Counts.of(embedded))
         return embedded
 
@@ -144,7 +147,6 @@ class Worker:
         places: Sequence[int] = (),
     ) -> None:
         embedded = joined([future.result() for future in futures])
-        self._check_source(embedded)
         if written is not None:
             embedded = merged(written, embedded, places)
         try:
@@ -153,9 +155,12 @@ class Worker:
             raise BadOutput(f"part {shard} cannot be written: {reason_of(error)}") from error
 
     def _check_source(self, embedded: EmbeddedRows) -> None:
-        """A missing file fails one row; a missing input ends the run, with BadInput."""
+        """A missing file fails one row; a missing input ends the run, with BadInput.
+
+        So does a bucket that no longer answers, for which each row would wait a minute.
+        """
         codes = {error.code for error in embedded.errors.values()}
-        if ObjectNotFound.code in codes and not self._opened.is_there():
+        if not MISSING.isdisjoint(codes) and not self._opened.is_there():
             raise BadInput(f"{self._opened.root.uri}: the input has disappeared")
 
     def close(self) -> None:

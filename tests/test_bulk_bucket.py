@@ -3,7 +3,8 @@
 import io
 import tarfile
 import threading
-from contextlib import closing
+from contextlib import ExitStack, closing
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +99,20 @@ def test_tables_of_a_bucket_are_opened_at_the_same_time(
         bucket.together = threading.Barrier(2)
         assert embed(f"{bucket.uri}/in", tmp_path / "out", "--dry-run") == 0
     assert "4 rows in 2 files" in capsys.readouterr().out
+
+
+def test_a_bucket_that_no_longer_answers_ends_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bulk.location.BUCKET_RETRIES", timedelta(seconds=0.2))
+    with ExitStack() as stack:
+        bucket = stack.enter_context(serving_bucket())
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", bucket.host)
+        bucket.upload({f"{bucket.folder}/in/{n}.png": picture_at(n) for n in range(3)})
+        monkeypatch.setattr("bulk.commands.begin", lambda *_: stack.close())
+        assert embed(f"{bucket.uri}/in", tmp_path / "out") == 1
+    assert "the input has disappeared" in capsys.readouterr().err
+    assert not list(tmp_path.glob("out/part-*"))
 
 
 def test_missing_credentials_are_one_line_and_nothing_is_written(tmp_path: Path) -> None:
