@@ -30,6 +30,19 @@ from common.models.tokenizer import ClipTokenizer, JsonTokenizer, TextTokenizer,
 # Threads spin through the pause between two operators, but not through the pause between two
 # batches: requests need the cores too.
 SPIN_US = "20"
+# All sessions take the memory of activations from one arena. Arenas never shrink, and towers seldom
+# need their largest batches at the same moment. -1 is the runtime's default.
+ort.create_and_register_allocator(
+    ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT),
+    ort.OrtArenaCfg(
+        {
+            "max_mem": 0,
+            "arena_extend_strategy": 0,
+            "initial_chunk_size_bytes": -1,
+            "max_dead_bytes_per_chunk": -1,
+        }
+    ),
+)
 MAX_IMAGES = 8  # per forward pass: the activations of more images do not fit into the CPU caches
 
 
@@ -104,6 +117,9 @@ class _Session:
         session_options.log_severity_level = 3  # only errors: its warnings are about optimisations
         # The export has already optimised the graph.
         session_options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        # A pattern is a block for all activations of one shape of batch. Batches have many shapes.
+        session_options.enable_mem_pattern = False
+        session_options.add_session_config_entry("session.use_env_allocators", "1")
         session_options.add_session_config_entry("session.intra_op.spin_duration_us", SPIN_US)
         path = bundle.fetch(name)
         try:
