@@ -88,6 +88,16 @@ def test_a_file_that_is_not_right_is_named(copy: Bundle, tmp_path: Path) -> None
     assert onnx_engine.load_image_encoder(copy, options(tmp_path)).info.engine == "onnx"
 
 
+def test_the_first_batch_shows_vectors_of_the_wrong_kind(copy: Bundle, tmp_path: Path) -> None:
+    wrong = Bundle(copy.folder, copy.manifest.model_copy(update={"dimensions": 3}))
+    with pytest.raises(ModelUnavailable, match="not unit vectors of 3 dimensions"):
+        onnx_engine.load_text_encoder(wrong, options(tmp_path))
+    encoder = onnx_engine.load_image_encoder(wrong, options(tmp_path))
+    size = encoder.preprocessing.size
+    with pytest.raises(ModelUnavailable, match="not unit vectors of 3 dimensions"):
+        encoder.encode([np.zeros((size, size, 3), np.uint8)])
+
+
 def test_a_file_that_the_engine_cannot_read_tells_no_path(copy: Bundle, tmp_path: Path) -> None:
     manifest = copy.manifest.model_copy(
         update={"sha256": copy.manifest.sha256 | {"text.int8.onnx": NOTHING_SHA256}}

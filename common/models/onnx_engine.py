@@ -67,29 +67,17 @@ def load_text_encoder(bundle: Bundle, options: EngineOptions) -> TextEncoder:
     """Verify and load the text tower, and run it once. Raises ModelUnavailable."""
     with _loading(bundle, "text"):
         encoder = OnnxText(bundle, options)
-        _check(encoder.encode([tokens.ids for tokens in encoder.tokenize(["warm up"])]), bundle)
+        encoder.encode([tokens.ids for tokens in encoder.tokenize(["warm up"])])
     return encoder
 
 
 def load_image_encoder(bundle: Bundle, options: EngineOptions) -> ImageEncoder:
-    """Verify and load the image tower, and run it once. Raises ModelUnavailable."""
+    """Verify and load the image tower. Raises ModelUnavailable.
+
+    It does not run: an image takes as long as half of the load, and the caller waits.
+    """
     with _loading(bundle, "image"):
-        encoder = OnnxImage(bundle, options)
-        size = encoder.preprocessing.size
-        _check(encoder.encode([np.zeros((size, size, 3), np.uint8)]), bundle)
-    return encoder
-
-
-def _check(vectors: Vectors, bundle: Bundle) -> None:
-    """Check that a first forward pass gave unit vectors. Raises ModelUnavailable."""
-    dimensions = bundle.manifest.dimensions
-    if vectors.shape[1] != dimensions or not np.allclose(
-        np.linalg.norm(vectors, axis=1), 1, atol=1e-3
-    ):
-        raise ModelUnavailable(
-            f"model {bundle.manifest.model}: the vectors of its bundle are not unit vectors "
-            f"of {dimensions} dimensions; export the bundle again"
-        )
+        return OnnxImage(bundle, options)
 
 
 def _start(
@@ -131,6 +119,8 @@ class _Session:
         finally:
             bundle.release(name)
         self._input = self._session.get_inputs()[0].name
+        self._model = manifest.model
+        self._is_checked = False
         self.info = EncoderInfo(
             manifest.dimensions, sha256, "onnx", "cpu", precision,
             logit_scale=manifest.logit_scale,
@@ -143,9 +133,25 @@ class _Session:
         )  # fmt: skip
 
     def run(self, batch: Pixels | TokenIds) -> Vectors:
-        """(n, …) → (n, dimensions) float32 of unit norm."""
+        """(n, …) → (n, dimensions) float32 of unit norm.
+
+        Raises ModelUnavailable if the first batch does not give unit vectors.
+        """
         vectors: Vectors = self._session.run(None, {self._input: batch})[0]
+        if not self._is_checked:
+            self._check(vectors)
+            self._is_checked = True
         return vectors
+
+    def _check(self, vectors: Vectors) -> None:
+        dimensions = self.info.dimensions
+        if vectors.shape[1] != dimensions or not np.allclose(
+            np.linalg.norm(vectors, axis=1), 1, atol=1e-3
+        ):
+            raise ModelUnavailable(
+                f"model {self._model}: the vectors of its bundle are not unit vectors "
+                f"of {dimensions} dimensions; export the bundle again"
+            )
 
 
 def _load_tokenizer(bundle: Bundle) -> TextTokenizer:

@@ -148,17 +148,15 @@ class ClipTokenizer:
 
 def _clip_bpe() -> Tokenizer:
     """Build CLIP's vocabulary: 256 bytes, 256 bytes that end a word, then one token a merge."""
-    merges = [
-        tuple(line.split())
-        for line in gzip.decompress(_MERGES.read_bytes()).decode("utf-8").splitlines()
-    ]
+    halves = gzip.decompress(_MERGES.read_bytes()).decode("utf-8").split()
+    merges = list(zip(halves[::2], halves[1::2], strict=True))
     letters = _byte_letters()
     tokens = [
         *letters,
         *(letter + "</w>" for letter in letters),
-        *("".join(merge) for merge in merges),
+        *map("".join, merges),
     ]
-    vocabulary = {token: index for index, token in enumerate(tokens)}
+    vocabulary = dict(zip(tokens, range(len(tokens)), strict=True))
     tokenizer = Tokenizer(models.BPE(vocabulary, merges, end_of_word_suffix="</w>"))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     return tokenizer

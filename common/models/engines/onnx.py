@@ -61,7 +61,7 @@ class OnnxEngine:
         return onnx_engine.load_text_encoder(self._bundle(spec, options), options)
 
     def load_image(self, spec: ModelSpec, options: EngineOptions) -> ImageEncoder:
-        """Load the image tower of the bundle and run it once. Raises ModelUnavailable."""
+        """Load the image tower of the bundle. Raises ModelUnavailable."""
         from common.models import onnx_engine
 
         return onnx_engine.load_image_encoder(self._bundle(spec, options), options)
