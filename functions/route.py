@@ -1,6 +1,6 @@
 """Routes and protocols as data, for the router and the OpenAPI document."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -95,19 +95,26 @@ class Route:
     envelope: Envelope = PROBLEM
 
     @property
+    def paths(self) -> tuple[str, ...]:
+        """The path and its aliases."""
+        return self.path, *self.aliases
+
+    @property
     def name(self) -> str:
         """`METHOD /path`."""
         return f"{self.method} {self.path}"
 
     def match(self, path: str) -> dict[str, str] | None:
         """The value of the route's `{name}` in `path`, if any; None if the path does not match."""
-        for own in (self.path, *self.aliases):
+        for own in self.paths:
             before, brace, rest = own.partition("{")
+            if not brace:
+                if path == own:
+                    return {}
+                continue
             name, _, after = rest.partition("}")
-            if not brace and path == own:
-                return {}
             value = path.removeprefix(before).removesuffix(after)
-            if brace and value and path == before + value + after:
+            if value and path == before + value + after:
                 return {name: value}
         return None
 
@@ -132,3 +139,20 @@ def routes_of(protocols: Iterable[Protocol]) -> tuple[Route, ...]:
         for protocol in protocols
         for route in protocol.routes
     )
+
+
+class RouteTable:
+    """The routes of a function by their paths."""
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        self._plain: dict[str, dict[str, Route]] = {}
+        for route in routes:
+            for path in route.paths:
+                self._plain.setdefault(path, {})[route.method] = route
+        self._named = [route for route in routes if "{" in route.path]
+
+    def at(self, path: str) -> dict[str, Route]:
+        """The routes at a path by their methods; empty if there are none."""
+        return self._plain.get(path) or {
+            own.method: own for own in self._named if own.match(path) is not None
+        }

@@ -19,7 +19,7 @@ from functions.envelopes import PROBLEM
 from functions.errors import MethodNotAllowed, NotFound
 from functions.request_record import RequestRecord, current_record
 from functions.responses import finish, is_crash, name_fingerprint, write_options
-from functions.route import Protocol, Route, routes_of
+from functions.route import Protocol, Route, RouteTable, routes_of
 from functions.service import Service
 from functions.weaviate_callers import TIMEOUT_S as WEAVIATE_TIMEOUT_S
 from functions.weaviate_callers import is_weaviate
@@ -34,7 +34,7 @@ class Router:
 
     def __init__(self, service: Service, protocols: Sequence[Protocol]) -> None:
         self._service = service
-        self._routes = routes_of(protocols)
+        self._routes = RouteTable(routes_of(protocols))
         self._callers = CallerWatch()
         self._served = itertools.count()
 
@@ -46,7 +46,7 @@ class Router:
         if isinstance(connection, Connection):
             spent_s, turned_away = connection.waited_s(), connection.turned_away
         path = request.path.rstrip("/") or "/"
-        routes = {own.method: own for own in self._routes if own.match(path) is not None}
+        routes = self._routes.at(path)
         method = "GET" if request.method == "HEAD" else request.method
         matched = routes.get(method) or next(reversed(routes.values()), None)
         timeout_s = settings.request_timeout_s
