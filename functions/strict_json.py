@@ -14,11 +14,14 @@ from functions.errors import InvalidRequest
 
 MAX_VALUES = 100_000  # in one body; 32 MiB of `[],` would become 700 MB of lists
 MAX_REPAIRS = 100_000  # of half surrogate pairs; each takes a microsecond
+LONG_STRING = 200  # bytes between two quotes on average; then looking for quotes is quicker
 MAX_SEEN = 1_000_000  # runs of surrogates that are examined
 _BOM = b"\xef\xbb\xbf"
 # A JSON string, and in group 1 the colon that makes it a key. An unterminated string matches up to
 # the end of the body, so that no byte is read twice.
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"\s*+(:)?|\\?\Z)', re.DOTALL)
+_PLAIN_STRING = re.compile(rb'"([^"]*+)"[ \t\r\n]*+(:?)')
+_COLON = re.compile(rb"[ \t\r\n]*:")
 _HIGH, _LOW = rb"[dD][89abAB][0-9a-fA-F]{2}", rb"[dD][c-fC-F][0-9a-fA-F]{2}"
 _PAIR = _HIGH + rb"\\u" + _LOW
 # Consecutive pairs of surrogates, or in group 1 a half without its other half. The pattern starts
@@ -114,10 +117,26 @@ def _has_too_many_values(body: bytes) -> bool:
 
 def _keys_written(body: bytes) -> Iterator[str]:
     """Every key in `body`, including duplicates, of which orjson silently keeps the last."""
+    if b"\\" not in body:
+        yield from _plain_keys(body)
+        return
     for string in _STRING.finditer(body):
         if string[1]:
             key: str = orjson.loads(string[0].rstrip(b": \t\r\n"))
             yield key
+
+
+def _plain_keys(body: bytes) -> Iterator[str]:
+    """As _keys_written, for valid JSON without a backslash: each quote begins or ends a string."""
+    if len(body) < LONG_STRING * body.count(b'"'):
+        yield from (string.decode() for string, colon in _PLAIN_STRING.findall(body) if colon)
+        return
+    begin = body.find(b'"')  # 50 times as fast as the pattern for strings of 10,000 characters
+    while begin >= 0:
+        end = body.index(b'"', begin + 1)
+        if _COLON.match(body, end + 1):
+            yield body[begin + 1 : end].decode()
+        begin = body.find(b'"', end + 1)
 
 
 def _keys_read(value: Any) -> Iterator[str]:

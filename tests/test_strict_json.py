@@ -89,3 +89,16 @@ def test_no_other_codec_is_used(charset: str) -> None:
 def test_a_body_that_is_cut_in_a_character_is_told_so() -> None:
     with pytest.raises(InvalidRequest, match="neither UTF-8 nor utf-16"):
         loads('{"a": "b"}'.encode("utf-16")[:-1])
+
+
+@pytest.mark.parametrize("filler", ["", "x" * 5_000])
+@pytest.mark.parametrize("escape", ["", "\\n"])
+def test_a_key_that_is_given_twice_is_found_beside_strings_of_any_length(
+    filler: str, escape: str
+) -> None:
+    values = f'["a:", ":b", "{filler}", ",", "{escape}", ""]'
+    right = f'{{"a" \t: {values}, "b":{{"a": 1, "": "b"}}, "c" : [{{"a": 1}}, {{"a": 2}}]}}'
+    assert list(loads(right.encode())) == ["a", "b", "c"]
+    for wrong in (f'{{"b": {values}, "b": 1}}', f'{{"c": {values}, "d": {{"狐": 1, "狐" : 2}}}}'):
+        with pytest.raises(InvalidRequest, match=r'the key "(b|狐)" appears twice'):
+            loads(wrong.encode())

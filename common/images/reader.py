@@ -9,10 +9,12 @@ from itertools import accumulate
 from common.errors import ImageTimeout, TooComplex
 
 Piece = bytes | memoryview
+LARGE_READ = 4096  # bytes; smaller reads take microseconds
+READS = 64  # small reads between two looks at the clocks
 
 
 class BoundedReader(io.RawIOBase):
-    """Reads `pieces` as one file. Every read checks the time limits.
+    """Reads `pieces` as one file. Each large read and one of READS others check the time limits.
 
     Pillow parses JPEG, PNG, GIF and BMP files through `read`, so this bounds the time of a decode.
     `read` raises TooComplex after `seconds` of this thread's processor time, and ImageTimeout at
@@ -26,6 +28,7 @@ class BoundedReader(io.RawIOBase):
         self._until = time.thread_time() + seconds
         self._deadline = deadline
         self._place = 0
+        self._reads = 0
 
     def readable(self) -> bool:
         return True
@@ -42,16 +45,21 @@ class BoundedReader(io.RawIOBase):
         return self._place
 
     def read(self, size: int | None = -1, /) -> bytes:
+        end = self._starts[-1]
+        if size is not None and size >= 0:
+            end = min(end, self._place + size)
+        if self._reads % READS == 0 or end - self._place >= LARGE_READ:
+            self._check_time()
+        self._reads += 1
+        found = self._between(self._place, end)
+        self._place = max(self._place, end)
+        return bytes(found[0]) if len(found) == 1 else b"".join(found)
+
+    def _check_time(self) -> None:
         if time.thread_time() > self._until:
             raise TooComplex("the image took too long to decode")
         if time.monotonic() > self._deadline:
             raise ImageTimeout("the request's time ran out before this image was decoded")
-        end = self._starts[-1]
-        if size is not None and size >= 0:
-            end = min(end, self._place + size)
-        found = [*self._between(self._place, end)]
-        self._place = max(self._place, end)
-        return bytes(found[0]) if len(found) == 1 else b"".join(found)
 
     def _between(self, start: int, end: int) -> Sequence[Piece]:
         """The parts of the pieces from `start` up to `end`."""
