@@ -52,7 +52,8 @@ class ImageSide:
 
     def start(self, images: Sequence[Image], allowance: Allowance, observer: Observer) -> ImageRun:
         """Start to read the images and return at once. Raises ServiceError if the queue is full."""
-        self._tower.start_loading()  # while the pipeline's modules load and the images download
+        # It loads while the pipeline's modules load and the images download.
+        self._tower.start_loading(for_a_call=True)
         from common.images.pipeline import Sink
 
         unique = list(dict.fromkeys(images))

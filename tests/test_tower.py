@@ -159,6 +159,28 @@ def test_the_fingerprint_is_that_of_both_sides_once_they_are_loaded() -> None:
     assert model.fingerprint == Fingerprints.of_sides(*sides).pair
 
 
+def test_an_encoder_is_tried_unless_a_call_waits_for_it() -> None:
+    """A preload and GET /health find out what does not run; a call finds out by itself."""
+    engine = FakeEngine()
+    model = fake_model_of(engine)
+    model.image.wait(SOON_S)
+    assert engine.image.encoded == 0
+    model.close()
+    model.preload(("image",))
+    model.image.wait(SOON_S)
+    assert engine.image.encoded == 1
+
+
+def test_an_encoder_that_fails_its_trial_is_not_loaded() -> None:
+    def trial(_: FakeText) -> TokenIds:
+        return np.array(list(map(ord, "poison")))
+
+    tower: Tower[FakeText, TokenIds] = Tower("text", FakeText, LIMITS, trial=trial)
+    tower.start_loading()
+    with pytest.raises(ModelUnavailable, match="could not be loaded: EncodingError"):
+        tower.wait(SOON_S)
+
+
 def test_the_fingerprint_of_an_answer_does_not_wait_for_the_other_tower() -> None:
     engine = FakeEngine()
     model = fake_model_of(engine)

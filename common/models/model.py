@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
+import numpy as np
+
 from common.batcher import BatchLimits
 from common.memory import return_freed_memory
 from common.models.engines import choose_engine, fingerprints_before_loading, foreseen_failure
@@ -152,6 +154,11 @@ class Model:
             tower.close()
 
 
+def _blank(encoder: ImageEncoder) -> Pixels:
+    size = encoder.preprocessing.size
+    return np.zeros((size, size, 3), np.uint8)
+
+
 def open_model(
     spec: ModelSpec,
     options: EngineOptions,
@@ -183,7 +190,7 @@ def open_model(
     return Model(
         spec,
         Tower("text", load_text, text_limits, len, observer=observer, warm_up=warm_up),
-        Tower("image", load_image, image_limits, observer=observer, warm_up=warm_up),
+        Tower("image", load_image, image_limits, observer=observer, warm_up=warm_up, trial=_blank),
         partial(fingerprints_before_loading, spec, options, engines),
         read_side,
         partial(foreseen_failure, spec, options, engines),

@@ -74,7 +74,8 @@ def load_text_encoder(bundle: Bundle, options: EngineOptions) -> TextEncoder:
 def load_image_encoder(bundle: Bundle, options: EngineOptions) -> ImageEncoder:
     """Verify and load the image tower. Raises ModelUnavailable.
 
-    It does not run: an image takes as long as half of the load, and the caller waits.
+    It does not run: an image takes as long as half of the load. Where nobody waits, the tower
+    tries it.
     """
     with _loading(bundle, "image"):
         return OnnxImage(bundle, options)

@@ -32,7 +32,8 @@ log = logging.getLogger(__name__)
 class Tower(Generic[EncoderT, ItemT]):
     """An encoder that loads on first use, and the queue in front of it.
 
-    Its threads start with the first use too.
+    Its threads start with the first use too. `trial` makes an item that the encoder is tried with
+    if nobody waits for it; a call that waits is its own trial.
     """
 
     def __init__(
@@ -44,12 +45,14 @@ class Tower(Generic[EncoderT, ItemT]):
         retry_pause_s: float = RETRY_PAUSE_S,
         observer: TowerObserver = UNOBSERVED,
         warm_up: WarmUp | None = None,
+        trial: Callable[[EncoderT], ItemT] | None = None,
     ) -> None:
         self.name: TowerName = name
         self._load = load
         self._retry_pause_s = retry_pause_s
         self._observer = observer
         self._warm_up = warm_up or WarmUp()
+        self._trial = trial
         self._has_encoded = False
         self._changed = threading.Condition()
         self._state: State = "absent"
@@ -68,15 +71,20 @@ class Tower(Generic[EncoderT, ItemT]):
         """Why the last load failed; empty if it did not fail."""
         return self._failure if self._state == "failed" else ""
 
-    def start_loading(self) -> None:
-        """Start the load, unless it runs, is done or failed a moment ago."""
+    def start_loading(self, for_a_call: bool = False) -> None:
+        """Start the load, unless it runs, is done or failed a moment ago.
+
+        The encoder is also tried once, unless the load is `for_a_call`.
+        """
         with self._changed:
             since_failure_s = time.monotonic() - self._failed_at
             paused = self._state == "failed" and since_failure_s < self._retry_pause_s
             if paused or self._state in ("loading", "ready"):
                 return
             self._state = "loading"
-        threading.Thread(target=self._run_load, name=f"load-{self.name}", daemon=True).start()
+        trial = None if for_a_call else self._trial
+        name = f"load-{self.name}"
+        threading.Thread(target=self._run_load, args=(trial,), name=name, daemon=True).start()
 
     def wait(self, timeout_s: float) -> EncoderT:
         """Wait for the encoder and return it; start the load if necessary.
@@ -86,7 +94,7 @@ class Tower(Generic[EncoderT, ItemT]):
         """
         if encoder := self._encoder:  # the warm path takes no lock
             return encoder
-        self.start_loading()
+        self.start_loading(for_a_call=True)
         with self._changed:
             self._changed.wait_for(lambda: self._state != "loading", timeout_s)
             if encoder := self.encoder:
@@ -137,15 +145,17 @@ class Tower(Generic[EncoderT, ItemT]):
         self._observer.batch_encoded(self.name, len(items), time.monotonic() - started)
         return vectors
 
-    def _run_load(self) -> None:
+    def _run_load(self, trial: Callable[[EncoderT], ItemT] | None) -> None:
         with self._warm_up.running():
-            self._load_once()
+            self._load_once(trial)
 
-    def _load_once(self) -> None:
+    def _load_once(self, trial: Callable[[EncoderT], ItemT] | None) -> None:
         started = time.monotonic()
         resident_before = resident_bytes()
         try:
             encoder = self._load()
+            if trial:
+                encoder.encode([trial(encoder)])
         except Exception as error:  # noqa: BLE001 - the log gets it with its stack trace
             self._note_failure(error)
             self._observer.load_ended(self.name, "failed", time.monotonic() - started)
