@@ -23,7 +23,7 @@ from common.images.jpeg import Jpeg
 from common.images.limits import DecodeLimits
 from common.images.loading import load
 from common.images.memory_budget import MOST_DECODE_BYTES, MemoryBudget
-from common.images.reader import BoundedReader
+from common.images.reader import bounded_reader
 from common.memory import return_freed_memory
 from common.models.preprocess import Picture, preprocess
 from common.models.spec import Pixels, Preprocessing
@@ -56,7 +56,7 @@ def prepare(
         raise refusal(data)
     _bound_pillow()
     memory = memory or MemoryBudget(MOST_DECODE_BYTES)
-    reader = partial(BoundedReader, seconds=limits.seconds, deadline=allowance.deadline)
+    reader = partial(bounded_reader, seconds=limits.seconds, deadline=allowance.deadline)
     with _translated(image_format):
         parsed = parse(data, image_format, is_first_frame_wanted=not preprocessing.reference)
         image, file = open_file(parsed, reader)

@@ -14,9 +14,9 @@ from common.images.jpeg import Jpeg
 from common.images.jpeg import parse as parse_jpeg
 from common.images.png import Png
 from common.images.png import parse as parse_png
-from common.images.reader import BoundedReader, Piece
+from common.images.reader import Piece, Reader
 
-OpenReader = Callable[[Sequence[Piece]], BoundedReader]
+OpenReader = Callable[[Sequence[Piece]], Reader]
 
 _DECODERS: dict[str, Callable[[IO[bytes]], ImageFile.ImageFile]] = {
     "JPEG": JpegImagePlugin.JpegImageFile,
@@ -69,7 +69,7 @@ def open_file(file: ParsedFile, reader: OpenReader) -> tuple[Image.Image, Parsed
     return open_pieces(file.format, reader(file.pieces)), file
 
 
-def open_pieces(image_format: str, reader: BoundedReader) -> Image.Image:
+def open_pieces(image_format: str, reader: Reader) -> Image.Image:
     """Open the file with the decoder of its format; no other decoder reads it."""
     stream = cast(IO[bytes], reader)
     if image_format in _DECODERS:

@@ -11,7 +11,7 @@ from common.images.colour import is_grey
 from common.images.frames import FRAME_FORMATS, load_frame
 from common.images.image_file import OpenReader, ParsedFile, open_pieces
 from common.images.png import Frame, Png
-from common.images.reader import BoundedReader
+from common.images.reader import Reader
 
 
 def load(
@@ -59,7 +59,7 @@ def _with_transparency(image: Image.Image, png: Png, reader: OpenReader) -> Imag
     return canvas.on_canvas(image, png.frame) if png.frame else image
 
 
-def _check_rows(image: Image.Image, reader: BoundedReader) -> None:
+def _check_rows(image: Image.Image, reader: Reader) -> None:
     """Raise CorruptImage if rows are missing.
 
     Then the JPEG from `reader`, the same with another ending, has other pixels.

@@ -6,7 +6,7 @@ from functools import partial
 from common.errors import CorruptImage
 from common.images.formats import refusal, sniff
 from common.images.image_file import open_file, parse
-from common.images.reader import BoundedReader
+from common.images.reader import bounded_reader
 
 SECONDS = 1.0  # of looking at the structure of one file
 
@@ -16,7 +16,7 @@ def size_of(data: bytes) -> tuple[int, int]:
     image_format = sniff(data)
     if image_format is None:
         raise refusal(data)
-    reader = partial(BoundedReader, seconds=SECONDS, deadline=math.inf)
+    reader = partial(bounded_reader, seconds=SECONDS, deadline=math.inf)
     try:
         image, file = open_file(parse(data, image_format, is_first_frame_wanted=True), reader)
     except (OSError, ValueError, SyntaxError) as error:
