@@ -15,9 +15,14 @@ DEADLINE_SHARE = 0.8
 STRETCH = 16  # under overload, a request waits for at most this multiple of its own work
 # As many requests of like size may arrive at once without being overload. More would allow for more
 # callers that wait for each answer, but a storm would be recognized later.
-BURST = 48
+BURST = 40
 TYPICAL_MEMORY = 0.95  # the weight of the earlier requests in the typical size of a request
 BUSY_MEMORY_S = 1.0  # how long the share of busy time remembers
+# An overload is remembered over an empty queue for so long after a refusal, if the encoder runs for
+# this share of the time. A batch often takes the whole queue, and what comes meanwhile must not be
+# taken for a first burst: it would make the next batch, and its wait, twice as long.
+REMEMBER_S = 0.3
+LIMIT_SHARE = 0.8
 MIN_WAIT_S = 0.05  # a shorter wait is never refused
 # The weight of work that is done. Above 1, so that a busy queue does not count as overload.
 DRAIN = 1.1
@@ -173,6 +178,7 @@ class Admission:
         self._backlogged = Rate()
         self._offered = OfferedWork()
         self._busy = BusyShare()
+        self._refused_at = -math.inf
         self._actual_cost = self._estimated_cost = 0.0  # of recent items
         self._typical_cost = 0.0  # a geometric mean, so that a few large requests move it little
 
@@ -213,16 +219,23 @@ class Admission:
         queue takes a job of any size, so that the largest request can always be served.
         """
         self._note_size(arrival.cost)
-        if not taken:
+        if not taken and not self._is_overloaded(arrival.now):
             self._offered.clear()
+        if arrival.turned_away:
+            self._refused_at = arrival.now
         turned_away = arrival.turned_away * arrival.cost
         self._offered.add_refused(turned_away, self._burst(arrival.cost) if taken else 0.0)
         refusal = self._refusal(arrival, taken, queued) if taken else None
         if refusal is None:
             self._offered.add(arrival.cost)
             return None
+        self._refused_at = arrival.now
         self._offered.add_refused(arrival.cost, self._burst(arrival.cost))
         return refusal
+
+    def _is_overloaded(self, now: float) -> bool:
+        """Whether an overload goes on while the queue is empty, because a batch took all of it."""
+        return now - self._refused_at < REMEMBER_S and self._busy.at(now) > LIMIT_SHARE
 
     def _refusal(self, arrival: Arrival, taken: int, queued: list[float]) -> Refusal | None:
         too_many = taken + arrival.size - self._max_items

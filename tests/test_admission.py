@@ -10,6 +10,7 @@ from common.admission import (
     MAX_RETRY_AFTER_S,
     MIN_JITTER_S,
     MIN_WAIT_S,
+    REMEMBER_S,
     STRETCH,
     Admission,
     Arrival,
@@ -223,6 +224,25 @@ def test_waiting_for_a_thread_of_the_server_is_a_sign_of_overload() -> None:
     assert admission.check(arrival(1, now=10, waited_s=late), 7, [1.0] * 7) is not None
     assert admission.check(arrival(1, now=10), 7, [1.0] * 7) is None
     assert admission.check(arrival(1, now=10, waited_s=STRETCH * RATE_S), 7, [1.0] * 7) is not None
+
+
+@pytest.mark.parametrize(
+    ("is_busy", "passed_s", "goes_on"),
+    [(True, REMEMBER_S / 2, True), (True, REMEMBER_S * 2, False), (False, REMEMBER_S / 2, False)],
+)
+def test_an_overload_goes_on_when_a_batch_takes_the_whole_queue(
+    is_busy: bool, passed_s: float, goes_on: bool
+) -> None:
+    """It is forgotten when nothing was refused for a while, or when the encoder was often idle."""
+    admission = experienced()
+    admitted_at(admission, 10, seconds=30)  # refuses until then
+    now = 30 + passed_s
+    if is_busy:
+        work(admission, until=now)
+    assert admission.check(arrival(1, now=now), 0, []) is None
+    queued = [1.0] * 2 * STRETCH
+    refusal = admission.check(arrival(1, now=now), len(queued), queued)
+    assert (refusal is not None) is goes_on
 
 
 def test_waiting_for_threads_that_other_work_holds_is_no_overload_of_an_idle_encoder() -> None:
