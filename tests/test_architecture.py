@@ -1,6 +1,7 @@
 """The rules of the architecture: allowed imports, and what may exist in only one place."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.paths import ROOT
+from tests.reach import imports_of
 
 DOORS = ("functions", "bulk", "export", "deploy")
 SOURCES = [
@@ -207,3 +209,13 @@ def test_every_route_is_in_the_documents() -> None:
     page = (ROOT / "docs" / "requests.md").read_text("utf-8")
     for route in ROUTES:
         assert f"`{route.method} {route.path}`" in page, route.path
+
+
+def test_no_test_module_imports_another() -> None:
+    """What several need is in a module of its own."""
+    borrowing = [
+        path.relative_to(ROOT)
+        for path in sorted((ROOT / "tests").rglob("test_*.py"))
+        if any(re.match(r"tests(\.\w+)*\.test_", name) for name in imports_of(path))
+    ]
+    assert borrowing == []

@@ -11,31 +11,14 @@ import pytest
 from common.config import Settings, SettingsError
 from export.emoji import picture_of
 from functions.immich import names_of
-from tests.asking import Ask, asking
+from tests.asking import FOX, Ask, asking, joined, native, post
 
-FOX = "data:image/png;base64," + base64.b64encode(picture_of("fox")).decode()
 BARE = FOX.partition(",")[2]
 
 
 @pytest.fixture(scope="module")
 def ask() -> Ask:
     return asking()
-
-
-def post(ask: Ask, path: str, body: object, **options: Any) -> Any:
-    answer = ask(path, method="POST", json=body, **options)
-    assert answer.status_code == 200, answer.text
-    return answer.json
-
-
-def native(ask: Ask) -> tuple[Any, Any]:
-    body = post(ask, "/embed/mixed", {"texts": ["a fox"], "urls": [FOX]})
-    return np.array(body["text_embeddings"][0]), np.array(body["image_embeddings"][0])
-
-
-def joined(text: Any, image: Any, share: float = 0.5) -> Any:
-    mean = share * text + (1 - share) * image
-    return mean / np.linalg.norm(mean)
 
 
 def test_items_in_any_order_get_the_vectors_of_the_other_native_routes(ask: Ask) -> None:

@@ -5,8 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.asking import Ask, asking
-from tests.test_callers import FOX, joined, native, post
+from tests.asking import FOX, Ask, asking, joined, native, post
 
 LONG = "a fox " * 200
 

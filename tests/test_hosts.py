@@ -6,7 +6,6 @@ import socket
 import ssl
 import zlib
 from collections.abc import Iterator
-from ipaddress import ip_network
 from pathlib import Path
 
 import certifi
@@ -15,16 +14,12 @@ import trustme
 
 from common.allowance import Allowance
 from common.errors import BadResponse, BodyTooLarge, FetchError, HttpStatus, UnsupportedType
-from common.images.http_source import HttpSource
-from common.images.limits import FetchLimits
-from common.images.transport import AddressInfo
-from common.images.url_policy import UrlPolicy
 from tests.image_server import picture
+from tests.loopback_source import source_with
 from tests.raw_host import RawHost, drip, flood, raw_host
 
 BODY = picture()
 CANARY = "c4n4ry-s1gn4tur3"
-POLICY = UrlPolicy(allow_networks=(ip_network("127.0.0.0/8"),))
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 
@@ -46,21 +41,11 @@ def tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
     return context
 
 
-def resolve(_: str, port: int, *__: object) -> list[AddressInfo]:
-    return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
-
-
 def fetch(
     host: RawHost, scheme: str = "http", path: str = f"/a.png?sig={CANARY}", timeout_s: float = 30
 ) -> bytes:
     url = f"{scheme}://images.example.com:{host.port}{path}"
     return source_with(timeout_s).read(url, Allowance.lasting(60))
-
-
-def source_with(timeout_s: float = 30) -> HttpSource:
-    """A source that tries once and takes images of 1 MiB."""
-    limits = FetchLimits(timeout_s=timeout_s, retries=0, max_bytes=2**20)
-    return HttpSource(limits, POLICY, resolve)
 
 
 def answer(*headers: str, body: bytes = BODY, status: str = "200 OK") -> bytes:

@@ -43,7 +43,8 @@ def assert_near(given: Any, documented: Any) -> None:
 def test_every_documented_example_gives_what_it_says(demo: Server, path: str, name: str) -> None:
     operation = demo.get("/openapi.json").json()["paths"][path]["post"]
     request = operation["requestBody"]["content"]["application/json"]["examples"][name]["value"]
-    answer = demo.post(path, request, headers={"X-Request-Id": "example"})
+    own = path.replace("{id}", "demo")
+    answer = demo.post(own, request, headers={"X-Request-Id": "example"})
     assert answer.status_code == 200
     check_contract(path, answer)
     documented = operation["responses"]["200"]["content"]["application/json"].get("examples", {})

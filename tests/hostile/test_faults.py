@@ -6,7 +6,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -21,6 +21,7 @@ from tests.hostile.callers import connect
 from tests.image_server import ImageServer, picture, serving
 from tests.image_urls import data_url
 from tests.paths import ROOT
+from tests.waiting import wait_for
 
 TIMEOUT_S = 8
 THREADS = 8
@@ -224,14 +225,6 @@ def answered(server: Server, route: str, **facts: object) -> list[dict[str, obje
         for record in server.records()
         if record.get("route") == route and facts.items() <= record.items()
     ]
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 30) -> bool:
-    """Whether it came true in time."""
-    until = time.monotonic() + seconds
-    while not condition() and time.monotonic() < until:
-        threading.Event().wait(0.05)
-    return condition()
 
 
 def test_callers_who_leave_amid_their_body_or_before_the_answer(

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from common.allowance import Allowance
 from common.errors import FetchError
 from tests.image_server import picture
+from tests.loopback_source import source_with
 from tests.raw_host import raw_host
-from tests.test_hosts import source_with
 
 BODY = picture()
 TIMEOUT_S = 5.0

@@ -14,11 +14,11 @@ from common.allowance import Allowance
 from common.errors import FetchError
 from tests.e2e.cost import worker_of
 from tests.e2e.server import serve
-from tests.hostile.test_faults import wait_for
 from tests.image_server import picture
 from tests.image_urls import data_url
+from tests.loopback_source import source_with
 from tests.raw_host import REQUEST_BYTES, Act, RawHost, drip, flood, raw_host
-from tests.test_hosts import source_with
+from tests.waiting import wait_for
 
 CODES = {"tls_failed", "timeout", "bad_response", "connect_failed"}
 RECORD_TYPES = [20, 21, 22, 23, 24, 0, 255]  # change of cipher, alert, handshake, data, heartbeat
